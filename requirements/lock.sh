@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Writes the hashed locks, one file for each place that installs. All are cut from one resolution, so versions agree.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+compile() { uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header "$@"; }
+
+compile --extra demo --extra kubernetes --extra test --extra dev pyproject.toml --output-file requirements/dev.lock
+compile --constraint requirements/dev.lock pyproject.toml --output-file requirements/base.lock
+compile --constraint requirements/dev.lock --extra demo pyproject.toml --output-file requirements/demo.lock
+compile --constraint requirements/dev.lock --extra kubernetes pyproject.toml --output-file requirements/kubernetes.lock
+printf 'uv\n' | compile --constraint requirements/dev.lock - --output-file requirements/bootstrap.lock

@@ -1,0 +1,97 @@
+"""Errors that people meet: each says what happened, where, and what to do."""
+
+from __future__ import annotations
+
+import re
+
+_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@")
+_PASSWORD_WORDS = re.compile(
+    r"(?i)\b(password|passwd|pwd|token|secret|api[_-]?key)\b(\s*[=:]\s*)('[^']*'|\"[^\"]*\"|\S+)"
+)
+
+
+def redact(text: str) -> str:
+    """Return `text` with credentials in URLs and `password=...` pairs hidden."""
+    hidden = _CREDENTIALS.sub(lambda match: f"{match['scheme']}***@", text)
+    return _PASSWORD_WORDS.sub(r"\1\2***", hidden)
+
+
+class WarehouseError(Exception):
+    """An error with its place and its remedy.
+
+    Args:
+        what: What happened, in one sentence.
+        where: The table, file, line or server it happened at.
+        action: What the reader should do about it.
+    """
+
+    def __init__(self, what: str, where: str = "", action: str = "") -> None:
+        self.what = redact(what)
+        self.where = redact(where)
+        self.action = redact(action)
+        super().__init__(self.what, self.where, self.action)
+
+    def __str__(self) -> str:
+        return " | ".join(part for part in (self.what, self.where, self.action) if part)
+
+
+class ConfigError(WarehouseError):
+    """Settings or sources.yaml are wrong; `problems` lists every mistake found."""
+
+    def __init__(self, what: str, where: str = "", action: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(what, where, action)
+        self.problems = tuple(redact(problem) for problem in problems)
+
+    def __str__(self) -> str:
+        return "\n  - ".join((super().__str__(), *self.problems))
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[object, ...]]:
+        return type(self), (self.what, self.where, self.action, self.problems)
+
+
+class SourceError(WarehouseError):
+    """Reading a source failed."""
+
+
+class SourceUnreachable(SourceError):
+    """The source did not answer; trying again later may help."""
+
+
+class SourceAuthError(SourceError):
+    """The source refused the credentials or the privilege."""
+
+
+class MissingCollection(SourceError):
+    """The collection, view or file pattern named in sources.yaml does not exist."""
+
+
+class CursorError(SourceError):
+    """An incremental cursor is missing, or of another type than the checkpoint's."""
+
+
+class ResumeTokenLost(SourceError):
+    """The change stream cannot be resumed: the oplog no longer holds the stored position."""
+
+
+class LandingError(WarehouseError):
+    """The landing store cannot be written or read, or holds a damaged batch."""
+
+
+class WarehouseUnreachable(WarehouseError):
+    """Postgres did not answer or refused the credentials."""
+
+
+class LoadError(WarehouseError):
+    """Loading a landed batch into bronze failed; nothing of it was committed."""
+
+
+class RejectLimitExceeded(LoadError):
+    """More documents were rejected than the table's `reject_limit` allows."""
+
+
+class DbtError(WarehouseError):
+    """dbt could not run, or one of its nodes failed."""
+
+
+TRANSIENT = (SourceUnreachable, WarehouseUnreachable, LandingError)
+"""Errors that a retry may cure by itself."""

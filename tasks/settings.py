@@ -1,0 +1,95 @@
+"""Where things are: settings from the environment (prefix `WAREHOUSE_`)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.errors import ConfigError
+
+_LANDING_SCHEMES = ("s3://", "gs://", "az://", "file://")
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+class Settings(BaseSettings):
+    """Every setting of the product that is not Prefect's own.
+
+    Attributes:
+        url: Postgres URL of the warehouse; unset means the embedded server under `home`.
+        landing: Landing root, a folder or `s3://`, `gs://`, `az://`; unset means `<home>/landing`.
+        sources: Path of sources.yaml.
+        home: Folder of everything embedded or local.
+        execution: How the pipeline starts its steps: as function calls, or as runs of their own deployments.
+        memory_bytes: Memory budget of one process in bytes; unset means the cgroup's limit, else 2 GiB.
+        dbt_runner: `prefect` shows each dbt node as a task run; `subprocess` runs dbt alone.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="WAREHOUSE_", extra="ignore")
+
+    url: SecretStr | None = None
+    landing: str | None = None
+    sources: Path = Path("sources.yaml")
+    home: Path = Path(".warehouse")
+    execution: Literal["in_process", "deployments"] = "in_process"
+    memory_bytes: int | None = Field(default=None, ge=64 << 20)
+    dbt_runner: Literal["prefect", "subprocess"] = "prefect"
+
+    @field_validator("url")
+    @classmethod
+    def _postgres_only(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or value.get_secret_value() == "":
+            return None
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("landing")
+    @classmethod
+    def _known_scheme(cls, value: str | None) -> str | None:
+        if value and "://" in value and not value.startswith(_LANDING_SCHEMES):
+            raise ValueError(f"must be a folder or one of {', '.join(_LANDING_SCHEMES)}")
+        return value or None
+
+    def database_url(self) -> str:
+        """Return the Postgres URL of the warehouse (secret: never log it)."""
+        if self.url is not None:
+            return self.url.get_secret_value()
+        from infra.embedded import postgres
+
+        return postgres.url(self.home)
+
+    def landing_root(self) -> str:
+        """Return the landing root: an absolute folder or an object store URL."""
+        root = self.landing or str(self.home / "landing")
+        return root if "://" in root else str(Path(root).resolve())
+
+    def memory_budget(self) -> int:
+        """Return the memory in bytes that this process may use."""
+        if self.memory_bytes is not None:
+            return self.memory_bytes
+        try:
+            return int(_CGROUP_LIMIT.read_text())
+        except (OSError, ValueError):
+            return 2 << 30
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the settings of this process, read once.
+
+    Raises:
+        ConfigError: Listing every setting that is wrong.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = tuple(
+            f"WAREHOUSE_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
+        )
+        raise ConfigError(
+            f"{len(problems)} setting(s) are wrong", "environment", "correct the variables below", problems
+        ) from None
