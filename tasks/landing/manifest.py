@@ -1,0 +1,180 @@
+"""What a batch says of itself: its parts, its statistics and the checkpoint it leads to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class Part(_Model):
+    """One Parquet file of a batch.
+
+    Attributes:
+        file: Name in the batch's folder.
+        kind: `rows`, `child` rows, `rejects`, or the complete list of source `ids`.
+        child: Path of the child table, for kind `child`.
+        rows: Number of rows.
+        bytes: Size of the file.
+        sha256: Checksum of the file in hex.
+        columns: Column names in order.
+    """
+
+    file: str
+    kind: Literal["rows", "child", "rejects", "ids"] = "rows"
+    child: str = ""
+    rows: int
+    bytes: int
+    sha256: str
+    columns: list[str]
+
+
+class FieldStatistics(_Model):
+    """How often a path was present, as which BSON types, and how often empty.
+
+    A missing field is `rows - present`; a null is counted under type `null`; an empty text, array or document
+    under `empty`. The three are different facts.
+    """
+
+    present: int = 0
+    types: dict[str, int] = Field(default_factory=dict)
+    empty: int = 0
+
+    def add(self, other: FieldStatistics) -> FieldStatistics:
+        """Return the sum of both."""
+        types = Counter(self.types)
+        types.update(other.types)
+        return FieldStatistics(
+            present=self.present + other.present, types=dict(sorted(types.items())), empty=self.empty + other.empty
+        )
+
+
+class Child(_Model):
+    """Statistics of a child table."""
+
+    rows: int = 0
+    columns: list[str] = Field(default_factory=list)
+    fields: dict[str, FieldStatistics] = Field(default_factory=dict)
+
+
+class UpsertScope(_Model):
+    """Rows are merged by `_id`."""
+
+    type: Literal["upsert"] = "upsert"
+
+
+class SnapshotScope(_Model):
+    """Rows are the whole table: bronze rows that are not among them are deleted."""
+
+    type: Literal["snapshot"] = "snapshot"
+
+
+class PartitionScope(_Model):
+    """Rows replace those whose `field` lies within the days `from` to `to`, both included."""
+
+    type: Literal["partition"] = "partition"
+    field: str
+    from_: str = Field(alias="from")
+    to: str
+
+
+Scope = Annotated[UpsertScope | SnapshotScope | PartitionScope, Field(discriminator="type")]
+
+
+class Segment(_Model):
+    """What one reader wrote: a whole batch, or one `_id` range of it."""
+
+    index: int = 0
+    parts: list[Part] = Field(default_factory=list)
+    fields: dict[str, FieldStatistics] = Field(default_factory=dict)
+    children: dict[str, Child] = Field(default_factory=dict)
+    rows: int = 0
+    reject_rows: int = 0
+    source_bytes: int = 0
+    seconds: float = 0.0
+
+
+class Manifest(_Model):
+    """A committed batch. A batch without a manifest does not exist.
+
+    Attributes:
+        checkpoint: State that the table's checkpoint takes when the batch is loaded.
+        previous_checkpoint: State that extract started from.
+        window: What was read, as people would say it: `from` and `to`.
+        extracted_at: When reading began, by this machine's clock, in UTC.
+        source_time: The same moment by the source's clock, where it tells.
+        fingerprint: Hex of the table configuration that shaped the rows.
+        seconds: Time spent reading, summed over segments.
+    """
+
+    version: Literal[1] = 1
+    source: str
+    table: str
+    batch_id: str
+    mode: Literal["full", "incremental", "cdc", "file"]
+    scope: Scope = UpsertScope()
+    parts: list[Part] = Field(default_factory=list)
+    columns: list[str] = Field(default_factory=list)
+    fields: dict[str, FieldStatistics] = Field(default_factory=dict)
+    children: dict[str, Child] = Field(default_factory=dict)
+    rows: int = 0
+    bytes: int = 0
+    source_bytes: int = 0
+    reject_rows: int = 0
+    window: dict[str, Any] = Field(default_factory=dict)
+    checkpoint: dict[str, Any] = Field(default_factory=dict)
+    previous_checkpoint: dict[str, Any] = Field(default_factory=dict)
+    extracted_at: datetime
+    source_time: datetime | None = None
+    fingerprint: str = ""
+    flow_run_id: str | None = None
+    seconds: float = 0.0
+
+    def of_kind(self, kind: str, child: str | None = None) -> list[Part]:
+        """Return the parts of a kind (and of one child table), in writing order."""
+        return [part for part in self.parts if part.kind == kind and child in (None, part.child)]
+
+
+def merge_segments(segments: Iterable[Segment]) -> dict[str, Any]:
+    """Return the manifest fields that are sums over segments."""
+    ordered = sorted(segments, key=lambda segment: segment.index)
+    parts = [part for segment in ordered for part in segment.parts]
+    children = {path for segment in ordered for path in segment.children}
+    return {
+        "parts": parts,
+        "columns": _columns(parts, "rows", ""),
+        "fields": _sum_fields(segment.fields for segment in ordered),
+        "children": {
+            path: Child(
+                rows=sum(segment.children[path].rows for segment in ordered if path in segment.children),
+                columns=_columns(parts, "child", path),
+                fields=_sum_fields(segment.children[path].fields for segment in ordered if path in segment.children),
+            )
+            for path in sorted(children)
+        },
+        "rows": sum(segment.rows for segment in ordered),
+        "bytes": sum(part.bytes for part in parts),
+        "source_bytes": sum(segment.source_bytes for segment in ordered),
+        "reject_rows": sum(segment.reject_rows for segment in ordered),
+        "seconds": round(sum(segment.seconds for segment in ordered), 3),
+    }
+
+
+def _columns(parts: Iterable[Part], kind: str, child: str) -> list[str]:
+    """Return the distinct columns of the parts of a kind, in the order first seen."""
+    return list(dict.fromkeys(name for part in parts if (part.kind, part.child) == (kind, child) for name in part.columns))
+
+
+def _sum_fields(statistics: Iterable[dict[str, FieldStatistics]]) -> dict[str, FieldStatistics]:
+    total: dict[str, FieldStatistics] = {}
+    for fields in statistics:
+        for path, field in fields.items():
+            total[path] = total[path].add(field) if path in total else field
+    return total
