@@ -1,0 +1,165 @@
+"""The ad spend of the sample shop's campaigns as the CSV files that each platform would export."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from infra.sample.catalogue import Campaign, random_of
+from infra.sample.shop import Shop
+
+PLATFORMS = ("google_ads", "meta_ads", "tiktok_ads", "linkedin_ads")
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignDay:
+    """What a platform reports of one campaign on one day.
+
+    Attributes:
+        campaign: The campaign.
+        day: The day (UTC).
+        impressions: Times an ad was shown.
+        clicks: Clicks; never fewer than the visits that arrived.
+        spend: Cost in EUR, with six places.
+        conversions: Orders as the platform claims them: more than the shop sees.
+        conversions_value: Revenue in EUR as the platform claims it.
+    """
+
+    campaign: Campaign
+    day: date
+    impressions: int
+    clicks: int
+    spend: Decimal
+    conversions: int
+    conversions_value: Decimal
+
+
+def ad_spend(shop: Shop) -> Iterator[CampaignDay]:
+    """Yield what the platforms report, day by day; memory grows with campaigns times days, not with visits."""
+    visits: dict[tuple[str, date], int] = defaultdict(int)
+    orders: dict[tuple[str, date], int] = defaultdict(int)
+    for visit in shop.all_visits():
+        if visit.touch.campaign:
+            visits[visit.touch.campaign, visit.at.date()] += 1
+            orders[visit.touch.campaign, visit.at.date()] += visit.order is not None
+    first = shop.start.date()
+    for offset in range(shop.days):
+        for campaign in shop.campaigns:
+            if campaign.first_day <= offset <= campaign.last_day:
+                key = (campaign.touch.campaign or "", first + timedelta(days=offset))
+                yield _day(shop.seed, campaign, key[1], visits[key], orders[key])
+
+
+def _day(seed: int, campaign: Campaign, day: date, visits: int, orders: int) -> CampaignDay:
+    random = random_of(seed, f"spend:{campaign.campaign_id}", day.toordinal())
+    clicks = visits + int(visits * random.uniform(0.02, 0.2)) + random.randint(0, 2)
+    price = Decimal(campaign.cost_per_click_cents) / 100 * Decimal(round(random.uniform(0.8, 1.25), 4))
+    conversions = orders + (random.random() < 0.3)
+    value = (Decimal(random.randrange(3_000, 9_000)) / 100 * conversions).quantize(Decimal("0.01"))
+    spend = (clicks * price).quantize(Decimal("0.000001"))
+    return CampaignDay(campaign, day, int(clicks / campaign.click_rate) + 7, clicks, spend, int(conversions), value)
+
+
+def _google(row: CampaignDay) -> dict[str, Any]:
+    return {
+        "segments_date": row.day,
+        "customer_id": row.campaign.account_id,
+        "campaign_id": row.campaign.campaign_id,
+        "campaign_name": row.campaign.touch.campaign,
+        "currency": "EUR",
+        "impressions": row.impressions,
+        "clicks": row.clicks,
+        "cost_micros": int(row.spend * 1_000_000),
+        "conversions": f"{row.conversions}.0",
+        "conversions_value": row.conversions_value,
+    }
+
+
+def _meta(row: CampaignDay) -> dict[str, Any]:
+    return {
+        "date_start": row.day,
+        "account_id": row.campaign.account_id,
+        "campaign_id": row.campaign.campaign_id,
+        "campaign_name": row.campaign.touch.campaign,
+        "publisher_platform": row.campaign.touch.source,
+        "account_currency": "EUR",
+        "impressions": row.impressions,
+        "inline_link_clicks": row.clicks,
+        "spend": row.spend.quantize(Decimal("0.01")),
+        # Meta leaves out an action that did not happen, which arrives as an empty cell.
+        "purchases": row.conversions or "",
+        "purchase_value": row.conversions_value if row.conversions else "",
+    }
+
+
+def _tiktok(row: CampaignDay) -> dict[str, Any]:
+    return {
+        "stat_time_day": row.day,
+        "advertiser_id": row.campaign.account_id,
+        "campaign_id": row.campaign.campaign_id,
+        "campaign_name": row.campaign.touch.campaign,
+        "currency": "EUR",
+        "spend": row.spend.quantize(Decimal("0.01")),
+        "impressions": row.impressions,
+        "clicks": row.clicks,
+        "complete_payment": row.conversions,
+        "total_complete_payment_value": row.conversions_value,
+    }
+
+
+def _linkedin(row: CampaignDay) -> dict[str, Any]:
+    return {
+        "date": row.day,
+        "account_id": row.campaign.account_id,
+        "campaign_group_id": row.campaign.campaign_id,
+        "campaign_group_name": row.campaign.touch.campaign,
+        "currency": "EUR",
+        "costInLocalCurrency": row.spend,
+        "impressions": row.impressions,
+        "clicks": row.clicks,
+        "externalWebsiteConversions": row.conversions,
+        "conversionValueInLocalCurrency": row.conversions_value,
+    }
+
+
+_EXPORTS: dict[str, Callable[[CampaignDay], dict[str, Any]]] = {
+    "google_ads": _google,
+    "meta_ads": _meta,
+    "tiktok_ads": _tiktok,
+    "linkedin_ads": _linkedin,
+}
+
+
+def write_ad_spend(folder: Path, shop: Shop) -> list[Path]:
+    """Write one CSV file per platform and month, `<folder>/<platform>/<yyyy-mm>.csv`, with a row per campaign and day.
+
+    A file whose content is already right is left alone, so that a second call changes nothing.
+    """
+    files: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in ad_spend(shop):
+        files[row.campaign.platform, f"{row.day:%Y-%m}"].append(_EXPORTS[row.campaign.platform](row))
+    written = []
+    for (platform, month), rows in sorted(files.items()):
+        path = folder / platform / f"{month}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, rows, bom=platform == "meta_ads")
+        written.append(path)
+    return written
+
+
+def _write(path: Path, rows: list[dict[str, Any]], *, bom: bool) -> None:
+    temporary = path.with_suffix(".part")
+    with temporary.open("w", encoding="utf-8-sig" if bom else "utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    if path.exists() and path.read_bytes() == temporary.read_bytes():
+        temporary.unlink()
+    else:
+        temporary.replace(path)
