@@ -35,7 +35,9 @@ _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d
 _NAME = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
 _NAME_LENGTH = 40
 
-Kind = Literal["int", "double", "decimal", "string", "bool", "date", "day", "micros", "objectid", "uuid", "binary", "json"]
+Kind = Literal[
+    "int", "double", "decimal", "string", "bool", "date", "day", "micros", "objectid", "uuid", "binary", "json"
+]
 
 
 def _duration(value: object) -> object:

@@ -39,7 +39,7 @@ class Part(_Model):
 class FieldStatistics(_Model):
     """How often a path was present, as which BSON types, and how often empty.
 
-    A missing field is `rows - present`; a null is counted under type `null`; an empty text, array or document
+    A missing field is `rows_read - present`; a null is counted under type `null`; an empty text, array or document
     under `empty`. The three are different facts.
     """
 
@@ -96,6 +96,7 @@ class Segment(_Model):
     fields: dict[str, FieldStatistics] = Field(default_factory=dict)
     children: dict[str, Child] = Field(default_factory=dict)
     rows: int = 0
+    rows_read: int = 0
     reject_rows: int = 0
     source_bytes: int = 0
     seconds: float = 0.0
@@ -110,6 +111,8 @@ class Manifest(_Model):
         window: What was read, as people would say it: `from` and `to`.
         extracted_at: When reading began, by this machine's clock, in UTC.
         source_time: The same moment by the source's clock, where it tells.
+        rows: Rows landed.
+        rows_read: Rows read and counted in `fields`; more than `rows` where some had landed before.
         fingerprint: Hex of the table configuration that shaped the rows.
         seconds: Time spent reading, summed over segments.
     """
@@ -125,6 +128,7 @@ class Manifest(_Model):
     fields: dict[str, FieldStatistics] = Field(default_factory=dict)
     children: dict[str, Child] = Field(default_factory=dict)
     rows: int = 0
+    rows_read: int = 0
     bytes: int = 0
     source_bytes: int = 0
     reject_rows: int = 0
@@ -160,6 +164,7 @@ def merge_segments(segments: Iterable[Segment]) -> dict[str, Any]:
             for path in sorted(children)
         },
         "rows": sum(segment.rows for segment in ordered),
+        "rows_read": sum(segment.rows_read for segment in ordered),
         "bytes": sum(part.bytes for part in parts),
         "source_bytes": sum(segment.source_bytes for segment in ordered),
         "reject_rows": sum(segment.reject_rows for segment in ordered),
@@ -169,7 +174,8 @@ def merge_segments(segments: Iterable[Segment]) -> dict[str, Any]:
 
 def _columns(parts: Iterable[Part], kind: str, child: str) -> list[str]:
     """Return the distinct columns of the parts of a kind, in the order first seen."""
-    return list(dict.fromkeys(name for part in parts if (part.kind, part.child) == (kind, child) for name in part.columns))
+    chosen = [part for part in parts if (part.kind, part.child) == (kind, child)]
+    return list(dict.fromkeys(name for part in chosen for name in part.columns))
 
 
 def _sum_fields(statistics: Iterable[dict[str, FieldStatistics]]) -> dict[str, FieldStatistics]:

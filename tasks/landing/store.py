@@ -164,9 +164,7 @@ class Landing:
 
     def _names(self, prefix: str) -> list[str]:
         def names() -> list[str]:
-            return [
-                item["path"].removeprefix(prefix) for page in obstore.list(self._store, prefix) for item in page
-            ]
+            return [item["path"].removeprefix(prefix) for page in obstore.list(self._store, prefix) for item in page]
 
         return self._try("list", prefix, names)
 
@@ -221,12 +219,12 @@ class BatchWriter:
     def write(
         self, frame: pl.DataFrame, kind: Literal["rows", "child", "rejects", "ids"] = "rows", child: str = ""
     ) -> None:
-        """Hand over one part; empty frames are left out.
+        """Hand over one part; empty frames are left out, except an empty list of ids, which says that all are gone.
 
         Raises:
             LandingError: An earlier part could not be written.
         """
-        if frame.is_empty():
+        if frame.is_empty() and kind != "ids":
             return
         while len(self._pending) > _PENDING_PARTS:
             self._segment.parts.append(self._pending.pop(0).result())
@@ -250,7 +248,8 @@ class BatchWriter:
         main = statistics.get("", {"rows": 0, "fields": {}})
         segment = self._segment.model_copy(
             update={
-                "rows": main["rows"],
+                "rows": sum(part.rows for part in self._segment.parts if part.kind == "rows"),
+                "rows_read": main["rows"],
                 "fields": _fields(main["fields"]),
                 "children": {
                     path: Child(rows=found["rows"], fields=_fields(found["fields"]))

@@ -26,9 +26,7 @@ def write_batch(landing: Landing, batch_id: str, segments: int = 1) -> Manifest:
             writer.write(pl.DataFrame({"_id": ["x:0"], "_root_id": ["x"]}), kind="child", child="items")
             writer.write(pl.DataFrame({"_id": []}, schema={"_id": pl.String}), kind="rejects")
             done.append(writer.finish(STATS, source_bytes=100, seconds=1.5))
-    return landing.commit(
-        "shop", "orders", batch_id, done, mode="full", scope={"type": "snapshot"}, extracted_at=NOW
-    )
+    return landing.commit("shop", "orders", batch_id, done, mode="full", scope={"type": "snapshot"}, extracted_at=NOW)
 
 
 def test_a_batch_reads_back_as_written(tmp_path: Path) -> None:
@@ -49,7 +47,7 @@ def test_a_batch_without_manifest_does_not_exist(tmp_path: Path) -> None:
         writer.write(pl.DataFrame({"_id": ["x"]}))
         writer.finish(STATS, 1, 1.0)
     assert landing.batches("shop", "orders") == []
-    assert landing.segments("shop", "orders", "b1")[0].rows == 2
+    assert landing.segments("shop", "orders", "b1")[0].rows_read == 2
 
 
 def test_a_damaged_part_is_refused_by_name(tmp_path: Path) -> None:

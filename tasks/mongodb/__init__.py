@@ -1,0 +1,1 @@
+"""Reading MongoDB: whole collections, by a cursor field, or by change streams."""

@@ -1,0 +1,143 @@
+"""Connections to MongoDB, and its errors in our words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient, read_preferences
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    ConnectionFailure,
+    CursorNotFound,
+    ExecutionTimeout,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
+from pymongo.read_concern import ReadConcern
+
+from tasks.errors import (
+    ConfigError,
+    MissingCollection,
+    SourceAuthError,
+    SourceError,
+    SourceUnreachable,
+    redact,
+)
+from tasks.sources import MongoSource, MongoTable, TableRef
+
+# Long enough for a failover (10 to 12 s on a replica set), short enough for a person at a terminal.
+SERVER_SELECTION_MS = 15_000
+# A server that is silent for this long on an open socket is taken for dead; getMore on a cold disk can take a minute.
+SOCKET_TIMEOUT_MS = 300_000
+# Server error codes: https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+_AUTH_CODES = {13, 18, 8000}
+_TRANSIENT_CODES = {6, 7, 43, 89, 91, 175, 189, 237, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
+
+
+def connect(source: MongoSource) -> MongoClient[RawBSONDocument]:
+    """Return a client; nothing is sent before the first command.
+
+    Raises:
+        ConfigError: The URI is malformed (its text is never repeated).
+    """
+    try:
+        return MongoClient(
+            uri_of(source),
+            document_class=RawBSONDocument,
+            serverSelectionTimeoutMS=SERVER_SELECTION_MS,
+            socketTimeoutMS=SOCKET_TIMEOUT_MS,
+            appname="warehouse",
+        )
+    except (InvalidURI, ConfigurationError, ValueError) as error:
+        raise ConfigError(
+            f"the MongoDB URI is not valid: {type(error).__name__}",
+            f"database {source.database}",
+            "it looks like mongodb://user:password@host:27017/?replicaSet=rs0, with special characters %-escaped",
+        ) from None
+
+
+def uri_of(source: MongoSource) -> str:
+    """Return the secret URI, from sources.yaml or from a Prefect Secret block."""
+    if source.uri is not None:
+        return source.uri.get_secret_value()
+    from prefect.blocks.system import Secret
+
+    name = str(source.block).removeprefix("secret/")
+    value: Any = Secret.load(name, _sync=True)
+    return str(value.get())
+
+
+def database_of(client: MongoClient[RawBSONDocument], source: MongoSource) -> Database[RawBSONDocument]:
+    """Return the database with the source's read preference and read concern."""
+    mode = source.read_preference[0].upper() + source.read_preference[1:]
+    preference = getattr(read_preferences, mode)()
+    return client.get_database(
+        source.database, read_preference=preference, read_concern=ReadConcern(source.read_concern)
+    )
+
+
+def collection_name(ref: TableRef) -> str:
+    """Return the collection that a table reads."""
+    assert isinstance(ref.table, MongoTable)  # noqa: S101  narrows the type; the dispatcher guarantees it
+    return ref.table.collection or ref.table_name
+
+
+def open_collection(client: MongoClient[RawBSONDocument], ref: TableRef) -> tuple[Collection[RawBSONDocument], str]:
+    """Return the table's collection and its type (`collection`, `view`, `timeseries`).
+
+    Raises:
+        MissingCollection: With the names that come close.
+    """
+    assert isinstance(ref.source, MongoSource)  # noqa: S101  narrows the type; the dispatcher guarantees it
+    database = database_of(client, ref.source)
+    name = collection_name(ref)
+    listed = database.list_collections(authorizedCollections=True, nameOnly=True)
+    found = {item["name"]: item["type"] for item in listed}
+    if name not in found:
+        near = difflib.get_close_matches(name, found, n=3) or sorted(found)[:5]
+        raise MissingCollection(
+            f"the collection {name!r} does not exist",
+            f"{ref.name}, database {ref.source.database}",
+            f"set `collection:` in sources.yaml; there is: {', '.join(near) or 'nothing'}",
+        )
+    return database[name], found[name]
+
+
+def plain(collection: Collection[RawBSONDocument]) -> Collection[dict[str, Any]]:
+    """Return the collection decoding to dicts, for small look-ups."""
+    return collection.with_options(codec_options=CodecOptions(document_class=dict, tz_aware=True))  # type: ignore[return-value]
+
+
+@contextmanager
+def named_errors(ref: TableRef) -> Iterator[None]:
+    """Turn the driver's errors into ours, with place and remedy."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise translate(error, ref.name) from error
+
+
+def translate(error: PyMongoError, where: str) -> SourceError:
+    """Return our error for one of the driver's."""
+    text = redact(str(error)).split(", full error:")[0][:500]
+    code = error.code if isinstance(error, OperationFailure) else None
+    if code in _AUTH_CODES:
+        return SourceAuthError(
+            f"MongoDB refused: {text}", where, "check user, password and authSource, and that the user may read it"
+        )
+    if isinstance(error, ExecutionTimeout):
+        return SourceError(
+            f"MongoDB stopped the query at its time limit: {text}", where, "raise max_time_ms, or index the cursor"
+        )
+    if isinstance(error, ConnectionFailure | AutoReconnect | CursorNotFound) or code in _TRANSIENT_CODES:
+        return SourceUnreachable(f"MongoDB did not answer: {text}", where, "check that the server is up and reachable")
+    return SourceError(f"MongoDB failed: {text}", where, "see the server's message")

@@ -1,0 +1,444 @@
+"""Extraction of one MongoDB table: plan, read, land; every mode ends in batches with the checkpoint they lead to."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
+
+from tasks.errors import LandingError, ResumeTokenLost
+from tasks.extract import ExtractContext, ExtractResult
+from tasks.landing import Landing, Manifest, Plan, Segment, new_batch_id
+from tasks.mongodb import changes, incremental, ranges
+from tasks.mongodb.client import connect, named_errors, open_collection, plain
+from tasks.mongodb.reading import BATCH_DOCUMENTS, Lander, RateLimit, land_batches
+from tasks.mongodb.values import describe, freeze, thaw
+from tasks.sources import MongoSource, MongoTable, TableRef
+
+# A range that is lost to a crash is read again, so none should take longer than a few minutes to read.
+RANGE_BYTES = 1 << 30
+# More ranges than this cost more in planning than they save in re-reading.
+MOST_RANGES = 4_096
+
+
+@dataclass
+class Reader:
+    """One table being read: the open collection and what the run knows about it."""
+
+    ref: TableRef
+    context: ExtractContext
+    client: MongoClient[RawBSONDocument]
+    collection: Collection[RawBSONDocument]
+    collection_type: str
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def table(self) -> MongoTable:
+        """The table's configuration."""
+        assert isinstance(self.ref.table, MongoTable)  # noqa: S101  narrows the type; the dispatcher guarantees it
+        return self.ref.table
+
+    @property
+    def source(self) -> MongoSource:
+        """The source's configuration."""
+        assert isinstance(self.ref.source, MongoSource)  # noqa: S101  narrows the type; the dispatcher guarantees it
+        return self.ref.source
+
+    @property
+    def landing(self) -> Landing:
+        """Where batches go."""
+        return self.context.landing
+
+    def projection(self) -> dict[str, int] | None:
+        """Return the projection that leaves unwanted fields at the server."""
+        fields = self.table.fields
+        if fields.include:
+            cursor = (self.table.cursor,) if self.table.cursor else ()
+            return dict.fromkeys(("_id", *cursor, *fields.include), 1)
+        return dict.fromkeys(fields.exclude, 0) or None
+
+    def find(self, query: dict[str, Any], **options: Any) -> Iterator[bytes]:
+        """Yield raw batches of the documents that match the query and the table's own filter."""
+        conditions = [condition for condition in (self.table.filter, query) if condition]
+        rate = self.source.documents_per_second
+        # max_time_ms of find() covers the server's work of the whole cursor, not the client's pauses.
+        cursor = self.collection.find_raw_batches(
+            {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0],
+            batch_size=min(BATCH_DOCUMENTS, max(rate, 1)) if rate else BATCH_DOCUMENTS,
+            max_time_ms=self.source.max_time_ms,
+            **({"projection": self.projection()} | options),
+        )
+        with cursor:
+            yield from cursor
+
+
+def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
+    """Read what is new in one collection and land it.
+
+    A snapshot whose process died goes on where it stopped: ranges that were read stay read.
+
+    Raises:
+        SourceError: The collection could not be read; the checkpoint stays where it was.
+        LandingError: The landing could not be written.
+    """
+    with _reader(ref, context) as reader:
+        if context.segment is not None:
+            return _read_one_segment(reader)
+        if reader.table.mode == "cdc":
+            return _extract_cdc(reader)
+        if reader.table.mode == "incremental":
+            return _extract_incremental(reader)
+        return _result(reader, [_snapshot(reader, {}, {})])
+
+
+def plan_batch(ref: TableRef, context: ExtractContext) -> tuple[str, int]:
+    """Plan a snapshot that several processes will read, one range each.
+
+    Returns:
+        The batch id and the number of segments.
+    """
+    with _reader(ref, context) as reader:
+        state = changes.start_state(reader) if reader.table.mode == "cdc" else {}
+        batch_id, plan = _plan(reader, state, {}, reader.table.partitions)
+        return batch_id, len(plan.ranges)
+
+
+def join_batch(ref: TableRef, context: ExtractContext) -> ExtractResult:
+    """Commit a batch whose segments were read by several processes.
+
+    Raises:
+        LandingError: A segment is missing.
+    """
+    with _reader(ref, context) as reader:
+        assert context.batch_id is not None  # noqa: S101  the caller planned it
+        plan = reader.landing.plan(ref.source_name, ref.table_name, context.batch_id)
+        return _result(reader, [_commit(reader, context.batch_id, plan)])
+
+
+# -- modes ------------------------------------------------------------------------------------------------------
+
+
+def _extract_incremental(reader: Reader) -> ExtractResult:
+    """Read documents whose cursor has moved on, and sweep for deleted ones."""
+    window = incremental.plan_window(reader)
+    if window is None:
+        manifests = []
+    elif not reader.context.state:
+        manifests = [_snapshot(reader, window.state, window.filter, snapshot_scope=False)]
+    else:
+        manifests = [_read_window(reader, window)]
+    if not manifests and reader.table.deletes == "sweep":
+        manifests = [_sweep_alone(reader)]
+    return _result(reader, [manifest for manifest in manifests if manifest])
+
+
+def _read_window(reader: Reader, window: incremental.Window) -> Manifest | None:
+    extracted_at, source_time = datetime.now(UTC), server_time(reader)
+    batch_id = new_batch_id(extracted_at)
+    place = (reader.ref.source_name, reader.ref.table_name, batch_id)
+    boundary = incremental.Boundary(window, reader.context.state)
+    with reader.landing.writer(*place) as writer:
+        lander = _lander(reader, writer)
+        lander.keep = boundary.keep
+        options = {"hint": reader.table.hint} if reader.table.hint else {}
+        land_batches(lander, reader.find(window.filter, **options), RateLimit(reader.source.documents_per_second))
+        if reader.table.deletes == "sweep":
+            _write_ids(reader, lander)
+        segment = lander.finish()
+    state = window.state | boundary.state()
+    if not segment.parts and state == reader.context.state:
+        return None
+    return reader.landing.commit(
+        *place,
+        [segment],
+        **_common(reader, state),
+        window=window.described(),
+        extracted_at=extracted_at,
+        source_time=source_time,
+    )
+
+
+def _sweep_alone(reader: Reader) -> Manifest:
+    """Land the complete list of ids when nothing else is to be read."""
+    extracted_at = datetime.now(UTC)
+    place = (reader.ref.source_name, reader.ref.table_name, new_batch_id(extracted_at))
+    with reader.landing.writer(*place) as writer:
+        lander = _lander(reader, writer)
+        _write_ids(reader, lander)
+        segment = lander.finish()
+    return reader.landing.commit(*place, [segment], **_common(reader, reader.context.state), extracted_at=extracted_at)
+
+
+def _extract_cdc(reader: Reader) -> ExtractResult:
+    """Take a snapshot when there is none, then follow the change stream up to now."""
+    manifests: list[Manifest] = []
+    if not reader.context.state:
+        # The start point is taken before the snapshot, so that nothing falls between the two.
+        manifests.append(_snapshot(reader, changes.start_state(reader), {}))
+    try:
+        drained, whole = _drain(reader, manifests[-1].checkpoint if manifests else reader.context.state)
+        manifests += drained
+    except ResumeTokenLost:
+        if reader.table.on_lost_token == "fail":  # noqa: S105  a policy's name, no password
+            raise
+        reader.warnings.append(f"{reader.ref.name}: the change stream was lost; all is read again, deletes included")
+        whole = False
+    if not whole:
+        manifests.append(_snapshot(reader, changes.start_state(reader), {}))
+    return _result(reader, manifests)
+
+
+def _drain(reader: Reader, state: dict[str, Any]) -> tuple[list[Manifest], bool]:
+    """Land the changes since `state` in batches.
+
+    Returns:
+        The batches, and False when the collection was dropped or renamed and must be read anew.
+    """
+    manifests: list[Manifest] = []
+    events, deadline = 0, time.monotonic() + reader.table.max_seconds
+    with changes.session_of(reader) as session:
+        while events < reader.table.max_events and time.monotonic() < deadline:
+            found = changes.next_changes(reader, session, state, deadline)
+            if found.invalidated:
+                return manifests, False
+            if found.keys or found.state != state:
+                manifests.append(_land_changes(reader, session, found, state))
+            state, events = found.state, events + found.events
+            if found.caught_up:
+                break
+    return manifests, True
+
+
+def _land_changes(reader: Reader, session: ClientSession, found: changes.Changes, state: dict[str, Any]) -> Manifest:
+    extracted_at, source_time = datetime.now(UTC), server_time(reader)
+    place = (reader.ref.source_name, reader.ref.table_name, new_batch_id(extracted_at))
+    with reader.landing.writer(*place) as writer:
+        lander = _lander(reader, writer, with_op=True)
+        changes.land_changes(reader, session, found, lander)
+        segment = lander.finish()
+    return reader.landing.commit(
+        *place,
+        [segment],
+        **_common(reader, found.state) | {"previous_checkpoint": state},
+        window={"from": describe_position(state), "to": describe_position(found.state)},
+        extracted_at=extracted_at,
+        source_time=source_time,
+    )
+
+
+# -- snapshots --------------------------------------------------------------------------------------------------
+
+
+def _snapshot(reader: Reader, state: dict[str, Any], query: dict[str, Any], snapshot_scope: bool = True) -> Manifest:
+    """Read everything, range by range, going on with an unfinished batch of the same plan."""
+    unfinished = _resume(reader, query, snapshot_scope)
+    batch_id, plan = unfinished or _plan(reader, state, query, reader.table.partitions, snapshot_scope)
+    done = reader.landing.segments(reader.ref.source_name, reader.ref.table_name, batch_id)
+    missing = [index for index in range(len(plan.ranges)) if index not in done]
+    if reader.table.partitions > 1 and len(missing) > 1:
+        with ThreadPoolExecutor(max_workers=min(reader.table.partitions, 4), thread_name_prefix="range") as pool:
+            share = reader.context.memory_bytes // min(reader.table.partitions, 4)
+            list(pool.map(lambda index: _read_range(reader, batch_id, plan, index, share), missing))
+    else:
+        for index in missing:
+            _read_range(reader, batch_id, plan, index, reader.context.memory_bytes)
+    return _commit(reader, batch_id, plan)
+
+
+def _plan_key(reader: Reader, query: dict[str, Any], snapshot_scope: bool) -> dict[str, Any]:
+    """Return all that must be unchanged for an unfinished batch to be continued."""
+    described = {name: str(condition) for name, condition in sorted(query.items())} if snapshot_scope else {}
+    return {
+        "mode": reader.table.mode,
+        "fingerprint": f"{reader.table.fingerprint():016x}",
+        "filter": str(reader.table.filter),
+        "query": described,
+        "partitions": reader.table.partitions,
+        "from": reader.context.state,
+    }
+
+
+def _resume(reader: Reader, query: dict[str, Any], snapshot_scope: bool) -> tuple[str, Plan] | None:
+    """Return the newest unfinished batch with the same plan key, if any."""
+    place = (reader.ref.source_name, reader.ref.table_name)
+    for batch_id in reversed(reader.landing.unfinished(*place)):
+        plan = reader.landing.plan(*place, batch_id)
+        if plan.key == _plan_key(reader, query, snapshot_scope):
+            reader.warnings.append(f"{reader.ref.name}: went on with batch {batch_id}, which an earlier run began")
+            return batch_id, plan
+    return None
+
+
+def _plan(
+    reader: Reader, state: dict[str, Any], query: dict[str, Any], partitions: int, snapshot_scope: bool = True
+) -> tuple[str, Plan]:
+    """Split the collection into `_id` ranges and write the plan before anything is read."""
+    count = max(partitions, min(_collection_bytes(reader) // RANGE_BYTES + 1, MOST_RANGES))
+    points = ranges.split_points(reader.collection, count, reader.table.filter) if count > 1 else []
+    bounds: list[str | None] = [None, *points, None]
+    extracted_at = datetime.now(UTC)
+    plan = Plan(
+        key=_plan_key(reader, query, snapshot_scope),
+        ranges=[list(pair) for pair in itertools.pairwise(bounds)],
+        state={"checkpoint": state, "query": freeze(query), "snapshot": snapshot_scope},
+        extracted_at=extracted_at,
+        source_time=server_time(reader),
+    )
+    batch_id = new_batch_id(extracted_at)
+    reader.landing.write_plan(reader.ref.source_name, reader.ref.table_name, batch_id, plan)
+    return batch_id, plan
+
+
+def _read_range(reader: Reader, batch_id: str, plan: Plan, index: int, memory_bytes: int) -> Segment:
+    """Read one range of a plan and record it."""
+    place = (reader.ref.source_name, reader.ref.table_name, batch_id)
+    low, high = plan.ranges[index]
+    query = thaw(plan.state["query"])
+    within = ranges.range_filter(low, high)
+    conditions = [condition for condition in (query, within) if condition]
+    # A whole collection is read in storage order, the fastest; a range by the _id index.
+    options = {"hint": {"_id": 1}} if within and reader.collection_type == "collection" else {}
+    with reader.landing.writer(*place, index) as writer, named_errors(reader.ref):
+        lander = _lander(reader, writer, memory_bytes=memory_bytes)
+        merged = {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0]
+        land_batches(lander, reader.find(merged, **options), RateLimit(reader.source.documents_per_second))
+        if index == 0 and reader.table.deletes == "sweep":
+            _write_ids(reader, lander)
+        return lander.finish()
+
+
+def _read_one_segment(reader: Reader) -> ExtractResult:
+    """Read the range that this process was given; the join commits the batch."""
+    assert reader.context.segment is not None and reader.context.batch_id is not None  # noqa: S101  set together
+    index, _ = reader.context.segment
+    place = (reader.ref.source_name, reader.ref.table_name, reader.context.batch_id)
+    done = reader.landing.segments(*place).get(index)
+    segment = done or _read_range(
+        reader, reader.context.batch_id, reader.landing.plan(*place), index, reader.context.memory_bytes
+    )
+    return ExtractResult(None, _metrics(reader, [segment], None), tuple(reader.warnings))
+
+
+def _commit(reader: Reader, batch_id: str, plan: Plan) -> Manifest:
+    place = (reader.ref.source_name, reader.ref.table_name, batch_id)
+    segments = reader.landing.segments(*place)
+    missing = [index for index in range(len(plan.ranges)) if index not in segments]
+    if missing:
+        raise LandingError(
+            f"{len(missing)} of {len(plan.ranges)} ranges of the batch were not read",
+            f"{reader.ref.name}, batch {batch_id}, ranges {missing[:10]}",
+            "run the extract again: it reads the missing ranges only",
+        )
+    return reader.landing.commit(
+        *place,
+        segments.values(),
+        **_common(reader, plan.state["checkpoint"]),
+        scope={"type": "snapshot" if plan.state["snapshot"] else "upsert"},
+        window={"from": None, "to": describe_position(plan.state["checkpoint"])},
+        extracted_at=plan.extracted_at,
+        source_time=plan.source_time,
+    )
+
+
+# -- helpers ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _reader(ref: TableRef, context: ExtractContext) -> Iterator[Reader]:
+    """Open a table for reading; the client is closed at the end and errors get our names."""
+    assert isinstance(ref.source, MongoSource)  # noqa: S101  narrows the type; the dispatcher guarantees it
+    client = connect(ref.source)
+    try:
+        with named_errors(ref):
+            collection, kind = open_collection(client, ref)
+            yield Reader(ref, context, client, collection, kind)
+    finally:
+        client.close()
+
+
+def _lander(reader: Reader, writer: Any, with_op: bool = False, memory_bytes: int | None = None) -> Lander:
+    return Lander(
+        writer,
+        reader.table,
+        memory_bytes or reader.context.memory_bytes,
+        with_op=with_op,
+        progress=reader.context.progress,
+    )
+
+
+def _write_ids(reader: Reader, lander: Lander) -> None:
+    """Land the complete list of ids, read from the `_id` index alone."""
+    options = {"hint": {"_id": 1}} if reader.collection_type == "collection" and not reader.table.filter else {}
+    lander.write_ids(reader.find({}, projection={"_id": 1}, **options))
+
+
+def server_time(reader: Reader) -> datetime | None:
+    """Return the server's clock, where it tells."""
+    local = plain(reader.collection).database.command("hello").get("localTime")
+    return local.replace(tzinfo=UTC) if isinstance(local, datetime) and local.tzinfo is None else local
+
+
+def _collection_bytes(reader: Reader) -> int:
+    """Return the data size in bytes; 0 where the server does not say (views, odd engines): one range."""
+    if reader.collection_type != "collection":
+        return 0
+    try:
+        stats = plain(reader.collection).database.command("collStats", reader.collection.name)
+    except OperationFailure:
+        return 0
+    return int(stats.get("size", 0))
+
+
+def describe_position(state: dict[str, Any]) -> str | None:
+    """Return a checkpoint's position for manifest and report."""
+    if "cursor" in state:
+        return describe(thaw(state["cursor"]))
+    if "cluster_time" in state:
+        return datetime.fromtimestamp(state["cluster_time"][0], UTC).isoformat()
+    return None
+
+
+def _common(reader: Reader, state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "mode": reader.table.mode,
+        "checkpoint": state,
+        "previous_checkpoint": reader.context.state,
+        "fingerprint": f"{reader.table.fingerprint():016x}",
+        "flow_run_id": reader.context.flow_run_id,
+    }
+
+
+def _result(reader: Reader, manifests: list[Manifest]) -> ExtractResult:
+    last = manifests[-1] if manifests else None
+    return ExtractResult(last, _metrics(reader, manifests, last), tuple(reader.warnings))
+
+
+def _metrics(reader: Reader, done: list[Manifest] | list[Segment], last: Manifest | None) -> dict[str, Any]:
+    seconds = sum(item.seconds for item in done)
+    rows = sum(item.rows_read for item in done)
+    window = last.window if last else {}
+    return {
+        "stage": "extract",
+        "source": reader.ref.source_name,
+        "table_name": reader.ref.table_name,
+        "rows_read": rows,
+        "bytes_read": sum(item.source_bytes for item in done),
+        "rows_landed": sum(item.rows for item in done),
+        "rows_rejected": sum(item.reject_rows for item in done),
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(rows / seconds) if seconds else None,
+        "window_from": window.get("from"),
+        "window_to": window.get("to"),
+        "batch_id": last.batch_id if last else None,
+    }

@@ -1,0 +1,212 @@
+"""What an incremental read has to fetch: from the last cursor value, minus lag, to the newest at the start of the run.
+
+The upper end is fixed before reading. A document that changes while the run reads gets a newer cursor and belongs to
+the next run, so none can slip between two runs. https://github.com/airbytehq/airbyte/issues/26060 and
+https://github.com/slingdata-io/sling-cli/issues/802 show what happens without such rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.datetime_ms import DatetimeMS
+
+from tasks.errors import CursorError
+from tasks.mongodb.ranges import bracket
+from tasks.mongodb.values import describe, freeze, thaw
+
+if TYPE_CHECKING:
+    from tasks.mongodb.extract import Reader
+
+_DATE = 9
+_USABLE = {2: "number", 3: "string", 7: "ObjectId", _DATE: "date", 10: "timestamp"}
+_OTHERS = {0: "MinKey", 1: "null", 4: "document", 5: "array", 6: "binary", 8: "bool", 11: "regex", 15: "MaxKey"}
+_NAMES = _USABLE | _OTHERS
+# The boundary is kept in the checkpoint; beyond this the loader's hash comparison drops what was read twice.
+_BOUNDARY_ROWS = 2_000
+_EXACT: CodecOptions[dict[str, Any]] = CodecOptions(
+    document_class=dict, datetime_conversion=DatetimeConversion.DATETIME_MS, tz_aware=True
+)
+
+
+@dataclass(frozen=True)
+class Window:
+    """One incremental read.
+
+    Attributes:
+        lower: First cursor value, included; None from the beginning.
+        upper: Last cursor value, included; None when no document has the cursor.
+        next_lower: Where the next run will start.
+        cursor: The field.
+        filter: The query.
+        state: The checkpoint's state after it.
+    """
+
+    cursor: str
+    lower: Any
+    upper: Any
+    next_lower: Any
+    filter: dict[str, Any]
+    state: dict[str, Any]
+
+    def described(self) -> dict[str, Any]:
+        """Return the window for manifest and report."""
+        return {"from": describe(self.lower), "to": describe(self.upper)}
+
+
+def plan_window(reader: Reader) -> Window | None:
+    """Return what to read, or None when nothing can be new.
+
+    Raises:
+        CursorError: The cursor is missing, of mixed types, or of another type than the checkpoint's.
+    """
+    cursor = str(reader.table.cursor)
+    _warn_without_index(reader, cursor)
+    has_missing = _check_missing(reader, cursor)
+    first, last = _extreme(reader, cursor, 1), _extreme(reader, cursor, -1)
+    if last is None:
+        return Window(cursor, None, None, None, {cursor: None}, reader.context.state) if has_missing else None
+    _check_types(reader, cursor, first, last)
+    upper, state = last[cursor], reader.context.state
+    previous = thaw(state["cursor"]) if "cursor" in state else None
+    if previous is not None and _before(upper, previous):
+        upper = previous
+    lower = _minus(reader, previous, reader.table.lag) if previous is not None else None
+    bounds = {"$lte": upper} | ({"$gte": lower} if lower is not None else {})
+    within: dict[str, Any] = {cursor: bounds}
+    filter_ = {"$or": [within, {cursor: None}]} if has_missing else within
+    return Window(cursor, lower, upper, _minus(reader, upper, reader.table.lag), filter_, {"cursor": freeze(upper)})
+
+
+@dataclass
+class Boundary:
+    """Drops rows that the previous run landed already, and remembers those that the next one will see again."""
+
+    window: Window
+    previous: dict[str, Any]
+    _seen: list[str] = field(default_factory=list)
+
+    def keep(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of a decoded frame that have not landed before."""
+        hashes = frame["_hash"].bin.encode("hex")
+        if len(self._seen) <= _BOUNDARY_ROWS:
+            self._seen += hashes.filter(self._read_again(frame)).to_list()
+        known = self.previous.get("boundary", [])
+        return frame.filter(~hashes.is_in(known)) if known else frame
+
+    def state(self) -> dict[str, Any]:
+        """Return the checkpoint's part of the boundary."""
+        return {"boundary": sorted(self._seen)} if len(self._seen) <= _BOUNDARY_ROWS else {}
+
+    def _read_again(self, frame: pl.DataFrame) -> pl.Series:
+        """Return which rows have a cursor value that the next run starts from, or a later one."""
+        limit, path = self.window.next_lower, self.window.cursor
+        if isinstance(limit, DatetimeMS):
+            column, value = f"{path}|date", pl.lit(int(limit)).cast(pl.Datetime("ms", "UTC"))
+        elif isinstance(limit, str):
+            column, value = f"{path}|string", pl.lit(limit)
+        elif isinstance(limit, int) and not isinstance(limit, bool):
+            column, value = f"{path}|int", pl.lit(int(limit))
+        else:
+            return pl.repeat(False, frame.height, eager=True)
+        if column not in frame.columns:
+            return pl.repeat(False, frame.height, eager=True)
+        return frame.select((pl.col(column) >= value).fill_null(False)).to_series()
+
+
+def _warn_without_index(reader: Reader, cursor: str) -> None:
+    if reader.collection_type != "collection":
+        return
+    indexed = any(next(iter(index["key"]), None) == cursor for index in reader.collection.list_indexes())
+    if not indexed:
+        reader.warnings.append(
+            f"{reader.ref.name}: the cursor {cursor!r} has no index, so each run scans the whole collection"
+        )
+
+
+def _query(reader: Reader, condition: dict[str, Any]) -> dict[str, Any]:
+    return {"$and": [reader.table.filter, condition]} if reader.table.filter else condition
+
+
+def _extreme(reader: Reader, cursor: str, direction: int) -> dict[str, Any] | None:
+    """Return `_id` and cursor of the document with the least or greatest cursor, null and missing left out.
+
+    The server sorts by type first. So when least and greatest are of one type, all between are, and no scan is
+    needed to know it.
+    """
+    exact = reader.collection.with_options(codec_options=_EXACT)
+    found = exact.find(_query(reader, {cursor: {"$ne": None}}), {cursor: 1}).sort(cursor, direction).limit(1)
+    for document in found:
+        value: Any = document
+        for key in cursor.split("."):
+            value = value.get(key) if isinstance(value, dict) else value
+        return {"_id": document["_id"], cursor: value}
+    return None
+
+
+def _check_missing(reader: Reader, cursor: str) -> bool:
+    """Return whether documents without cursor are to be read.
+
+    Raises:
+        CursorError: There are some, and the policy is `error`.
+    """
+    if reader.table.missing_cursor == "exclude":
+        return False
+    exact = reader.collection.with_options(codec_options=_EXACT)
+    lacking = exact.find_one(_query(reader, {cursor: None}), {"_id": 1})
+    if lacking is None:
+        return False
+    if reader.table.missing_cursor == "error":
+        raise CursorError(
+            f"the cursor {cursor!r} is missing or null in some documents, such as _id {lacking['_id']!r}",
+            reader.ref.name,
+            "fill the field, or set missing_cursor to include (read them each time) or exclude",
+        )
+    return True
+
+
+def _check_types(reader: Reader, cursor: str, first: dict[str, Any] | None, last: dict[str, Any]) -> None:
+    least = first or last
+    low, high = bracket(least[cursor]), bracket(last[cursor])
+    action = "make the field one type in all documents, or choose another cursor, or use mode cdc or full"
+    if low != high:
+        raise CursorError(
+            f"the cursor {cursor!r} is a {_NAMES.get(low, 'value')} in _id {least['_id']!r} "
+            f"and a {_NAMES.get(high, 'value')} in _id {last['_id']!r}",
+            reader.ref.name,
+            action,
+        )
+    if high not in _USABLE:
+        raise CursorError(f"the cursor {cursor!r} is a {_NAMES.get(high, 'value')}", reader.ref.name, action)
+    if "cursor" in reader.context.state:
+        stored = bracket(thaw(reader.context.state["cursor"]))
+        if stored != high:
+            raise CursorError(
+                f"the cursor {cursor!r} was a {_NAMES.get(stored, 'value')} and is now a {_NAMES[high]}",
+                reader.ref.name,
+                f"if that is right: warehouse reset {reader.ref.name}",
+            )
+
+
+def _before(left: Any, right: Any) -> bool:
+    if isinstance(left, DatetimeMS | int | float | str):
+        return bool(left < right)
+    return bool(str(left) < str(right))
+
+
+def _minus(reader: Reader, value: Any, lag: timedelta) -> Any:
+    if not lag:
+        return value
+    if isinstance(value, DatetimeMS):
+        return DatetimeMS(int(value) - int(lag.total_seconds() * 1000))
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) - lag
+    raise CursorError(
+        f"lag needs a date cursor; {reader.table.cursor!r} is a {_NAMES.get(bracket(value), 'value')}",
+        reader.ref.name,
+        "remove lag, or choose a date field as cursor",
+    )

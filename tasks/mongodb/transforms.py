@@ -1,0 +1,261 @@
+"""Column transforms given in sources.yaml, run by Polars on each frame before it lands.
+
+A landed column is `path|kind`; a transform names paths and acts on all kinds of a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import polars as pl
+
+from tasks.errors import ConfigError
+from tasks.sources import Derive, Transform
+
+HASH_KEY_VARIABLE = "WAREHOUSE_HASH_KEY"
+
+DTYPES: dict[str, pl.DataType] = {
+    "int": pl.Int64(),
+    "double": pl.Float64(),
+    "decimal": pl.String(),
+    "string": pl.String(),
+    "bool": pl.Boolean(),
+    "date": pl.Datetime("ms", "UTC"),
+    "objectid": pl.String(),
+    "uuid": pl.String(),
+    "binary": pl.Binary(),
+    "json": pl.String(),
+    "day": pl.Date(),
+    "micros": pl.Datetime("us", "UTC"),
+}
+# The statistics count BSON types; a transform's result is counted under the type that its kind came from.
+_BSON_TYPE = {"int": "int64", "micros": "date", "day": "date", "binary": "binData", "uuid": "binData", "json": "object"}
+
+
+class Transforms:
+    """The transforms of one table, checked once and applied to every frame.
+
+    Args:
+        steps: In the order of sources.yaml.
+
+    Raises:
+        ConfigError: A step cannot be carried out.
+    """
+
+    def __init__(self, steps: Sequence[Transform]) -> None:
+        self._steps = steps
+        self._counts: dict[str, dict[str, int]] = {}
+        self._personal = {step.drop or step.hash for step in steps} - {None}
+        needs_key = any(step.hash for step in steps)
+        self._key = os.environ.get(HASH_KEY_VARIABLE, "").encode()
+        if needs_key and not self._key:
+            raise ConfigError(
+                "a hash transform needs a secret key",
+                "sources.yaml, transforms",
+                f"set {HASH_KEY_VARIABLE}; without a key hashed personal data can be guessed",
+            )
+        for step in steps:
+            if step.derive:
+                check_expression(step.derive)
+
+    def apply(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the frame with every step applied."""
+        if not self._steps:
+            return frame
+        for step in self._steps:
+            frame = self._apply_one(frame, step)
+        self._count(frame)
+        return self._without_rescued(frame)
+
+    def apply_rejects(self, rejects: pl.DataFrame) -> pl.DataFrame:
+        """Return rejects without the original document where it may hold personal data that is to be dropped."""
+        if not self._personal or rejects.is_empty():
+            return rejects
+        return rejects.with_columns(
+            document=pl.lit(None, pl.String), bytes=pl.lit(None, pl.Binary), reason=pl.col("reason") + " (not kept)"
+        )
+
+    def apply_statistics(self, statistics: dict[str, Any]) -> dict[str, Any]:
+        """Return the decoder's statistics as they are after the steps."""
+        if not self._steps:
+            return statistics
+        main = statistics.get("", {"rows": 0, "fields": {}})
+        fields = dict(main["fields"])
+        for step in self._steps:
+            fields = self._statistics_of(step, fields)
+        return {**statistics, "": {"rows": main["rows"], "fields": fields}}
+
+    # -- one step -----------------------------------------------------------------------------------------------
+
+    def _apply_one(self, frame: pl.DataFrame, step: Transform) -> pl.DataFrame:
+        if step.drop is not None:
+            return frame.drop(columns_of(frame, step.drop))
+        if step.hash is not None:
+            return self._hash(frame, step.hash)
+        if step.rename is not None:
+            return _rename(frame, step.rename)
+        if step.cast is not None:
+            for path, kind in step.cast.items():
+                frame = _cast(frame, path, kind)
+            return frame
+        assert step.derive is not None  # noqa: S101  the model allows exactly one key
+        return _derive(frame, step.derive)
+
+    def _hash(self, frame: pl.DataFrame, path: str) -> pl.DataFrame:
+        """Replace a path by the HMAC-SHA256 of its text: joinable, not reversible without the key."""
+        found = [name for name in columns_of(frame, path)]
+        if not found:
+            return frame
+        text = frame.select(pl.coalesce(_as_text(name) for name in found)).to_series()
+        digest = text.map_elements(
+            lambda value: hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest(), return_dtype=pl.String
+        )
+        return frame.drop(found).with_columns(digest.alias(f"{path}|string"))
+
+    def _without_rescued(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Drop what the decoder set aside where it may hold personal data."""
+        if self._personal and "_rescued" in frame.columns:
+            return frame.with_columns(pl.lit(None, pl.String).alias("_rescued"))
+        return frame
+
+    def _count(self, frame: pl.DataFrame) -> None:
+        """Count values by kind for the paths whose kind a step decides."""
+        for path in self._decided():
+            for name in columns_of(frame, path, nested=False):
+                kinds = self._counts.setdefault(path, {})
+                kind = name.rsplit("|", 1)[1]
+                kinds[kind] = kinds.get(kind, 0) + frame[name].count()
+
+    def _decided(self) -> Iterable[str]:
+        for step in self._steps:
+            if step.hash:
+                yield step.hash
+            if step.cast:
+                yield from step.cast
+            if step.derive:
+                yield step.derive.name
+
+    def _statistics_of(self, step: Transform, fields: dict[str, Any]) -> dict[str, Any]:
+        if step.drop is not None:
+            return {path: value for path, value in fields.items() if not _is_at(path, step.drop)}
+        if step.rename is not None:
+            return {_renamed(path, step.rename): value for path, value in fields.items()}
+        decided = [step.hash] if step.hash else list(step.cast or ()) or ([step.derive.name] if step.derive else [])
+        for path in decided:
+            counts = self._counts.get(path, {})
+            types = {_BSON_TYPE.get(kind, kind): count for kind, count in counts.items() if count}
+            nulls = fields.get(path, {}).get("types", {}).get("null", 0)
+            types |= {"null": nulls} if nulls else {}
+            fields = {**fields, path: {"present": sum(types.values()), "types": types, "empty": 0}}
+        return fields
+
+
+def columns_of(frame: pl.DataFrame, path: str, nested: bool = True) -> list[str]:
+    """Return the columns of a path, and of what is nested below it."""
+    return [
+        name
+        for name in frame.columns
+        if "|" in name and (_is_at(name.rsplit("|", 1)[0], path) if nested else name.rsplit("|", 1)[0] == path)
+    ]
+
+
+def _is_at(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root}.")
+
+
+def _renamed(path: str, names: dict[str, str]) -> str:
+    for old, new in names.items():
+        if _is_at(path, old):
+            return new + path[len(old) :]
+    return path
+
+
+def _rename(frame: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
+    mapping = {}
+    for name in frame.columns:
+        if "|" in name:
+            path, kind = name.rsplit("|", 1)
+            mapping[name] = f"{_renamed(path, names)}|{kind}"
+    clash = {new for old, new in mapping.items() if new != old and new in frame.columns}
+    if clash:
+        raise ConfigError(
+            f"renaming would overwrite {', '.join(sorted(clash))}", "sources.yaml, transforms", "choose another name"
+        )
+    return frame.rename(mapping)
+
+
+def _as_text(name: str) -> pl.Expr:
+    kind = name.rsplit("|", 1)[1]
+    return pl.col(name).bin.encode("hex") if kind == "binary" else pl.col(name).cast(pl.String)
+
+
+def _cast(frame: pl.DataFrame, path: str, kind: str) -> pl.DataFrame:
+    """Move values of other kinds into `path|kind` where that is exact; the rest stay as they are, for the rescue."""
+    target = f"{path}|{kind}"
+    others = [name for name in columns_of(frame, path, nested=False) if name != target]
+    if not others:
+        return frame
+    dtype = DTYPES[kind]
+    result = pl.col(target) if target in frame.columns else pl.lit(None, dtype)
+    updates: list[pl.Expr] = []
+    for name in others:
+        moved = _exact_cast(name, kind, dtype)
+        result = pl.coalesce(result, moved)
+        updates.append(pl.when(moved.is_null()).then(pl.col(name)).alias(name))
+    return frame.with_columns(result.alias(target), *updates)
+
+
+def _exact_cast(name: str, kind: str, dtype: pl.DataType) -> pl.Expr:
+    """Return the cast, null where it would not read back as the same text or number."""
+    column = pl.col(name)
+    if kind == "decimal":
+        return pl.when(_as_text(name).str.contains(r"^-?\d+(\.\d+)?$")).then(_as_text(name))
+    if kind == "string":
+        return _as_text(name)
+    moved = column.cast(dtype, strict=False)
+    if name.endswith("|string"):
+        return moved
+    return pl.when(moved.cast(column_dtype(name), strict=False) == column).then(moved)
+
+
+def column_dtype(name: str) -> pl.DataType:
+    """Return the Polars type of a landed column."""
+    return DTYPES[name.rsplit("|", 1)[1]]
+
+
+def _derive(frame: pl.DataFrame, derive: Derive) -> pl.DataFrame:
+    """Add `name|kind` from Polars SQL over paths; a path with several kinds gives its first in the frame."""
+    names: dict[str, str] = {}
+    for name in frame.columns:
+        names.setdefault(name.rsplit("|", 1)[0] if "|" in name else name, name)
+    expression = pl.sql_expr(derive.expression)
+    absent = [root for root in expression.meta.root_names() if root not in names]
+    view = frame.select(pl.col(column).alias(path) for path, column in names.items())
+    view = view.with_columns(pl.lit(None).alias(path) for path in absent)
+    try:
+        value = view.select(expression.cast(DTYPES[derive.kind])).to_series()
+    except pl.exceptions.PolarsError as error:
+        raise ConfigError(
+            f"the derived column {derive.name!r} cannot be computed: {error}",
+            "sources.yaml, transforms",
+            "correct the expression, or cast its inputs first",
+        ) from error
+    return frame.with_columns(value.alias(f"{derive.name}|{derive.kind}"))
+
+
+def check_expression(derive: Derive) -> None:
+    """Parse a derived expression.
+
+    Raises:
+        ConfigError: It is not valid Polars SQL.
+    """
+    try:
+        pl.sql_expr(derive.expression)
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        raise ConfigError(
+            f"the expression of {derive.name!r} is not valid: {error}", "sources.yaml, transforms", "use Polars SQL"
+        ) from error
