@@ -1,0 +1,1 @@
+"""What the product runs on: embedded servers, images, manifests and sample data."""

@@ -1,0 +1,1 @@
+"""Embedded servers of the demo and the tests: Postgres, a MongoDB-wire server and Prefect, all under one folder."""

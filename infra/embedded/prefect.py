@@ -1,0 +1,181 @@
+"""The embedded Prefect server (SQLite), with a process work pool and a worker, so that deployments run locally too."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from importlib.util import find_spec
+from pathlib import Path
+
+from infra.embedded import process
+from infra.embedded.process import EmbeddedError, Progress, Status, silent
+
+WORK_POOL = "local"
+# The first start migrates an empty SQLite file: 30 s on two quiet cores, several times that on a busy machine.
+_READY_SECONDS = 300.0
+_ATTEMPTS = 2
+
+
+def begin(home: Path, progress: Progress = silent) -> None:
+    """Start the server unless its process runs, without waiting until it answers."""
+    folder = _folder(home)
+    with process.locked(folder):
+        if not process.alive(process.read_record(folder)):
+            progress("Prefect: starting the server (the first start takes half a minute)")
+            _spawn_server(folder)
+
+
+def up(home: Path, progress: Progress = silent, *, worker: bool = True) -> str:
+    """Start the server (and the worker) unless they run, wait until it answers, and return its API URL.
+
+    Args:
+        home: Folder of everything embedded.
+        progress: Told each step, and how long the server has been starting.
+        worker: Also keep a worker of the process pool `local` running.
+
+    Raises:
+        EmbeddedError: With the log's tail when the server does not come up.
+    """
+    folder = _folder(home)
+    begin(home, progress)
+    with process.locked(folder):
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                _spawn_server(folder)
+            if _wait(home, progress):
+                break
+            process.stop(folder)
+        else:
+            raise EmbeddedError(
+                f"the Prefect server did not start:\n{process.log_tail(folder / 'server.log')}",
+                str(folder / "server.log"),
+                "mend what the log says, or start afresh with `warehouse down --wipe` (deletes the embedded data)",
+            )
+        if worker and not process.alive(process.read_record(folder, "worker")):
+            progress(f"Prefect: starting a worker of the pool `{WORK_POOL}`")
+            _ensure_pool(url(home))
+            _spawn_worker(folder, url(home))
+    return url(home)
+
+
+def down(home: Path, wipe: bool = False) -> bool:
+    """Stop worker and server if they are ours and run; with `wipe` also remove their data."""
+    folder = _folder(home)
+    if not folder.exists():
+        return False
+    with process.locked(folder):
+        # The worker first: it reports to the server that it goes.
+        stopped = process.stop(folder, name="worker")
+        stopped = process.stop(folder) or stopped
+        if wipe:
+            shutil.rmtree(folder, ignore_errors=True)
+    return stopped
+
+
+def status(home: Path) -> Status:
+    """Return the state of the server without starting it."""
+    folder = _folder(home)
+    record = process.read_record(folder)
+    running = process.alive(record)
+    address = f"http://127.0.0.1:{record.port}" if running else ""
+    return Status("prefect", running, address, record.pid if running else 0, folder / "server.log")
+
+
+def worker_status(home: Path) -> Status:
+    """Return the state of the worker."""
+    folder = _folder(home)
+    record = process.read_record(folder, "worker")
+    running = process.alive(record)
+    pool = f"pool {WORK_POOL}" if running else ""
+    return Status("prefect worker", running, pool, record.pid if running else 0, folder / "worker.log")
+
+
+def url(home: Path) -> str:
+    """Return the API URL of the server.
+
+    Raises:
+        EmbeddedError: The embedded server has never been started here.
+    """
+    port = process.read_record(_folder(home)).port
+    if not port:
+        raise EmbeddedError(
+            "the embedded Prefect server has not been started",
+            str(_folder(home)),
+            "run `warehouse up`, or set PREFECT_API_URL to your server",
+        )
+    return f"http://127.0.0.1:{port}/api"
+
+
+def ui_url(home: Path) -> str:
+    """Return the address of the user interface."""
+    return url(home).removesuffix("/api")
+
+
+def answers(api_url: str, seconds: float = 2.0) -> bool:
+    """Return whether a Prefect server answers its health check at the API URL."""
+    try:
+        with urllib.request.urlopen(f"{api_url}/health", timeout=seconds) as response:  # noqa: S310 - http by construction
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def _folder(home: Path) -> Path:
+    return home.resolve() / "prefect"
+
+
+def _spawn_server(folder: Path) -> None:
+    if find_spec("prefect") is None:
+        raise EmbeddedError("Prefect is not installed", "package prefect", "run `make setup`")
+    port = process.choose_port(process.read_record(folder).port)
+    program = [sys.executable, "-P", "-m", "prefect"]
+    process.spawn(
+        [*program, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--analytics-off"],
+        folder,
+        port,
+        environment=_environment(folder, None),
+    )
+
+
+def _spawn_worker(folder: Path, api_url: str) -> None:
+    program = [sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process"]
+    # Flow runs inherit the worker's folder and environment: both must be those of the person who started it.
+    process.spawn(program, folder, 0, name="worker", environment=_environment(folder, api_url), directory=Path.cwd())
+
+
+def _environment(folder: Path, api_url: str | None) -> dict[str, str]:
+    """Return an environment in which this server is the only Prefect there is, and nothing is sent elsewhere."""
+    own = {"PREFECT_HOME": str(folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    if api_url is None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "WAREHOUSE_"))}
+        return {**kept, **own}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
+    return {**kept, **own, "PREFECT_API_URL": api_url, "WAREHOUSE_HOME": str(folder.parent)}
+
+
+def _wait(home: Path, progress: Progress) -> bool:
+    record = process.read_record(_folder(home))
+    return process.wait_ready(
+        lambda: process.alive(record),
+        lambda: answers(url(home)),
+        _READY_SECONDS,
+        lambda waited: progress(f"Prefect: starting, {waited}"),
+    )
+
+
+def _ensure_pool(api_url: str) -> None:
+    """Create the process work pool over HTTP; importing Prefect for it would cost five seconds."""
+    body = json.dumps({"name": WORK_POOL, "type": "process"}).encode()
+    request = urllib.request.Request(  # noqa: S310 - http by construction
+        f"{api_url}/work_pools/", data=body, headers={"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30):  # noqa: S310 - http by construction
+            return
+    except urllib.error.HTTPError as error:
+        if error.code != 409:
+            raise EmbeddedError(f"creating the work pool failed: {error}", api_url, "see the server's log") from None

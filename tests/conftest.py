@@ -1,0 +1,109 @@
+"""Servers for the tests: each started once a session in a folder of its own, then shared by fresh databases."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_TIERS = ("integration", "faults", "kubernetes")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with the tier of its folder, so that none runs in the unit tier by oversight."""
+    tests = Path(__file__).parent
+    for item in items:
+        tier = item.path.relative_to(tests).parts[0]
+        if tier in _TIERS:
+            item.add_marker(tier)
+
+
+@pytest.fixture(scope="session")
+def servers_home() -> Iterator[Path]:
+    """A folder for the embedded servers, which a server of another user can enter; everything is stopped at the end."""
+    from infra.embedded import mongodb, postgres, prefect
+
+    home = Path(tempfile.mkdtemp(prefix="warehouse-tests-"))
+    home.chmod(0o711)
+    yield home
+    for server in (prefect, mongodb, postgres):
+        server.down(home, wipe=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(servers_home: Path) -> str:
+    """URL of a real embedded Postgres 18 (with password), without fsync: no test pulls the plug of the machine."""
+    from infra.embedded import postgres
+
+    return postgres.up(servers_home, options={"fsync": "off", "max_connections": "200"})
+
+
+def _database(server: str) -> Iterator[str]:
+    import psycopg
+    from psycopg import sql
+
+    base = server.rsplit("/", 1)[0]
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(f"{base}/postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    yield f"{base}/{name}"
+    with psycopg.connect(f"{base}/postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """URL of an empty database for one test."""
+    yield from _database(postgres_server)
+
+
+@pytest.fixture(scope="module")
+def module_postgres_url(postgres_server: str) -> Iterator[str]:
+    """URL of a database shared by the tests of one module."""
+    yield from _database(postgres_server)
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(servers_home: Path) -> str:
+    """URI of a MongoDB: `MONGODB_URI` where it is set, else a SecantusDB process."""
+    given = os.environ.get("MONGODB_URI")
+    if given:
+        return given
+    from infra.embedded import mongodb
+
+    return mongodb.up(servers_home)
+
+
+@pytest.fixture
+def mongodb_database(mongodb_uri: str) -> Iterator[str]:
+    """Name of a MongoDB database for one test, dropped at its end."""
+    from pymongo import MongoClient
+
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    yield name
+    with MongoClient(mongodb_uri) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def prefect_api_url(servers_home: Path) -> str:
+    """API URL of a real Prefect server on SQLite (about half a minute once a session), without a worker."""
+    from infra.embedded import prefect
+
+    return prefect.up(servers_home, worker=False)
+
+
+@pytest.fixture
+def prefect_server(prefect_api_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The Prefect server, in force for this test: in this process's settings and in the environment of its children."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api_url)
+    with temporary_settings({PREFECT_API_URL: prefect_api_url}):
+        yield prefect_api_url
