@@ -9,3 +9,4 @@ compile --constraint requirements/dev.lock pyproject.toml --output-file requirem
 compile --constraint requirements/dev.lock --extra demo pyproject.toml --output-file requirements/demo.lock
 compile --constraint requirements/dev.lock --extra kubernetes pyproject.toml --output-file requirements/kubernetes.lock
 printf 'uv\n' | compile --constraint requirements/dev.lock - --output-file requirements/bootstrap.lock
+printf 'hatchling\nmaturin\n' | compile --constraint requirements/dev.lock - --output-file requirements/build.lock

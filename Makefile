@@ -1,0 +1,99 @@
+# For people who work on the code; `make help` lists the targets. Needs Python 3.11 or later, and make.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The first Python that is new enough: `python3` where it is, else a versioned name beside it.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+# Copying works where cache and checkout are on different file systems; nothing to warn about then.
+export UV_LINK_MODE ?= copy
+UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
+PYTEST := $(BIN)/python -m pytest
+
+DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.toml) \
+	$(shell find decoder/src -type f 2>/dev/null)
+
+.NOTPARALLEL:
+
+.PHONY: help setup setup-demo native demo test test-unit test-integration test-faults test-kubernetes benchmark \
+	lint docs lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.stamp-dev native ## Everything to work on the code: .venv from the hashed locks, the native decoder
+
+setup-demo: $(VENV)/.stamp-demo native
+
+$(VENV)/.stamp-venv: requirements/bootstrap.lock
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Python 3.11 or later is needed; none of python3, python3.11 to python3.14 on the PATH is." \
+			"Install one, or run: make PYTHON=/path/to/python $(MAKECMDGOALS)" >&2; exit 1; fi
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments (its modules venv and ensurepip are missing)." \
+			"On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "setup: creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
+	@touch $@
+
+# The demo's lock is a part of the developers', cut from the same resolution: whoever has the latter has both.
+$(VENV)/.stamp-demo: $(VENV)/.stamp-venv requirements/demo.lock requirements/build.lock pyproject.toml
+	@echo "setup: installing requirements/demo.lock"
+	@$(UV) pip install --quiet --require-hashes -r requirements/demo.lock -r requirements/build.lock
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-venv requirements/dev.lock requirements/build.lock pyproject.toml
+	@echo "setup: installing requirements/dev.lock"
+	@$(UV) pip install --quiet --require-hashes -r requirements/dev.lock -r requirements/build.lock
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.stamp-demo
+
+native: ## Build the native decoder where a Rust toolchain is (otherwise the slow one in Python is used)
+	@if ! command -v cargo >/dev/null; then \
+		echo "setup: no Rust toolchain (cargo) found: the slow decoder in Python is used; results are the same"; \
+	else $(MAKE) --no-print-directory $(VENV)/.stamp-native || \
+		echo "setup: the native decoder could not be built (see above): the slow decoder in Python is used" >&2; fi
+
+$(VENV)/.stamp-native: $(DECODER) | $(VENV)/.stamp-demo
+	@echo "setup: building the native decoder (about a minute the first time)"
+	@cd decoder && ../$(BIN)/maturin build --quiet --release --locked --out target/wheels \
+		--interpreter ../$(BIN)/python
+	@$(UV) pip install --quiet --no-deps --reinstall "$$(ls -t decoder/target/wheels/*.whl | head -n 1)"
+	@touch $@
+
+demo: setup-demo ## The whole job on sample data, with embedded servers
+	@$(BIN)/warehouse demo
+
+test: setup ## Unit and integration tests
+	$(PYTEST) -m "not faults and not kubernetes"
+
+test-unit: setup ## Unit tests alone: seconds, no servers
+	$(PYTEST) -m "not integration and not faults and not kubernetes"
+
+test-integration: setup ## Tests on real embedded servers
+	$(PYTEST) -m integration
+
+test-faults: setup ## Kills and broken connections
+	$(PYTEST) -m faults
+
+test-kubernetes: setup ## Tests on the cluster of KUBECONFIG
+	$(PYTEST) -m kubernetes
+
+lint: setup ## Style, types, and the decoder's own lints where cargo is
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@if command -v cargo >/dev/null; then cd decoder && cargo fmt --check && cargo clippy --locked -- -D warnings; fi
+
+lock: setup ## Resolve the dependencies again and write requirements/*.lock
+	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
+
+clean: ## Undo everything: stop the embedded servers, remove .venv, .warehouse and every build result
+	@if [ -x $(BIN)/warehouse ]; then $(BIN)/warehouse down --wipe; fi
+	rm -rf $(VENV) .warehouse dist decoder/target dbt/target dbt/logs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
