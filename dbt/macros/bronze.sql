@@ -1,0 +1,105 @@
+{#-
+  Reading bronze without breaking when it drifts. Bronze only ever gains columns, but a column that a model reads may not
+  exist yet, may have been renamed by the source, or may hold another type than the model wants.
+
+      {%- set bronze = bronze_table('shop', 'customers') -%}
+      select
+          _id as customer_id,
+          {{ bronze_value(bronze, ['phone_number', 'phone'], 'text') }} as phone
+      from {{ bronze.rows }}
+-#}
+
+{#- A bronze table: its rows that the source still has, and the types of its columns. Empty until it is loaded. -#}
+{% macro bronze_table(source_name, table_name) %}
+    {%- set relation = source(source_name, table_name) -%}
+    {%- set columns = {} -%}
+    {%- set found = adapter.get_relation(relation.database, relation.schema, relation.identifier) if execute -%}
+    {%- if found -%}
+        {%- for column in adapter.get_columns_in_relation(found) -%}
+            {%- do columns.update({column.name: column.data_type}) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {%- if columns -%}
+        {%- set kept = ' where _deleted_at is null' if '_deleted_at' in columns else '' -%}
+        {%- set rows = '(select * from ' ~ relation ~ kept ~ ') as bronze_rows' -%}
+    {%- else -%}
+        {%- set rows -%}
+            (select null::text as _id, null::text as _root_id, null::bigint as _position, null::timestamptz as _extracted_at
+            where false) as bronze_rows
+        {%- endset -%}
+    {%- endif -%}
+    {{ return({'relation': relation, 'columns': columns, 'rows': rows}) }}
+{% endmacro %}
+
+{#-
+  The value of a field as `type`. `paths` is one path (`address.zip`) or several, newest first, of which the first that
+  is not null counts: the way to follow a rename. A value that did not fit its bronze column is taken from `_rescued`;
+  a value that cannot be read as `type` gives null, never an error.
+-#}
+{% macro bronze_value(bronze, paths, type) %}
+    {%- set parts = [] -%}
+    {%- for path in ([paths] if paths is string else paths) -%}
+        {%- set column = path | replace('.', '__') -%}
+        {%- if column in bronze.columns -%}
+            {%- do parts.append(cast_column('bronze_rows.' ~ adapter.quote(column), bronze.columns[column], type)) -%}
+        {%- endif -%}
+        {%- if '_rescued' in bronze.columns -%}
+            {%- do parts.append(cast_extended_json("bronze_rows._rescued -> '" ~ path ~ "'", type)) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if parts | length > 1 -%}
+        coalesce({{ parts | join(', ') }})
+    {%- elif parts -%}
+        {{ parts[0] }}
+    {%- else -%}
+        null::{{ type }}
+    {%- endif -%}
+{% endmacro %}
+
+{#- A column as `type`: as it is where the types agree, else through its text. -#}
+{% macro cast_column(expression, column_type, type) %}
+    {%- set names = {'timestamptz': 'timestamp with time zone', 'int': 'integer'} -%}
+    {%- if column_type == names.get(type, type) -%}
+        {{ return(expression) }}
+    {%- elif column_type == 'jsonb' -%}
+        {{ return(cast_extended_json(expression, type)) }}
+    {%- elif type == 'jsonb' -%}
+        {{ return('to_jsonb(' ~ expression ~ ')') }}
+    {%- else -%}
+        {{ return(try_cast(expression ~ '::text', type)) }}
+    {%- endif -%}
+{% endmacro %}
+
+{#- A value of extended JSON (`{"$numberDecimal": "1.20"}`, `"text"`, `5`) as `type`. -#}
+{% macro cast_extended_json(expression, type) %}
+    {%- if type == 'jsonb' -%}{{ return('(' ~ expression ~ ')') }}{%- endif -%}
+    {{ return(try_cast(extended_json_text(expression), type)) }}
+{% endmacro %}
+
+{#- The plain text of a scalar in extended JSON. -#}
+{% macro extended_json_text(expression) %}
+    {%- set wrappers = ['$numberDecimal', '$date', '$oid', '$uuid', '$numberDouble', '$text'] -%}
+    {%- set unwrapped = [] -%}
+    {%- for wrapper in wrappers -%}
+        {%- do unwrapped.append('(' ~ expression ~ ") ->> '" ~ wrapper ~ "'") -%}
+    {%- endfor -%}
+    {{ return('coalesce(' ~ unwrapped | join(', ') ~ ', (' ~ expression ~ ") #>> '{}')") }}
+{% endmacro %}
+
+{#- Text as `type`, null where it cannot be read as that. -#}
+{% macro try_cast(expression, type) %}
+    {{ return(adapter.dispatch('try_cast', 'warehouse')(expression, type)) }}
+{% endmacro %}
+
+{% macro default__try_cast(expression, type) %}
+    {%- if type == 'text' -%}{{ return('(' ~ expression ~ ')') }}{%- endif -%}
+    {{ return('try_cast(' ~ expression ~ ' as ' ~ type ~ ')') }}
+{% endmacro %}
+
+{#- pg_input_is_valid came with Postgres 16. -#}
+{% macro postgres__try_cast(expression, type) %}
+    {%- if type == 'text' -%}{{ return('(' ~ expression ~ ')') }}{%- endif -%}
+    {{ return(
+        'case when pg_input_is_valid(' ~ expression ~ ", '" ~ type ~ "') then (" ~ expression ~ ')::' ~ type ~ ' end'
+    ) }}
+{% endmacro %}

@@ -1,0 +1,18 @@
+with pairs as (
+
+    select source, medium from {{ ref('int_shop__sessions') }}
+    union
+    select source, medium from {{ ref('int_ads__spend_daily') }}
+    union
+    {#- Orders whose visit is not known. #}
+    select '(unattributed)', '(none)'
+
+)
+
+select
+    {{ channel_id('source', 'medium') }} as channel_id,
+    source,
+    medium,
+    {{ channel_group('source', 'medium') }} as channel_group,
+    {{ channel_group('source', 'medium') }} like 'Paid%' as is_paid
+from pairs

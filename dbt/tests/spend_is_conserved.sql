@@ -1,0 +1,21 @@
+-- Ad spend per platform and day is the same in the fact as in the platforms' own tables.
+{%- set platforms = ['google_ads', 'meta_ads', 'tiktok_ads', 'linkedin_ads'] %}
+with by_platform as (
+
+    {% for platform in platforms -%}
+    select '{{ platform }}' as platform, spent_on, sum(spend) as spend from {{ ref('stg_ads__' ~ platform) }} group by 1, 2
+    {% if not loop.last %}union all{% endif %}
+    {% endfor %}
+
+),
+
+by_fact as (
+
+    select platform, spent_on, sum(spend) as spend from {{ ref('fct_ad_spend_daily') }} group by 1, 2
+
+)
+
+select *
+from by_platform
+full outer join by_fact using (platform, spent_on)
+where by_platform.spend is distinct from by_fact.spend
