@@ -49,6 +49,10 @@ BRACKETS: tuple[tuple[int, ...], ...] = (
     (127,),
 )
 _NUMBERS = 2
+# Brackets of one value: MinKey, null and undefined, MaxKey. `$lt: MaxKey` would match every type.
+_SINGLE = {0, 1, 15}
+_OPEN = object()
+_NOTHING: dict[str, Any] = {"_id": {"$in": []}}
 # Enough samples per range that the largest range stays within about a third of the mean.
 _SAMPLES_PER_RANGE = 40
 # Dates as plain milliseconds, so that an id beyond year 9999 does not fail the split.
@@ -87,8 +91,8 @@ def range_filter(low: Bound, high: Bound) -> dict[str, Any]:
     """Return the query for `low <= _id < high`, across type brackets."""
     if low is None and high is None:
         return {}
-    start = bound_value(low) if low is not None else None
-    end = bound_value(high) if high is not None else None
+    start = bound_value(low) if low is not None else _OPEN
+    end = bound_value(high) if high is not None else _OPEN
     first = bracket(start) if low is not None else -1
     last = bracket(end) if high is not None else len(BRACKETS)
     if first == last:
@@ -96,31 +100,33 @@ def range_filter(low: Bound, high: Bound) -> dict[str, Any]:
     else:
         clauses = []
         if low is not None:
-            clauses.append(_within(first, start, None))
+            clauses.append(_within(first, start, _OPEN))
         between = [kind for index in range(first + 1, last) for kind in BRACKETS[index]]
         if between:
             clauses.append({"_id": {"$type": between}})
         if high is not None:
-            clauses.append(_within(last, None, end))
+            clauses.append(_within(last, _OPEN, end))
     flat = [clause for group in clauses for clause in group.get("$or", [group])]
-    flat = [clause for clause in flat if clause]
+    flat = [clause for clause in flat if clause != _NOTHING] or [_NOTHING]
     return flat[0] if len(flat) == 1 else {"$or": flat}
 
 
 def _within(index: int, start: Any, end: Any) -> dict[str, Any]:
     """Return the query for a part of one bracket. NaN sorts below all numbers but matches no comparison."""
+    whole = {"_id": {"$type": list(BRACKETS[index])}}
+    if index in _SINGLE:
+        return whole if end is _OPEN else _NOTHING
     bounds: dict[str, Any] = {}
-    if start is not None and not _is_nan(start):
+    if start is not _OPEN and not _is_nan(start):
         bounds["$gte"] = start
-    if end is not None:
+    if end is not _OPEN:
         bounds["$lt"] = end
-    if index != _NUMBERS:
-        return {"_id": bounds} if bounds else {"_id": {"$type": list(BRACKETS[index])}}
-    has_nan = (start is None or _is_nan(start)) and not _is_nan(end)
+    if index != _NUMBERS or not bounds:
+        return {"_id": bounds} if bounds else whole
     if _is_nan(end):
-        return {"$or": []}
-    numbers = {"_id": bounds} if bounds else {"_id": {"$type": list(BRACKETS[index])}}
-    return {"$or": [numbers, {"_id": math.nan}]} if has_nan and bounds else numbers
+        return _NOTHING
+    from_nan = start is _OPEN or _is_nan(start)
+    return {"$or": [{"_id": bounds}, {"_id": math.nan}]} if from_nan else {"_id": bounds}
 
 
 def _is_nan(value: Any) -> bool:
