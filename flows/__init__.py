@@ -1,0 +1,1 @@
+"""The Prefect flows, one file each, and the command line."""

@@ -1,0 +1,92 @@
+"""Subflow dbt-transform: silver and gold, only what the given tables feed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows import tables as work
+from tasks.settings import get_settings
+
+if TYPE_CHECKING:
+    from tasks.dbt import DbtResult, NodeResult
+
+_STATES = {"success": "Completed", "pass": "Completed", "warn": "Warned", "skipped": "Skipped"}
+
+
+@flow(name="dbt-transform", flow_run_name="dbt-transform {group}")
+def dbt_transform(tables: list[str] | None = None, group: str = "ad hoc", full_refresh: bool = False) -> State[Any]:
+    """Build and test the models that the given tables feed; none means all models.
+
+    Args:
+        tables: `source.table` or `source`.
+        group: Name of the run, for people.
+        full_refresh: Rebuild incremental models from nothing.
+    """
+    from monitoring import log
+    from tasks import dbt
+    from tasks.database import connect
+
+    settings = get_settings()
+    sources = work.read_sources(settings)
+    refs = [sources.table(name) for name in work.expand(sources, tables)]
+    with connect(settings.database_url(), autocommit=True) as connection:
+        log.ensure(connection)
+        began = connection.execute("select clock_timestamp()").fetchone()
+    result = dbt.run(
+        settings,
+        select=dbt.selection(refs) if tables else None,
+        full_refresh=full_refresh,
+        progress=get_run_logger().info,
+    )
+    _publish(result)
+    if not result.success:
+        return Failed(message=_failure(result))
+    with connect(settings.database_url(), autocommit=True) as connection:
+        log.note_built(connection, [(ref.source_name, ref.table_name) for ref in refs], began[0] if began else None)
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(result.counts().items()))
+    return Completed(message=f"dbt: {counts or 'nothing to build'}")
+
+
+def _failure(result: DbtResult) -> str:
+    from monitoring.taxonomy import first_line
+
+    reasons = "; ".join(f"{node.name}: {first_line(node.message) or node.status}" for node in result.failed)
+    return f"{len(result.failed)} dbt node(s) failed: {reasons}"
+
+
+def _publish(result: DbtResult) -> None:
+    """Make the artifact with one row per node."""
+    from prefect.artifacts import create_table_artifact
+
+    from monitoring import log
+
+    rows = [log.json_safe(_row(node)) for node in result.nodes]
+    if rows:
+        create_table_artifact(table=rows, key="dbt-nodes", description="every model and test of this run")
+
+
+def _row(node: NodeResult) -> dict[str, Any]:
+    """Return a node as a row of the logging table: tests count failing rows as rejected."""
+    from monitoring.taxonomy import classify
+
+    is_test = node.resource_type in ("test", "unit_test")
+    row: dict[str, Any] = {
+        "stage": "dbt",
+        "source": node.relation.partition(".")[0] or node.resource_type,
+        "table_name": node.name,
+        "state": _STATES.get(node.status, "Failed"),
+        "started_at": node.started_at or datetime.now(UTC),
+        "seconds": node.seconds,
+        "rows_loaded": node.rows_affected,
+        "rows_rejected": node.failures if is_test else None,
+        "artifact_key": "dbt-nodes",
+    }
+    if node.failed:
+        row["error_class"] = "data_quality" if is_test and node.failures else classify((), node.message)
+        row["error_message"] = node.message or node.status
+    return row

@@ -1,0 +1,69 @@
+"""Subflow extract: a group of tables (or `_id` ranges) from their sources to the landing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import tables as work
+from tasks.planning import Target
+from tasks.settings import get_settings
+
+
+@flow(name="extract", flow_run_name="extract {group}")
+def extract(
+    tables: list[str] | None = None, group: str = "ad hoc", resources: str = "small", full: bool = False
+) -> State[Any]:
+    """Land what is new in each table; one table's failure stops no other.
+
+    Args:
+        tables: `source.table`, `source.table#1/4@batch` or `source`; none means every table.
+        group: Name of the group, for people.
+        resources: Resource class of this run: how many tables it reads at once.
+        full: Read everything again, whatever the checkpoint says.
+    """
+    names = work.expand(work.read_sources(get_settings()), tables)
+    at_once = work.TABLES_AT_ONCE.get(resources, 1)
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
+    with runner:
+        failures = work.run_tables(
+            lambda name: runner.submit(extract_table, {"target": name, "at_once": at_once, "full": full}), names
+        )
+    message = work.summary(failures, len(names))
+    return Failed(message=message) if failures else Completed(message=message)
+
+
+@task(
+    name="extract-table",
+    task_run_name="{target}",
+    retries=work.RETRIES,
+    retry_delay_seconds=work.RETRY_DELAYS,
+    retry_jitter_factor=work.RETRY_JITTER,
+    retry_condition_fn=work.retry_transient,
+    cache_policy=NO_CACHE,
+)
+def extract_table(target: str, at_once: int = 1, full: bool = False) -> None:
+    """Land what is new in one table, or one range of it."""
+    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full))
+
+
+def _extract(target: Target, at_once: int, full: bool) -> Mapping[str, Any]:
+    from prefect import get_run_logger
+
+    from tasks.extract import extract_table as extract_from_source
+
+    settings = get_settings()
+    ref = work.read_sources(settings).table(target.table)
+    # A range belongs to a batch that was planned with its own starting point.
+    state = {} if full or target.segment else work.start_state(settings, ref)
+    context = work.extract_context(settings, at_once, state=state, segment=target.segment, batch_id=target.batch_id)
+    result = extract_from_source(ref, context)
+    for warning in result.warnings:
+        get_run_logger().warning(warning)
+    return result.metrics

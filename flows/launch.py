@@ -1,0 +1,385 @@
+"""How a step of the pipeline is started: as a function call, or as a run of its own deployment. It passes names alone.
+
+A deployment's run outlives its parent: when the parent's pod was evicted and started again, the children are found by
+their tags; completed ones are reused, running ones joined, failed ones retried by policy under the next attempt's key.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from tasks.resources import step_up
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
+
+FLOWS = {
+    "extract": "flows.extract:extract",
+    "load-bronze": "flows.load_bronze:load_bronze",
+    "dbt-transform": "flows.dbt_transform:dbt_transform",
+    "monitoring": "monitoring.flow:monitoring",
+}
+"""Entry of each flow that the pipeline starts."""
+
+# Runs of deployments are looked at this often; a child takes some 20 s to start, so more often tells nothing sooner.
+POLL_SECONDS = 2.0
+# A run that crashed (killed, evicted without goodbye, out of memory) is started again this often per attempt of its
+# parent; Prefect's own retries never see a crash.
+CRASH_RETRIES = 2
+# How long the Prefect API may be away before a step is given up, in seconds: longer than a server's restart.
+API_PATIENCE_SECONDS = 600.0
+# The last log lines of a crashed run hold the pod's diagnosis.
+_LOG_LINES = 50
+_OUT_OF_MEMORY = ("OOMKilled", "out of memory", "status code: -9", "exit code 137", "MemoryError")
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One subflow run of a pipeline.
+
+    Attributes:
+        name: Name that is unique and stable within the pipeline run; children are found again by it.
+        flow: Key of `FLOWS`.
+        resources: Resource class, which is also the name of the deployment.
+        parameters: Names only.
+    """
+
+    name: str
+    flow: str
+    resources: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step ended.
+
+    Attributes:
+        step: The step.
+        state: Name of the run's final state.
+        message: What the state says.
+        flow_run_id: The run; None when none could be started.
+    """
+
+    step: Step
+    state: str
+    message: str = ""
+    flow_run_id: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the step completed."""
+        return self.state == "Completed"
+
+
+class Launcher(Protocol):
+    """Starts steps and waits for them; one per pipeline run."""
+
+    parallel: int
+
+    def run(self, step: Step) -> Outcome:
+        """Run a step to its end. Never raises for a failure of the step itself."""
+        ...
+
+    def abandon(self, cancel: bool) -> None:
+        """Stop waiting, because the parent ends; with `cancel` also end the children."""
+        ...
+
+
+def make_launcher(execution: Literal["in_process", "deployments"], parent_run_id: str, attempt: int) -> Launcher:
+    """Return the launcher that the setting `execution` asks for.
+
+    Args:
+        execution: `in_process` or `deployments`.
+        parent_run_id: The pipeline's flow run.
+        attempt: How often that run has been started, from 1.
+    """
+    if execution == "in_process":
+        return InProcess(parent_run_id)
+    return Deployments(parent_run_id, attempt)
+
+
+def tags_of(parent_run_id: str, step_name: str) -> list[str]:
+    """Return the tags by which a child is found again."""
+    return [f"parent:{parent_run_id}", f"step:{step_name}"]
+
+
+# -- in process ---------------------------------------------------------------------------------------------------
+
+
+# Set when the process is to end: table tasks look at it between rows, since threads cannot be interrupted.
+stopping = threading.Event()
+
+
+class InProcess:
+    """Calls the flow function in this process."""
+
+    # More groups side by side than this only share the same cores and memory.
+    parallel = 2
+
+    def __init__(self, parent_run_id: str) -> None:
+        self.parent_run_id = parent_run_id
+
+    def run(self, step: Step) -> Outcome:
+        """Run the step's flow here; its heartbeat stays off, the parent's tells that the process lives."""
+        from prefect import tags
+
+        with quiet_heartbeat(), tags(*tags_of(self.parent_run_id, step.name)):
+            state = load_flow(step.flow)(**step.parameters, return_state=True)
+        run_id = state.state_details.flow_run_id
+        return Outcome(step, state.name or "", state.message or "", str(run_id) if run_id else None)
+
+    def abandon(self, cancel: bool) -> None:
+        """Tell the table tasks of this process to stop."""
+        stopping.set()
+
+
+def load_flow(name: str) -> Callable[..., State[Any]]:
+    """Return the flow function that `FLOWS` names."""
+    module, _, attribute = FLOWS[name].partition(":")
+    flow: Callable[..., State[Any]] = getattr(import_module(module), attribute)
+    return flow
+
+
+def quiet_heartbeat() -> Any:
+    """Return a context without Prefect's heartbeat thread.
+
+    Joining that thread costs each in-process flow run close to a second, as it sleeps in whole seconds, and no
+    environment variable can turn it off. Remove this when Prefect joins it at once.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    if PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() is None:
+        return nullcontext()
+    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+
+
+# -- deployments --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ChildRun:
+    """A run found under a step's tags.
+
+    Attributes:
+        id: Flow run id.
+        type: Type of its state, such as `COMPLETED`.
+        deployment: Resource class it ran in; empty when unknown.
+        out_of_memory: Whether it was killed for its memory.
+    """
+
+    id: str
+    type: str
+    deployment: str = ""
+    out_of_memory: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about a step.
+
+    Attributes:
+        action: `reuse` a completed run, `join` a running one, `create` the next, or `give_up`.
+        run_id: The run to reuse or join, or the last failed one.
+        failures: Ended runs without success so far: the number in the next run's key.
+        resources: Class for the run to create.
+    """
+
+    action: Literal["reuse", "join", "create", "give_up"]
+    run_id: str | None = None
+    failures: int = 0
+    resources: str = ""
+
+
+_TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+def decide(runs: Sequence[ChildRun], attempt: int, resources: str) -> Decision:
+    """Decide what to do about a step from the runs that exist.
+
+    A failed run had its tables' own retries, so it is run again only when the parent itself is; a crashed one had none,
+    so it gets `CRASH_RETRIES` more for each attempt of the parent, one class larger each time memory was the reason.
+
+    Args:
+        runs: Runs of the step, oldest first.
+        attempt: How often the parent has been started, from 1.
+        resources: Class that the plan asks for.
+    """
+    by_type: dict[str, list[ChildRun]] = {}
+    for run in runs:
+        by_type.setdefault(run.type, []).append(run)
+    if completed := by_type.get("COMPLETED"):
+        return Decision("reuse", completed[-1].id)
+    if live := [run for run in runs if run.type not in _TERMINAL]:
+        return Decision("join", live[-1].id)
+    crashed = by_type.get("CRASHED", [])
+    ended = len(runs) - len(crashed)
+    if runs and (ended >= attempt or len(crashed) > CRASH_RETRIES + attempt - 1):
+        return Decision("give_up", runs[-1].id, len(runs))
+    for run in crashed:
+        if run.out_of_memory:
+            resources = step_up(run.deployment or resources)
+    return Decision("create", None, len(runs), resources)
+
+
+class Deployments:
+    """Starts each step as a run of the deployment `<flow>/<resource class>` and waits for it."""
+
+    # The deployments' own concurrency limits bound what runs at once; this bounds the threads that wait.
+    parallel = 32
+
+    def __init__(self, parent_run_id: str, attempt: int, poll_seconds: float = POLL_SECONDS) -> None:
+        self.parent_run_id = parent_run_id
+        self.attempt = attempt
+        self.poll_seconds = poll_seconds
+        self._stop = threading.Event()
+        # Prefect numbers the tracking task runs of a parent in a dict that is not safe for threads.
+        self._creating = threading.Lock()
+
+    def run(self, step: Step) -> Outcome:
+        """Find or start the step's run, wait for its end, and start it again as the policy says."""
+        while not self._stop.is_set():
+            decision = decide(self._patiently(partial(self.find, step)), self.attempt, step.resources)
+            if decision.action in ("reuse", "give_up"):
+                return self._outcome(step, self._patiently(partial(self.read, str(decision.run_id))))
+            self.wait(decision.run_id or self._patiently(partial(self.create, step, decision)))
+        return Outcome(step, "Abandoned", "the pipeline ended before this step")
+
+    def find(self, step: Step) -> list[ChildRun]:
+        """Return the runs of a step, oldest first."""
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+        from prefect.client.schemas.sorting import FlowRunSort
+
+        wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=tags_of(self.parent_run_id, step.name)))
+        with _client() as client:
+            runs = client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=200)
+            return [self._child(client, run) for run in runs]
+
+    def create(self, step: Step, decision: Decision) -> str:
+        """Start a run; the same key gives the same run, whoever asks."""
+        from prefect.deployments import run_deployment
+
+        with self._creating:
+            run: Any = run_deployment(
+                f"{step.flow}/{decision.resources}",
+                parameters=dict(step.parameters),
+                timeout=0,
+                flow_run_name=step.name,
+                tags=[*tags_of(self.parent_run_id, step.name), f"class:{decision.resources}"],
+                idempotency_key=f"{self.parent_run_id}:{step.name}:{decision.failures}",
+            )
+        return str(run.id)
+
+    def wait(self, run_id: str) -> None:
+        """Wait until a run has ended, or until the parent ends."""
+        while not self._stop.wait(self.poll_seconds):
+            run = self._patiently(partial(self.read, run_id))
+            if run.state is not None and run.state.is_final():
+                return
+
+    def read(self, run_id: str) -> FlowRun:
+        """Return a run as the server knows it."""
+        from uuid import UUID
+
+        with _client() as client:
+            return client.read_flow_run(UUID(run_id))
+
+    def abandon(self, cancel: bool) -> None:
+        """Stop waiting; with `cancel` end every child that has not ended."""
+        self._stop.set()
+        if cancel:
+            cancel_children(self.parent_run_id)
+
+    def _child(self, client: SyncPrefectClient, run: FlowRun) -> ChildRun:
+        state = run.state
+        kind = state.type.value if state is not None else "PENDING"
+        classes = [tag.removeprefix("class:") for tag in run.tags if tag.startswith("class:")]
+        killed = kind == "CRASHED" and _was_out_of_memory(client, run)
+        return ChildRun(str(run.id), kind, classes[0] if classes else "", killed)
+
+    def _outcome(self, step: Step, run: FlowRun) -> Outcome:
+        state = run.state
+        name = (state.name or "") if state is not None else "Unknown"
+        return Outcome(step, name, (state.message or "") if state is not None else "", str(run.id))
+
+    def _patiently(self, call: Callable[[], _Result]) -> _Result:
+        """Call the API, outlasting a restart of its server."""
+        deadline = time.monotonic() + API_PATIENCE_SECONDS
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                if not _is_api_outage(error) or time.monotonic() > deadline or self._stop.wait(self.poll_seconds):
+                    raise
+
+
+def cancel_children(parent_run_id: str) -> int:
+    """Ask for the end of every run tagged with a parent that has not ended, and return how many there were."""
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+        FlowRunFilterTags,
+    )
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Cancelling
+
+    wanted = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[f"parent:{parent_run_id}"]),
+        state=FlowRunFilterState(
+            type=FlowRunFilterStateType(
+                any_=[StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
+            )
+        ),
+    )
+    with _client() as client:
+        runs = client.read_flow_runs(flow_run_filter=wanted, limit=200)
+        for run in runs:
+            client.set_flow_run_state(run.id, Cancelling(message=f"its pipeline run {parent_run_id} ended"))
+        return len(runs)
+
+
+def is_handed_over() -> bool:
+    """Return whether this process ends because its run goes on elsewhere (eviction), not because it is over."""
+    # Prefect tells it to nobody but its engine; remove the private import when there is a public one.
+    from prefect._internal.control_listener import get_intent
+
+    return get_intent() in ("reschedule", "relinquish")
+
+
+def _client() -> SyncPrefectClient:
+    from prefect.client.orchestration import get_client
+
+    return get_client(sync_client=True)
+
+
+def _is_api_outage(error: Exception) -> bool:
+    import httpx
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    if isinstance(error, PrefectHTTPStatusError):
+        return error.response.status_code >= 500
+    return isinstance(error, httpx.TransportError)
+
+
+def _was_out_of_memory(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Return whether a crash's message or the last lines of its log name memory as the reason."""
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+    from prefect.client.schemas.sorting import LogSort
+
+    texts = [run.state.message or ""] if run.state is not None else []
+    logs = client.read_logs(
+        LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])), limit=_LOG_LINES, sort=LogSort.TIMESTAMP_DESC
+    )
+    texts += [log.message for log in logs]
+    return any(sign in text for text in texts for sign in _OUT_OF_MEMORY)

@@ -1,0 +1,284 @@
+"""What every table task has: its own retries, failure, stop signal and one artifact with its figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.launch import stopping
+from monitoring import log, taxonomy
+from tasks import resources
+from tasks.errors import TRANSIENT, ConfigError, redact
+from tasks.planning import Target, parse_target
+
+if TYPE_CHECKING:
+    from prefect import Task
+    from prefect.client.schemas.objects import State, TaskRun
+    from prefect.futures import PrefectFuture
+
+    from tasks.extract import ExtractContext
+    from tasks.settings import Settings
+    from tasks.sources import Sources, TableRef
+
+RETRIES = 2
+# Short, then longer: a dropped connection is cured at once, a failover of a replica set within half a minute.
+RETRY_DELAYS = [2.0, 15.0]
+RETRY_JITTER = 0.5
+# Small tables mostly wait for their servers, large ones fill the pod.
+TABLES_AT_ONCE = {"small": 4, "medium": 2, "large": 1}
+
+
+class StoppedError(BaseException):
+    """The process is ending; a BaseException, so that nothing on the way takes it for the table's own failure."""
+
+
+@dataclass(frozen=True)
+class TableFailure:
+    """A table that failed in a group.
+
+    Attributes:
+        target: Name of the table or range.
+        message: First line of the error.
+    """
+
+    target: str
+    message: str
+
+
+def retry_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Return whether another attempt may help; Prefect takes a plain function only, anything else never retries."""
+    return is_transient(state.data)
+
+
+def is_transient(error: object) -> bool:
+    """Return whether an error may go away by itself: neither configuration nor rights nor data."""
+    return isinstance(error, TRANSIENT) and taxonomy.classify_error(error) in ("network", "resource")
+
+
+def check_stopping(rows: int = 0) -> None:
+    """Raise when the process is ending; called between batches of rows."""
+    if stopping.is_set():
+        raise StoppedError("the run was stopped")
+
+
+def measured(stage: str, name: str, work: Callable[[Target], Mapping[str, Any]]) -> None:
+    """Do a table's work and publish its figures as the one artifact of the task run.
+
+    Args:
+        stage: `extract` or `load`.
+        name: Name of the target.
+        work: Does it and returns the columns of the logging table that it knows.
+
+    Raises:
+        Exception: Whatever the work raised; its last attempt leaves an artifact too.
+    """
+    check_stopping()
+    target = parse_target(name)
+    started, clock, cpu = datetime.now(UTC), time.monotonic(), resources.usage().cpu_seconds
+    row: dict[str, Any] = {"stage": stage, "state": "Completed"}
+    try:
+        row.update(work(target))
+    except Exception as error:
+        row.update(state="Failed", error_class=taxonomy.classify_error(error), error_message=say(error))
+        if not (is_transient(error) and _attempt() <= RETRIES):
+            _publish(stage, target, row, started, time.monotonic() - clock, cpu)
+        raise
+    _publish(stage, target, row, started, time.monotonic() - clock, cpu)
+
+
+def say(error: BaseException) -> str:
+    """Return an error's type and text, without secrets."""
+    return redact(f"{type(error).__name__}: {error}")
+
+
+def read_sources(settings: Settings) -> Sources:
+    """Return sources.yaml, parsed once for each version of the file."""
+    try:
+        changed = settings.sources.stat().st_mtime_ns
+    except OSError:
+        changed = 0
+    return _read_sources(settings.sources, changed)
+
+
+@lru_cache(maxsize=2)
+def _read_sources(path: Path, changed: int) -> Sources:
+    from tasks.sources import load_sources
+
+    return load_sources(path)
+
+
+def expand(sources: Sources, names: Sequence[str] | None) -> list[str]:
+    """Return targets: names of tables and ranges as they are, a source's name as its tables, nothing as every table.
+
+    Raises:
+        ConfigError: A name is no table and no source.
+    """
+    if not names:
+        return [ref.name for ref in sources.refs()]
+    found: dict[str, None] = {}
+    for name in names:
+        if name in sources.sources:
+            found.update((ref.name, None) for ref in sources.refs() if ref.source_name == name)
+        else:
+            sources.table(_target(name).table)
+            found[name] = None
+    return list(found)
+
+
+def _target(name: str) -> Target:
+    try:
+        return parse_target(name)
+    except ValueError as error:
+        raise ConfigError(str(error), "tables", "see `warehouse check` for the names of tables") from None
+
+
+def run_tables(submit: Callable[[str], PrefectFuture[Any]], names: Sequence[str]) -> list[TableFailure]:
+    """Run one task per name, all to their end, and return those that failed."""
+    futures = {name: submit(name) for name in names}
+    failures = []
+    for name, future in futures.items():
+        future.wait()
+        if not future.state.is_completed():
+            failures.append(TableFailure(name, _reason(future.state)))
+    return failures
+
+
+def summary(failures: Sequence[TableFailure], total: int) -> str:
+    """Return the message of the group's final state: the first error line of each failed table."""
+    if not failures:
+        return f"{total} table(s) done"
+    reasons = "; ".join(f"{failure.target}: {failure.message}" for failure in failures)
+    return f"{len(failures)} of {total} table(s) failed: {reasons}"
+
+
+def memory_share(settings: Settings, at_once: int) -> int:
+    """Return the memory in bytes that one of several tables worked on at once may use."""
+    from flows.launch import InProcess
+
+    side_by_side = InProcess.parallel if settings.execution == "in_process" else 1
+    # Python, Prefect and the driver need about this much before the first row.
+    working = max(settings.memory_budget() - (256 << 20), 64 << 20)
+    return max(working // (at_once * side_by_side), 16 << 20)
+
+
+def extract_context(settings: Settings, at_once: int = 1, **fields: Any) -> ExtractContext:
+    """Return the context that extraction is given in this process."""
+    from prefect.runtime import flow_run
+
+    from tasks.extract import ExtractContext
+    from tasks.landing import Landing
+
+    return ExtractContext(
+        landing=Landing.open(settings.landing_root()),
+        memory_bytes=memory_share(settings, at_once),
+        flow_run_id=flow_run.id,
+        progress=check_stopping,
+        **fields,
+    )
+
+
+def start_state(settings: Settings, ref: TableRef) -> dict[str, Any]:
+    """Return the state that extraction starts from, after row and block of the checkpoint were reconciled."""
+    from tasks import checkpoint_block, checkpoints
+    from tasks.database import connect, ensure_ops
+
+    place = (ref.source_name, ref.table_name)
+    block = checkpoint_block.load(*place)
+    with connect(settings.database_url(), autocommit=True) as connection:
+        ensure_ops(connection)
+        found = checkpoints.reconcile(connection, *place, block, mode=mode_of(ref))
+    if found.block_behind:
+        checkpoint_block.save(*place, found.checkpoint)
+    return found.checkpoint.state if found.checkpoint else {}
+
+
+def mirror_checkpoint(settings: Settings, ref: TableRef) -> None:
+    """Show people the checkpoint that a load has just committed.
+
+    The rows are safe whether or not this works, and the next extract mends it, so a failure is only logged.
+    """
+    from prefect import get_run_logger
+
+    from tasks import checkpoint_block, checkpoints
+    from tasks.database import connect
+
+    try:
+        with connect(settings.database_url(), autocommit=True) as connection:
+            current = checkpoints.read(connection, ref.source_name, ref.table_name)
+        block = checkpoint_block.load(ref.source_name, ref.table_name)
+        if block is None or block.rewind_to is None:
+            checkpoint_block.save(ref.source_name, ref.table_name, current)
+    except Exception as error:
+        get_run_logger().warning("the checkpoint block of %s could not be written: %s", ref.name, say(error))
+
+
+def mode_of(ref: TableRef) -> str:
+    """Return the mode under which a table's checkpoint is kept."""
+    return str(getattr(ref.table, "mode", "file"))
+
+
+def total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the figures of several batches of one table as one row: counts added, the window from first to last."""
+    if not rows:
+        return {}
+    merged: dict[str, Any] = {**rows[-1]}
+    for name in log.COUNTS:
+        known = [row[name] for row in rows if row.get(name) is not None]
+        merged[name] = sum(known) if known else None
+    merged["window_from"] = rows[0].get("window_from")
+    return merged
+
+
+def _reason(state: State[Any]) -> str:
+    error = state.data
+    text = say(error) if isinstance(error, BaseException) else (state.message or state.name or "no reason given")
+    return taxonomy.first_line(redact(text))
+
+
+def _attempt() -> int:
+    from prefect.runtime import task_run
+
+    return int(task_run.run_count or 1)
+
+
+def _publish(stage: str, target: Target, row: dict[str, Any], started: datetime, seconds: float, cpu: float) -> None:
+    """Make the artifact. Its loss must not fail a table whose rows are committed, so it is only logged."""
+    from prefect import get_run_logger
+    from prefect.artifacts import create_table_artifact
+    from prefect.runtime import flow_run
+
+    source, _, table = target.table.partition(".")
+    key = artifact_key(stage, target)
+    used = resources.usage()
+    read = row.get("rows_read") or row.get("rows_landed") or 0
+    full = {
+        "source": source,
+        "table_name": table,
+        "flow_run_id": flow_run.id,
+        "flow_name": flow_run.flow_name,
+        "started_at": started,
+        "ended_at": datetime.now(UTC),
+        "rows_per_second": round(read / seconds) if read and seconds else None,
+        "attempt": _attempt(),
+        "pod": resources.pod_name(),
+        "peak_memory_bytes": used.peak_memory_bytes,
+        "cpu_seconds": round(used.cpu_seconds - cpu, 3),
+        "artifact_key": key,
+        **row,
+        "seconds": round(seconds, 3),
+    }
+    try:
+        create_table_artifact(table=[log.json_safe(full)], key=key, description=f"{stage} of {target}")
+    except Exception as error:
+        get_run_logger().warning("the figures of %s could not be published: %s", target, say(error))
+
+
+def artifact_key(stage: str, target: Target) -> str:
+    """Return the artifact key of a table task: small letters, digits and dashes."""
+    part = f"-{target.index}of{target.count}" if target.count else ""
+    return f"{stage}-{target.table}{part}".replace(".", "-").replace("_", "-").lower()

@@ -1,0 +1,229 @@
+"""The logging table: one row per flow run, source and table, written again and again with the same result."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psycopg
+
+# Name to Postgres type. Only append: older rows must stay readable.
+COLUMNS: dict[str, str] = {
+    "id": "uuid",
+    "flow_run_id": "uuid",
+    "parent_run_id": "uuid",
+    "flow_name": "text",
+    "stage": "text",
+    "source": "text",
+    "table_name": "text",
+    "state": "text",
+    "started_at": "timestamptz",
+    "ended_at": "timestamptz",
+    "seconds": "double precision",
+    "rows_read": "bigint",
+    "bytes_read": "bigint",
+    "rows_landed": "bigint",
+    "rows_loaded": "bigint",
+    "rows_unchanged": "bigint",
+    "rows_rejected": "bigint",
+    "rows_rescued": "bigint",
+    "rows_deleted": "bigint",
+    "rows_per_second": "double precision",
+    "window_from": "text",
+    "window_to": "text",
+    "batch_id": "text",
+    "schema_changes": "bigint",
+    "attempt": "integer",
+    "pod": "text",
+    "peak_memory_bytes": "bigint",
+    "cpu_seconds": "double precision",
+    "error_class": "text",
+    "error_message": "text",
+    "artifact_key": "text",
+}
+COUNTS = (
+    "rows_read",
+    "bytes_read",
+    "rows_landed",
+    "rows_loaded",
+    "rows_unchanged",
+    "rows_rejected",
+    "rows_rescued",
+    "rows_deleted",
+    "schema_changes",
+)
+"""Columns that are summed over the rows of a table."""
+
+# Any value serves, as long as it never changes: ids of rows are derived from it.
+_NAMESPACE = uuid.UUID("6f1a0c4e-6a55-5b5e-9b51-2f3c6a3f0d11")
+# Serialises the creation of the table between flows that start together.
+_DDL_LOCK = 0x7761_7265_6C6F_67
+
+_CREATE = f"""
+create schema if not exists monitoring;
+create table if not exists monitoring.pipeline_log (
+    {", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())},
+    logged_at timestamptz not null default now(),
+    primary key (id)
+);
+create index if not exists pipeline_log_run on monitoring.pipeline_log (parent_run_id, flow_run_id);
+create index if not exists pipeline_log_table on monitoring.pipeline_log (source, table_name, started_at);
+create index if not exists pipeline_log_started on monitoring.pipeline_log (started_at);
+create table if not exists monitoring.models_built (
+    source text not null,
+    table_name text not null,
+    built_at timestamptz not null,
+    primary key (source, table_name)
+);
+comment on table monitoring.pipeline_log is
+    'One row per flow run, and per table or dbt node in it: what it did, how fast, and why it failed.';
+comment on table monitoring.models_built is
+    'Per bronze table, the moment up to which its loads are known to be in the dbt models above it.';
+"""
+
+
+def ensure(connection: psycopg.Connection[Any]) -> None:
+    """Create the monitoring tables where they are missing, and commit."""
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
+        present = connection.execute("select to_regclass('monitoring.models_built')").fetchone()
+        if present is None or present[0] is None:
+            connection.execute(_CREATE)
+
+
+def row_id(row: Mapping[str, Any]) -> uuid.UUID:
+    """Return the id of a row: the same run, stage and table give the same id."""
+    parts = (row.get(name) for name in ("flow_run_id", "stage", "source", "table_name"))
+    return uuid.uuid5(_NAMESPACE, "\x1f".join("" if part is None else str(part) for part in parts))
+
+
+def write(connection: psycopg.Connection[Any], rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write rows into monitoring.pipeline_log, replacing those with the same id.
+
+    Args:
+        connection: An open connection; the rows are committed.
+        rows: Dicts with keys of `COLUMNS`; absent ones are null.
+
+    Returns:
+        Number of rows written.
+    """
+    from psycopg import sql
+
+    names = list(COLUMNS)
+    statement = sql.SQL(
+        "insert into monitoring.pipeline_log ({}) values ({}) on conflict (id) do update set {}, logged_at = now()"
+    ).format(
+        sql.SQL(", ").join(map(sql.Identifier, names)),
+        sql.SQL(", ").join(sql.Placeholder() for _ in names),
+        sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in names[1:]),
+    )
+    values = [_values({**row, "id": row_id(row)}, names) for row in rows]
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(statement, values)
+    return len(values)
+
+
+def read_run(connection: psycopg.Connection[Any], pipeline_run_id: str) -> list[dict[str, Any]]:
+    """Return the log rows of a pipeline run and its children, in order of their start."""
+    return _rows(
+        connection,
+        "select * from monitoring.pipeline_log where flow_run_id = %(run)s or parent_run_id = %(run)s "
+        "order by started_at nulls last, stage, source, table_name",
+        {"run": pipeline_run_id},
+    )
+
+
+def latest_run(connection: psycopg.Connection[Any], before: str | None = None) -> str | None:
+    """Return the id of the newest pipeline run, or of the one before the run `before`; None when there is none."""
+    row = connection.execute(
+        "select flow_run_id from monitoring.pipeline_log where stage = 'pipeline' and flow_run_id is not null "
+        "and (%(before)s::uuid is null or started_at < (select min(started_at) from monitoring.pipeline_log "
+        "where flow_run_id = %(before)s::uuid)) order by started_at desc limit 1",
+        {"before": before},
+    ).fetchone()
+    return str(row[0]) if row else None
+
+
+def schema_changes(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None]) -> list[dict[str, Any]]:
+    """Return the ledger of drift for some batches; none when the ledger does not exist yet."""
+    known = [batch_id for batch_id in batch_ids if batch_id]
+    present = connection.execute("select to_regclass('ops.schema_changes')").fetchone()
+    if not known or present is None or present[0] is None:
+        return []
+    return _rows(
+        connection,
+        "select source, table_name, field, change, old_type, new_type, action from ops.schema_changes "
+        "where batch_id = any(%(batches)s) and old_type is distinct from new_type order by source, table_name, field",
+        {"batches": known},
+    )
+
+
+def table_history(connection: psycopg.Connection[Any], stage: str, runs: int = 5) -> dict[str, dict[str, float]]:
+    """Return, per `source.table`, the largest seconds and bytes of its last completed runs in a stage."""
+    rows = connection.execute(
+        "select source || '.' || table_name, max(seconds), max(bytes_read) from ("
+        "  select *, row_number() over (partition by source, table_name order by started_at desc) as nth"
+        "  from monitoring.pipeline_log where stage = %s and state = 'Completed' and table_name is not null"
+        ") as recent where nth <= %s group by 1",
+        (stage, runs),
+    ).fetchall()
+    return {name: {"seconds": float(seconds or 0), "bytes": float(size or 0)} for name, seconds, size in rows}
+
+
+def note_built(connection: psycopg.Connection[Any], tables: Sequence[tuple[str, str]], until: datetime | None) -> None:
+    """Record that the models above tables hold everything that was loaded before `until`."""
+    if until is None:
+        return
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into monitoring.models_built (source, table_name, built_at) values (%s, %s, %s) "
+            "on conflict (source, table_name) do update "
+            "set built_at = greatest(models_built.built_at, excluded.built_at)",
+            [(source, table, until) for source, table in tables],
+        )
+
+
+def not_built(connection: psycopg.Connection[Any], tables: Sequence[str]) -> list[str]:
+    """Return those of the tables (`source.table`) with loaded changes that the dbt models do not hold yet."""
+    rows = connection.execute(
+        "select distinct b.source || '.' || b.table_name from ops.batches b "
+        "left join monitoring.models_built m using (source, table_name) "
+        "where (m.built_at is null or b.loaded_at >= m.built_at) "
+        "and b.source || '.' || b.table_name = any(%s) order by 1",
+        (list(tables),),
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def json_safe(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row for a table artifact: only keys of `COLUMNS`, only values that JSON has."""
+    return {name: _plain(value) for name, value in row.items() if name in COLUMNS}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return str(value)
+
+
+def _values(row: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    # Postgres text cannot hold NUL; an error message may quote one.
+    return [value.replace("\x00", "\\0") if isinstance(value := row.get(name), str) else value for name in names]
+
+
+def _rows(connection: psycopg.Connection[Any], query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    from psycopg.rows import dict_row
+
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return list(cursor.execute(query, parameters).fetchall())

@@ -1,0 +1,377 @@
+"""The report of a pipeline run, from rows of the logging table: as text, Markdown or one HTML file."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from monitoring.log import COUNTS
+from monitoring.taxonomy import CLASSES, first_line
+
+# More than this many rows of detail are looked up in the logging table, not read in a report.
+_SLOWEST = 5
+_FAILURES = 50
+_CHANGES = 100
+_BAD = ("Failed", "Crashed", "TimedOut", "Cancelled", "Cancelling", "Missing")
+# A change of a table's rows by more than this share against the run before is pointed out.
+_NOTABLE = 0.5
+
+
+@dataclass
+class TableLine:
+    """One table's figures over all stages of a run; None is unknown, not zero."""
+
+    source: str
+    table: str
+    counts: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(COUNTS))
+    seconds: float = 0.0
+    rows_per_second: float | None = None
+    before: int | None = None
+    failed: bool = False
+
+    @property
+    def name(self) -> str:
+        """`source.table`."""
+        return f"{self.source}.{self.table}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failure with who acts on it."""
+
+    stage: str
+    name: str
+    error_class: str
+    message: str
+
+    @property
+    def who(self) -> str:
+        """Who acts."""
+        return CLASSES.get(self.error_class, CLASSES["code"]).who
+
+    @property
+    def action(self) -> str:
+        """What to do first."""
+        return CLASSES.get(self.error_class, CLASSES["code"]).action
+
+
+@dataclass
+class RunReport:
+    """Everything a report shows of one pipeline run."""
+
+    run_id: str
+    state: str
+    started_at: datetime | None
+    seconds: float
+    tables: list[TableLine]
+    failures: list[Failure]
+    models: dict[str, int]
+    slowest_models: list[tuple[str, float]]
+    schema_changes: list[Mapping[str, Any]]
+    previous_seconds: float | None = None
+
+    @property
+    def headline(self) -> str:
+        """What happened and what to do, in one line."""
+        loaded = sum(line.counts["rows_loaded"] or 0 for line in self.tables)
+        done = [line for line in self.tables if not line.failed]
+        happened = f"{len(done)} of {len(self.tables)} table(s) loaded, {loaded:,} rows changed in {self.seconds:.0f} s"
+        if not self.failures:
+            return f"All well: {happened}. Nothing to do{self._look}."
+        first = self.failures[0]
+        return (
+            f"{len(self.failures)} failure(s): {happened}. First: {first.name} ({first.stage}): "
+            f"{first_line(first.message, 160)} Who acts: {first.who}. {first.action}"
+        )
+
+    @property
+    def _look(self) -> str:
+        rejected = sum(line.counts["rows_rejected"] or 0 for line in self.tables)
+        rescued = sum(line.counts["rows_rescued"] or 0 for line in self.tables)
+        drifted = sum(line.counts["schema_changes"] or 0 for line in self.tables)
+        parts = [
+            f"{count:,} {what}"
+            for count, what in (
+                (rejected, "rejected (`warehouse rejects list`)"),
+                (rescued, "rescued"),
+                (drifted, "schema changes (`warehouse drift`)"),
+            )
+            if count
+        ]
+        return f", but look at {', '.join(parts)}" if parts else ""
+
+
+def build(
+    rows: Sequence[Mapping[str, Any]],
+    previous: Sequence[Mapping[str, Any]] = (),
+    schema_changes: Sequence[Mapping[str, Any]] = (),
+) -> RunReport:
+    """Return the report of the run whose log rows are given.
+
+    Args:
+        rows: Rows of monitoring.pipeline_log of one pipeline run.
+        previous: Rows of the run before, for comparison.
+        schema_changes: Rows of ops.schema_changes of this run.
+    """
+    parent = next((row for row in rows if row.get("stage") == "pipeline"), {})
+    before = {line.name: line.counts["rows_read"] for line in _table_lines(previous)}
+    lines = _table_lines(rows)
+    for line in lines:
+        line.before = before.get(line.name)
+    nodes = [row for row in rows if row.get("stage") == "dbt" and row.get("table_name")]
+    models: dict[str, int] = {}
+    for row in nodes:
+        models[str(row["state"])] = models.get(str(row["state"]), 0) + 1
+    slowest = sorted(((str(row["table_name"]), float(row.get("seconds") or 0)) for row in nodes), key=_second)
+    earlier = next((row for row in previous if row.get("stage") == "pipeline"), {})
+    return RunReport(
+        run_id=str(parent.get("flow_run_id") or ""),
+        state=str(parent.get("state") or "Unknown"),
+        started_at=parent.get("started_at"),
+        seconds=float(parent.get("seconds") or 0),
+        tables=lines,
+        failures=_failures(rows),
+        models=models,
+        slowest_models=slowest[:_SLOWEST],
+        schema_changes=list(schema_changes),
+        previous_seconds=float(earlier["seconds"]) if earlier.get("seconds") else None,
+    )
+
+
+def _second(pair: tuple[str, float]) -> float:
+    return -pair[1]
+
+
+def _table_lines(rows: Sequence[Mapping[str, Any]]) -> list[TableLine]:
+    """Add up stages and ranges: a table's rows are read in one stage and loaded in the next."""
+    lines: dict[tuple[str, str], TableLine] = {}
+    for row in rows:
+        if row.get("stage") not in ("extract", "load") or not row.get("table_name"):
+            continue
+        place = (str(row["source"]), str(row["table_name"]))
+        line = lines.setdefault(place, TableLine(*place))
+        for name in COUNTS:
+            # Rows that load saw landed were counted by extract already; only extract reads, lands and rejects first.
+            if row.get(name) is None or (row["stage"] == "load" and name in ("rows_read", "bytes_read", "rows_landed")):
+                continue
+            line.counts[name] = (line.counts[name] or 0) + int(row[name])
+        line.seconds += float(row.get("seconds") or 0)
+        line.failed = line.failed or row.get("state") in _BAD
+    for line in lines.values():
+        read = line.counts["rows_read"]
+        line.rows_per_second = read / line.seconds if read and line.seconds else None
+    return [lines[place] for place in sorted(lines)]
+
+
+def _failures(rows: Sequence[Mapping[str, Any]]) -> list[Failure]:
+    """Return failures, those of tables and nodes first; a run whose tables tell the reason is not repeated."""
+    bad = [row for row in rows if row.get("state") in _BAD and row.get("stage") != "pipeline"]
+    detailed = [row for row in bad if row.get("table_name")]
+    told = {row.get("flow_run_id") for row in detailed}
+    whole = [row for row in bad if not row.get("table_name") and row.get("flow_run_id") not in told]
+    found = [_failure(row) for row in (*detailed, *whole)]
+    if not found:
+        found = [_failure(row) for row in rows if row.get("stage") == "pipeline" and row.get("state") in _BAD]
+    order = list(CLASSES)
+    # Causes before consequences: a source that cannot be reached explains more than a test that failed after it.
+    stages = {"extract": 0, "load": 1, "dbt": 2}
+    return sorted(found, key=lambda item: (stages.get(item.stage, 3), order.index(item.error_class), item.name))
+
+
+def _failure(row: Mapping[str, Any]) -> Failure:
+    name = (
+        f"{row['source']}.{row['table_name']}" if row.get("table_name") else str(row.get("flow_name") or row["stage"])
+    )
+    key = row.get("error_class")
+    message = first_line(row.get("error_message")) or f"ended as {row.get('state')}"
+    return Failure(str(row["stage"]), name, key if key in CLASSES else "code", message)
+
+
+# -- rendering ------------------------------------------------------------------------------------------------------
+
+_COLUMNS = (
+    ("read", "rows_read"),
+    ("landed", "rows_landed"),
+    ("loaded", "rows_loaded"),
+    ("unchanged", "rows_unchanged"),
+    ("rejected", "rows_rejected"),
+    ("rescued", "rows_rescued"),
+    ("deleted", "rows_deleted"),
+    ("schema changes", "schema_changes"),
+)
+
+
+def table_cells(report: RunReport) -> list[dict[str, Any]]:
+    """Return one dict per table, for a table artifact."""
+    return [
+        {
+            "table": line.name,
+            "state": "failed" if line.failed else "ok",
+            **{title: line.counts[name] for title, name in _COLUMNS},
+            "seconds": round(line.seconds, 2),
+            "rows per second": round(line.rows_per_second) if line.rows_per_second else None,
+            "read in the run before": line.before,
+            "note": note(line),
+        }
+        for line in report.tables
+    ]
+
+
+def note(line: TableLine) -> str:
+    """Return what is remarkable about a table against the run before."""
+    read = line.counts["rows_read"]
+    if line.before is None or read is None:
+        return "" if line.before is None else "not read this time"
+    if line.before == 0:
+        return ""
+    change = (read - line.before) / line.before
+    return f"{change:+.0%} rows read" if abs(change) > _NOTABLE else ""
+
+
+def render_markdown(report: RunReport) -> str:
+    """Return the report as Markdown; its first line says what happened and what to do."""
+    parts = [report.headline, _facts(report)]
+    if report.failures:
+        rows = [
+            (item.name, item.stage, CLASSES[item.error_class].title, item.who, f"`{_code(item.message)}`")
+            for item in report.failures[:_FAILURES]
+        ]
+        parts += ["## Failures", _markdown_table(("what", "stage", "kind", "who acts", "first error line"), rows)]
+    if report.tables:
+        cells = table_cells(report)
+        parts += ["## Tables", _markdown_table(tuple(cells[0]), [tuple(row.values()) for row in cells])]
+    if report.schema_changes:
+        parts += [
+            "## Schema changes",
+            _markdown_table(_CHANGE_TITLES, [_change(row) for row in report.schema_changes[:_CHANGES]]),
+        ]
+    if report.models:
+        counted = ", ".join(f"{count} {state.lower()}" for state, count in sorted(report.models.items()))
+        slow = [(name, f"{seconds:.1f}") for name, seconds in report.slowest_models]
+        parts += ["## Models and tests", counted, _markdown_table(("slowest", "seconds"), slow)]
+    slowest = sorted(report.tables, key=lambda line: -line.seconds)[:_SLOWEST]
+    if slowest:
+        parts += ["## Slowest tables", _markdown_table(("table", "seconds", "rows per second"), _slow_cells(slowest))]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_text(report: RunReport) -> str:
+    """Return the report for a terminal."""
+    out = [report.headline, _facts(report), ""]
+    titles = ("table", *(title for title, _ in _COLUMNS), "seconds", "rows/s")
+    body = [
+        (
+            line.name + (" !" if line.failed else ""),
+            *(_cell(line.counts[name]) for _, name in _COLUMNS),
+            f"{line.seconds:.1f}",
+            _cell(round(line.rows_per_second) if line.rows_per_second else None),
+        )
+        for line in report.tables
+    ]
+    widths = [max(len(str(row[index])) for row in (titles, *body)) for index in range(len(titles))]
+    for row in (titles, *body) if body else ():
+        out.append("  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in range(1, len(row)))]))
+    out += [f"{item.name} ({item.stage}, {item.error_class}): {item.message}" for item in report.failures[:_FAILURES]]
+    return "\n".join(out) + "\n"
+
+
+def render_html(report: RunReport) -> str:
+    """Return the report as one HTML file that needs nothing else."""
+    cells = table_cells(report)
+    parts = [f"<h1>{html.escape(report.headline)}</h1>", f"<p>{html.escape(_facts(report))}</p>"]
+    if report.failures:
+        rows = [
+            (item.name, item.stage, CLASSES[item.error_class].title, item.who, item.action, item.message)
+            for item in report.failures[:_FAILURES]
+        ]
+        titles = ("what", "stage", "kind", "who acts", "what to do", "first error line")
+        parts += ["<h2>Failures</h2>", _html_table(titles, rows)]
+    if cells:
+        parts += ["<h2>Tables</h2>", _html_table(tuple(cells[0]), [tuple(row.values()) for row in cells])]
+    if report.schema_changes:
+        parts += [
+            "<h2>Schema changes</h2>",
+            _html_table(_CHANGE_TITLES, [_change(row) for row in report.schema_changes[:_CHANGES]]),
+        ]
+    if report.slowest_models:
+        slow = [(name, f"{seconds:.1f}") for name, seconds in report.slowest_models]
+        parts += ["<h2>Slowest models and tests</h2>", _html_table(("node", "seconds"), slow)]
+    return _PAGE.format(title=html.escape(f"Pipeline run {report.run_id}"), body="\n".join(parts))
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }}
+h1 {{ font-size: 1.3rem; }}
+h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
+.scroll {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+th, td {{ border-bottom: 1px solid #8885; padding: .3rem .7rem; text-align: left; vertical-align: top; }}
+td.n {{ text-align: right; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+_CHANGE_TITLES = ("table", "field", "change", "from", "to", "done about it")
+
+
+def _change(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    table = f"{row.get('source')}.{row.get('table_name')}"
+    return (table, row.get("field"), row.get("change"), row.get("old_type"), row.get("new_type"), row.get("action"))
+
+
+def _facts(report: RunReport) -> str:
+    started = f"{report.started_at:%Y-%m-%d %H:%M:%S} UTC" if report.started_at else "unknown time"
+    against = ""
+    if report.previous_seconds:
+        against = f", the run before took {report.previous_seconds:.0f} s"
+    return f"Run {report.run_id}, started {started}, {report.seconds:.0f} s{against}."
+
+
+def _slow_cells(lines: Sequence[TableLine]) -> list[tuple[str, str, str]]:
+    return [
+        (line.name, f"{line.seconds:.1f}", _cell(line.rows_per_second and round(line.rows_per_second)))
+        for line in lines
+    ]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _code(text: str) -> str:
+    return text.replace("`", "'")
+
+
+def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    def line(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join(_cell(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    return "\n".join([line(titles), "|" + " --- |" * len(titles), *(line(row) for row in rows)])
+
+
+def _html_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    head = "".join(f"<th scope='col'>{html.escape(title)}</th>" for title in titles)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f"<td{' class=n' if isinstance(cell, int | float) else ''}>{html.escape(_cell(cell))}</td>" for cell in row
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
