@@ -1,0 +1,374 @@
+"""The command `warehouse`: every import that costs time is made inside the command that needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tasks.errors import ConfigError, WarehouseError, redact
+
+if TYPE_CHECKING:
+    from tasks.settings import Settings
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="warehouse",
+    help="Sales & Marketing warehouse: MongoDB and marketing channels into Postgres, exactly. "
+    "TABLE is source.table. Add --debug to any command for the traceback of an error.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+checkpoint_app = typer.Typer(help="Show and set where each table's next run starts.", no_args_is_help=True)
+rejects_app = typer.Typer(help="Documents and rows that could not be loaded.", no_args_is_help=True)
+app.add_typer(checkpoint_app, name="checkpoint")
+app.add_typer(rejects_app, name="rejects")
+
+Tables = Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="source.table; none means all")]
+
+
+def main() -> None:
+    """Run the command and exit: 0 done, 1 the work failed, 2 wrong use."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    sys.exit(_run(arguments, debug))
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    from flows.console import error_block
+
+    try:
+        app(arguments, prog_name="warehouse")
+        return DONE
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except WarehouseError as error:
+        _show_traceback(debug)
+        print(error_block(error), file=sys.stderr)
+        return WRONG_USE if isinstance(error, ConfigError) else FAILED
+    except Exception as error:  # the last line of defence: a person gets one block, not a traceback
+        _show_traceback(debug)
+        print(f"error: {type(error).__name__}: {redact(str(error))}", file=sys.stderr)
+        if not debug:
+            print("to do: run the same command with --debug for the place, and report it", file=sys.stderr)
+        return FAILED
+
+
+def _show_traceback(debug: bool) -> None:
+    if debug:
+        print(redact(traceback.format_exc()), file=sys.stderr)
+
+
+def _settings() -> Settings:
+    from tasks.settings import get_settings
+
+    return get_settings()
+
+
+def _serve(settings: Settings) -> None:
+    """Have Postgres, and MongoDB where it was started before, embedded and running unless configured elsewhere."""
+    from flows.console import Steps
+    from infra.embedded import services
+
+    # Without an embedded MongoDB of earlier, a missing MONGODB_URI is the mistake, and is named as such.
+    mongodb = {"mongodb"} if services.started_before(settings.home, "mongodb") else set()
+    services.up(settings.home, Steps(), only=frozenset({"postgres"} | mongodb))
+
+
+def _serve_prefect(settings: Settings) -> None:
+    """Have the Prefect server embedded and running unless one is configured elsewhere."""
+    from flows.console import Steps
+    from infra.embedded import services
+
+    services.up(settings.home, Steps(), only=frozenset({"prefect"}))
+
+
+# -- the embedded servers -------------------------------------------------------------------------------------
+
+
+@app.command()
+def demo() -> None:
+    """Embedded servers, sample data with drift, the whole job twice, then where to look."""
+    from flows.demo import run_demo
+
+    raise typer.Exit(run_demo(_settings()))
+
+
+@app.command()
+def up() -> None:
+    """Start the embedded Postgres, MongoDB and Prefect (those that are not configured elsewhere)."""
+    from flows.console import Steps, say
+    from infra.embedded import services
+
+    settings = _settings()
+    elsewhere = {name: place for name in services.VARIABLES if (place := services.configured(name, settings.home))}
+    services.up(settings.home, Steps())
+    for name, place in elsewhere.items():
+        say(f"{name}: configured by {place}, not started")
+    _print_servers(settings)
+
+
+@app.command()
+def down(
+    wipe: Annotated[bool, typer.Option("--wipe", help="Also delete the embedded servers' data.")] = False,
+) -> None:
+    """Stop the embedded servers."""
+    from flows.console import say
+    from infra.embedded import services
+
+    stopped = services.down(_settings().home, wipe=wipe)
+    say(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    if wipe:
+        say("the embedded servers' data is deleted")
+
+
+@app.command()
+def status() -> None:
+    """Show the servers, the decoder in use, and each table's last load."""
+    from flows.console import say
+    from tasks.mongodb.decoder import native_available
+
+    settings = _settings()
+    _print_servers(settings)
+    say("decoder: native" if native_available() else "decoder: the slow one in Python (no native module is installed)")
+    _print_last_loads(settings)
+
+
+def _print_last_loads(settings: Settings) -> None:
+    from flows import views
+    from flows.console import say, table
+
+    try:
+        found = views.last_loads(settings.database_url())
+    except WarehouseError as error:
+        say(f"warehouse: {error.what}")
+        return
+    if found:
+        headers = ("table", "last load", "landed", "inserted", "updated", "unchanged", "deleted", "rescued", "rejected")
+        table((*headers, "seconds"), found)
+    else:
+        say("warehouse: reachable, nothing has been loaded yet")
+
+
+def _print_servers(settings: Settings) -> None:
+    from flows.console import table
+    from infra.embedded import services
+
+    rows = []
+    for item in services.statuses(settings.home):
+        place = services.configured(item.name, settings.home) if item.name in services.VARIABLES else ""
+        embedded = "running" if item.running else "stopped"
+        rows.append((item.name, f"set by {place}" if place else embedded, item.url, item.log if item.running else ""))
+    table(("server", "state", "address", "log"), rows)
+
+
+# -- runs -----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def check() -> None:
+    """List everything that is wrong, at once: settings, sources.yaml, connections, permissions, versions."""
+    from flows.checks import run_checks
+    from flows.console import Steps, say
+    from infra.embedded import services
+
+    home = Path(os.environ.get("WAREHOUSE_HOME", ".warehouse"))
+    services.use(home)
+    findings = run_checks(home, Steps())
+    for finding in findings:
+        say(f"{finding.level:8}{finding.subject}: {finding.message}")
+        if finding.action:
+            say(f"{'':8}to do: {finding.action}")
+    wrong = sum(finding.level == "wrong" for finding in findings)
+    say(f"{wrong} thing(s) to mend" if wrong else "nothing is wrong")
+    raise typer.Exit(FAILED if wrong else DONE)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT; the session is read only.")],
+    limit: Annotated[int, typer.Option(min=1, help="Rows to print at most.")] = 50,
+) -> None:
+    """Run one SELECT on the warehouse and print the result; no Postgres client is needed."""
+    import psycopg
+
+    from flows.console import say, table
+    from tasks.errors import WarehouseUnreachable
+
+    settings = _settings()
+    try:
+        with psycopg.connect(settings.database_url(), connect_timeout=10) as connection:
+            connection.read_only = True
+            cursor = connection.execute(query.encode())
+            rows = cursor.fetchmany(limit) if cursor.description else []
+            names = [column.name for column in cursor.description or ()]
+    except psycopg.OperationalError as error:
+        raise WarehouseUnreachable(f"cannot query: {error}", "WAREHOUSE_URL", "see `warehouse check`") from None
+    except psycopg.Error as error:
+        raise WarehouseError(f"the query failed: {error}", "", "correct the SQL") from None
+    table(names, rows)
+    more = cursor.rowcount - len(rows)
+    if more > 0:
+        say(f"... and {more:,} more row(s); --limit shows more")
+
+
+@app.command()
+def run(
+    tables: Tables = None,
+    source: Annotated[list[str] | None, typer.Option(help="Every table of this source; may be repeated.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would be read, and stop.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Read everything again, whatever the checkpoints say.")] = False,
+    models: Annotated[bool, typer.Option(help="Build the dbt models of what was loaded.")] = True,
+) -> None:
+    """One run of the pipeline: source to landing, bronze, silver and gold, with a report."""
+    from flows import runs
+    from flows.console import Steps
+
+    settings = _settings()
+    names = [*(tables or []), *(source or [])]
+    _serve(settings)
+    runs.check_names(settings, names)
+    if plan:
+        runs.print_plan(settings, names, full)
+        return
+    _serve_prefect(settings)
+    outcome = runs.run_pipeline(names, full=full, models=models, progress=Steps())
+    runs.print_outcome(settings, outcome)
+    raise typer.Exit(DONE if outcome.ok else FAILED)
+
+
+@app.command()
+def report(
+    to: Annotated[Path, typer.Option(help="The file to write.")] = Path("run-report.html"),
+    flow_run: Annotated[str | None, typer.Option("--run", help="A pipeline's flow run id; default the last.")] = None,
+) -> None:
+    """Write the report of a run as one HTML file."""
+    from flows import runs
+    from flows.console import say
+
+    say(f"written: {runs.write_report(_settings(), flow_run, to)}")
+
+
+# -- checkpoints ----------------------------------------------------------------------------------------------
+
+
+@checkpoint_app.command("show")
+def checkpoint_show(tables: Tables = None) -> None:
+    """Show where the next run of each table starts."""
+    from flows import views
+    from flows.console import say, table
+
+    settings = _settings()
+    found = views.checkpoints(settings.database_url(), tables or [])
+    if found:
+        table(("table", "mode", "next run starts at", "version", "changed", "batch"), found)
+    else:
+        say("no checkpoint: each table's next run starts from the beginning")
+
+
+@checkpoint_app.command("set")
+def checkpoint_set(
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")],
+    since: Annotated[str | None, typer.Option(help="Read again from this time (ISO 8601; no zone means UTC).")] = None,
+    state: Annotated[str | None, typer.Option(help="A whole state, as JSON.")] = None,
+    start: Annotated[bool, typer.Option("--start", help="Read all again.")] = False,
+) -> None:
+    """Set where the next run of a table starts; one of --since, --state and --start."""
+    from flows import views
+    from flows.console import say
+    from tasks import checkpoints
+    from tasks.sources import load_sources
+
+    if sum((since is not None, state is not None, start)) != 1:
+        raise typer.BadParameter("give one of --since, --state and --start")
+    settings = _settings()
+    ref = load_sources(settings.sources).table(name)
+    wanted = _state_since(ref.name, getattr(ref.table, "cursor", None), since) if since else _state(state)
+    with views.opened(settings.database_url()) as connection:
+        mode = getattr(ref.table, "mode", "file")
+        changed = checkpoints.rewind(connection, ref.source_name, ref.table_name, wanted, mode=mode)
+    say(f"{ref.name}: the next run starts at {views.position(changed.state)} (checkpoint version {changed.version})")
+
+
+def _state(text: str | None) -> dict[str, object]:
+    import json
+
+    try:
+        state = json.loads(text or "{}")
+    except ValueError as error:
+        raise typer.BadParameter(f"--state is not JSON: {error}") from None
+    if not isinstance(state, dict):
+        raise typer.BadParameter("--state must be a JSON object")
+    return state
+
+
+def _state_since(name: str, cursor: str | None, since: str) -> dict[str, object]:
+    """Return the state of an incremental table whose cursor is a date."""
+    from datetime import UTC, datetime
+
+    from tasks.mongodb.values import freeze
+
+    if cursor is None:
+        raise ConfigError(
+            f"{name} has no cursor", "--since", "it is for incremental tables; use --start to read all again"
+        )
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        raise typer.BadParameter(
+            f"--since {since!r} is no time; write 2026-01-31 or 2026-01-31T12:00:00+02:00"
+        ) from None
+    return {"cursor": freeze(moment if moment.tzinfo else moment.replace(tzinfo=UTC))}
+
+
+# -- what happened --------------------------------------------------------------------------------------------
+
+
+@app.command()
+def drift(tables: Tables = None) -> None:
+    """Show the ledger of schema changes, newest first."""
+    from flows import views
+    from flows.console import say, table
+
+    found = views.schema_changes(_settings().database_url(), tables or [])
+    if found:
+        table(("table", "field", "change", "was", "is", "action", "seen"), found)
+    else:
+        say("no schema change has been seen")
+
+
+@rejects_app.command("list")
+def rejects_list(tables: Tables = None, limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
+    """List documents and rows that could not be loaded, newest first."""
+    from flows import views
+    from flows.console import say, table
+
+    found = views.rejects(_settings().database_url(), tables or [], limit)
+    if found:
+        table(("id", "table", "stage", "document", "path", "reason", "seen", "outcome"), found)
+    else:
+        say("nothing was rejected")
+
+
+@rejects_app.command("show")
+def rejects_show(number: Annotated[int, typer.Argument(metavar="ID", help="From `rejects list`.")]) -> None:
+    """Show one reject whole: reason, document, original bytes."""
+    from flows import views
+    from flows.console import say
+
+    for field, value in views.reject(_settings().database_url(), number).items():
+        if value is not None:
+            say(f"{field}: {value.hex() if isinstance(value, bytes) else value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What the command line prints: plain lines first, tables where they help, errors as one block."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from tasks.errors import ConfigError, WarehouseError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def out() -> Console:
+    """Return a console for results; without a terminal it is wide enough that no value is cut."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+
+
+def say(text: str = "") -> None:
+    """Print one line of result."""
+    print(text, flush=True)
+
+
+class Steps:
+    """Progress lines on stderr with the seconds since the start, so that a pipe of stdout holds results alone."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        """Print one progress line."""
+        print(f"[{time.monotonic() - self._begin:5.1f} s] {text}", file=sys.stderr, flush=True)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """Print a table; numbers are set to the right, nothing as an empty cell."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    kept = [list(row) for row in rows]
+    shown = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for index, header in enumerate(headers):
+        numbers = any(isinstance(row[index], int | float) and not isinstance(row[index], bool) for row in kept)
+        shown.add_column(header, justify="right" if numbers else "left", overflow="fold")
+    for row in kept:
+        shown.add_row(*(Text("" if cell is None else cell_text(cell)) for cell in row))
+    out().print(shown)
+
+
+def cell_text(value: object) -> str:
+    """Return a cell as text: thousands separated, seconds with one decimal."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return str(value)
+
+
+def error_block(error: WarehouseError) -> str:
+    """Return the block that people see: what happened, where, every single mistake, and what to do."""
+    lines = [f"error: {error.what}"]
+    if error.where:
+        lines.append(f"where: {error.where}")
+    if isinstance(error, ConfigError):
+        lines += [f"  - {problem}" for problem in error.problems]
+    if error.action:
+        lines.append(f"to do: {error.action}")
+    return "\n".join(lines)

@@ -1,0 +1,137 @@
+"""Runs that a person starts from the command line: the pipeline with progress, its plan, its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import ConfigError
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from monitoring.report import RunReport
+    from tasks.settings import Settings
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a pipeline run ended.
+
+    Attributes:
+        ok: Whether every table and model succeeded.
+        message: What the final state says.
+        flow_run_id: Prefect's id of the run.
+    """
+
+    ok: bool
+    message: str
+    flow_run_id: str
+
+
+def check_names(settings: Settings, names: Sequence[str]) -> None:
+    """Fail before anything is started when sources.yaml or a name on the command line is wrong.
+
+    Raises:
+        ConfigError: With every mistake.
+    """
+    from flows.tables import select_refs
+    from tasks.sources import load_sources
+
+    select_refs(load_sources(settings.sources), names)
+
+
+def run_pipeline(names: Sequence[str], *, full: bool, models: bool, progress: Callable[[str], None]) -> RunOutcome:
+    """Run the pipeline in this process (its steps as the setting `execution` says).
+
+    Args:
+        names: `source.table` or `source`; none means every table.
+        full: Read everything again.
+        models: Build the dbt models of what was loaded.
+        progress: Told when the run begins.
+    """
+    progress("loading Prefect")
+    from flows.pipeline import pipeline
+
+    progress(f"running the pipeline: {', '.join(names) or 'every table'}")
+    state: Any = pipeline(tables=list(names) or None, full=full, models=models, return_state=True)
+    run_id = str(state.state_details.flow_run_id)
+    return RunOutcome(state.is_completed(), state.message or state.name or "", run_id)
+
+
+def print_plan(settings: Settings, names: Sequence[str], full: bool) -> None:
+    """Print what a run would read, in which groups, and from where; nothing is read."""
+    from flows import pipeline, views
+    from flows.console import say, table
+    from flows.tables import expand, mode_of
+    from tasks.sources import load_sources
+
+    sources = load_sources(settings.sources)
+    units = pipeline.make_plan(settings, sources, expand(sources, list(names) or None), full)
+    known = {row[0]: row[2] for row in views.checkpoints(settings.database_url(), [])}
+    lines = []
+    for unit in units:
+        for group in unit.extracts:
+            for target in group.targets:
+                ref = sources.table(target.split("#")[0])
+                begin = known.get(ref.name, "from the beginning")
+                start = "from the beginning" if full or mode_of(ref) == "full" else begin
+                lines.append((target, mode_of(ref), group.name, group.resources, start))
+    table(("table", "mode", "group", "class", "would be read from"), lines)
+    say(f"{len(lines)} read(s) in {len(units)} group(s); nothing was read")
+
+
+def print_outcome(settings: Settings, outcome: RunOutcome) -> None:
+    """Print the run's report, and where to read more."""
+    from flows.console import say
+    from monitoring.report import render_text
+
+    found = read_report(settings, outcome.flow_run_id)
+    say()
+    say(render_text(found).rstrip() if found else outcome.message)
+    if not outcome.ok:
+        say(f"the run failed: {outcome.message}")
+
+
+def read_report(settings: Settings, flow_run_id: str | None = None) -> RunReport | None:
+    """Return the report of a run, or of the last one; None when the log table does not know it."""
+    from monitoring import log, report
+    from tasks.database import connect, ensure_ops
+
+    with connect(settings.database_url(), autocommit=True) as connection:
+        ensure_ops(connection)
+        log.ensure(connection)
+        run_id = flow_run_id or log.latest_run(connection)
+        rows = log.read_run(connection, run_id) if run_id else []
+        if not rows:
+            return None
+        before = log.latest_run(connection, before=run_id)
+        previous = log.read_run(connection, before) if before else []
+        batches = [row["batch_id"] for row in rows if row["batch_id"]]
+        return report.build(rows, previous, changes_of(connection, batches))
+
+
+def changes_of(connection: psycopg.Connection[Any], batches: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the ledger's entries of some batches."""
+    from psycopg.rows import dict_row
+
+    with connection.cursor(row_factory=dict_row) as cursor:
+        query = "select * from ops.schema_changes where batch_id = any(%s) order by id"
+        return cursor.execute(query, [list(batches)]).fetchall()
+
+
+def write_report(settings: Settings, flow_run_id: str | None, path: Path) -> Path:
+    """Write the report of a run as one HTML file.
+
+    Raises:
+        ConfigError: No such run is logged.
+    """
+    from monitoring.report import render_html
+
+    found = read_report(settings, flow_run_id)
+    if found is None:
+        raise ConfigError("no run is logged", "monitoring.pipeline_log", "run `warehouse run` first, or check the id")
+    path.write_text(render_html(found), encoding="utf-8")
+    return path.resolve()

@@ -1,0 +1,97 @@
+"""The embedded servers as one: which of them are needed, started together, and put into the environment."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from infra.embedded import mongodb, postgres, prefect
+from infra.embedded.process import Progress, Status, silent
+
+# The variable that names a server of the user's own; where it is set, the embedded one stays out of the way.
+VARIABLES = {"postgres": "WAREHOUSE_URL", "mongodb": "MONGODB_URI", "prefect": "PREFECT_API_URL"}
+
+
+def up(home: Path, progress: Progress = silent, *, only: frozenset[str] = frozenset(VARIABLES)) -> None:
+    """Start the servers that are not configured elsewhere, Prefect first since it takes longest.
+
+    Args:
+        home: Folder of everything embedded.
+        progress: Told each step.
+        only: Names of the servers to consider.
+
+    Raises:
+        EmbeddedError: A server does not come up.
+    """
+    wanted = {name for name in only if not configured(name, home)}
+    if "prefect" in wanted:
+        prefect.begin(home, progress)
+    if "postgres" in wanted:
+        postgres.up(home, progress)
+    if "mongodb" in wanted:
+        mongodb.up(home, progress)
+    use(home)
+    if "prefect" in wanted:
+        prefect.up(home, progress)
+        use(home)
+
+
+def down(home: Path, *, wipe: bool = False) -> list[str]:
+    """Stop what runs, in the order that lets each end cleanly; return the names of what was stopped."""
+    servers = {"prefect": prefect, "mongodb": mongodb, "postgres": postgres}
+    return [name for name, server in servers.items() if server.down(home, wipe=wipe)]
+
+
+def statuses(home: Path) -> list[Status]:
+    """Return the state of each embedded server."""
+    return [postgres.status(home), mongodb.status(home), prefect.status(home), prefect.worker_status(home)]
+
+
+def configured(name: str, home: Path) -> str:
+    """Return where the server is set to one of the user's own (a variable's or a file's name), else "".
+
+    A variable that `use` has set to the embedded server does not count.
+    """
+    variable = VARIABLES[name]
+    value = os.environ.get(variable, "")
+    if value:
+        servers = {"postgres": postgres, "mongodb": mongodb, "prefect": prefect}
+        embedded = servers[name].url(home) if started_before(home, name) else ""
+        return "" if value == embedded else variable
+    return _profile_with_api_url() if name == "prefect" else ""
+
+
+def use(home: Path, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Point this process and its children at the embedded servers that run, where nothing else is configured.
+
+    The warehouse's own URL is left out: settings resolve it, and it holds a password.
+    """
+    if not configured("mongodb", home) and mongodb.status(home).running:
+        environment["MONGODB_URI"] = mongodb.url(home)
+    if not configured("prefect", home) and prefect.status(home).running:
+        environment["PREFECT_API_URL"] = prefect.url(home)
+        # Without this Prefect would keep results and logs of embedded runs in the user's home.
+        environment.setdefault("PREFECT_HOME", str((home / "prefect").resolve()))
+
+
+def started_before(home: Path, name: str) -> bool:
+    """Return whether the embedded server has data here from an earlier start."""
+    return (home / name / "server.json").exists()
+
+
+def _profile_with_api_url() -> str:
+    """Return the Prefect profile file whose active profile names a server, else "".
+
+    Read here because asking Prefect itself costs an import of several seconds.
+    """
+    folder = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH", folder / "profiles.toml"))
+    try:
+        content = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError):
+        return ""
+    active = os.environ.get("PREFECT_PROFILE", content.get("active", ""))
+    profile = content.get("profiles", {}).get(active, {})
+    return str(path) if profile.get("PREFECT_API_URL") else ""
