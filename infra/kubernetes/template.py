@@ -11,7 +11,7 @@ _FILE = Path(__file__).with_name("base-job-template.json")
 # What the manifests know and the template must agree with: kustomize sets these on the worker.
 _DEFAULTS = {
     "WAREHOUSE_IMAGE": "image",
-    "WAREHOUSE_IMAGE_PULL_POLICY": "image_pull_policy",
+    "WAREHOUSE_PULL_POLICY": "image_pull_policy",
     "WAREHOUSE_NAMESPACE": "namespace",
 }
 # JSON in the environment: the pool of nodes that flow runs go to.
@@ -25,7 +25,7 @@ def base_job_template(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the template for `warehouse deploy` to apply.
 
     Args:
-        environment: Variables; `WAREHOUSE_IMAGE`, `WAREHOUSE_IMAGE_PULL_POLICY`, `WAREHOUSE_NAMESPACE`,
+        environment: Variables; `WAREHOUSE_IMAGE`, `WAREHOUSE_PULL_POLICY`, `WAREHOUSE_NAMESPACE`,
             `WAREHOUSE_NODE_SELECTOR` and `WAREHOUSE_TOLERATIONS` (both JSON) change the defaults of the variables.
 
     Raises:
