@@ -1,0 +1,261 @@
+"""Landed frames into frames of the relation's own columns; what does not fit goes to `_rescued`, nothing is lost.
+
+All of it works on whole columns. Only rows that have something to rescue are looked at one by one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from tasks.bronze import extended, kinds
+from tasks.bronze.plan import Plan
+
+# A B-tree entry holds about 2,700 bytes; a longer key is replaced by its beginning and a digest, the whole rescued.
+MOST_KEY_BYTES = 2_000
+_KEY_BEGINNING = 200
+# What timestamptz and date can hold: from 4714-11-24 BC; above, whole microseconds in 64 bits (292277) end first.
+_FIRST_MS, _LAST_MS = -210_866_803_200_000, 9_223_372_036_854_775
+_FIRST_DAY, _LAST_DAY = -2_440_588, 2_145_042_905
+_LAST_DAY_AS_TIME = _LAST_MS // 86_400_000
+_LARGEST_EXACT = 1 << 62
+_NEGATIVE_ZERO = r"^-0(\.0*)?(E[+-]?\d+)?$"
+_DECIMAL = r"^(-?\d+(\.\d+)?(E[+-]?\d+)?|NaN|-?Infinity)$"
+_KEYS = ("_id", "_root_id", "_parent_id")
+
+
+@dataclass
+class Converted:
+    """A frame ready to be copied.
+
+    Attributes:
+        frame: Meta columns and the relation's columns, each in the Polars type of its Postgres type.
+        rescued: Number of rows with something in `_rescued`.
+        misfits: By (path, kind): how many values are in `_rescued` and how many of them nowhere else.
+    """
+
+    frame: pl.DataFrame
+    rescued: int = 0
+    misfits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    sanitised: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+@dataclass
+class _Piece:
+    """One landed column on its way: the value for the relation, and which values keep their original."""
+
+    path: str
+    kind: str
+    landed: str
+    value: pl.Expr | None
+    original: pl.Expr | None = None
+    lost: bool = False
+
+
+def convert(landed: pl.DataFrame, plan: Plan) -> Converted:
+    """Convert a landed part to the relation's columns.
+
+    Args:
+        landed: A part of rows or child rows.
+        plan: The relation's plan, made from the same batch.
+    """
+    landed, long_keys = _short_keys(landed)
+    by_path = kinds.landed_kinds(landed.columns)
+    pieces = [_piece(plan, path, kind) for path, found in by_path.items() for kind in found]
+    values: dict[str, list[pl.Expr]] = {}
+    for piece in pieces:
+        if piece.value is not None:
+            values.setdefault(piece.path, []).append(piece.value)
+    rescued, result = _rescue(landed, pieces, long_keys)
+    meta = [pl.col(name) for name in landed.columns if "|" not in name and name != "_rescued"]
+    if "_rescued" not in landed.columns:
+        landed = landed.with_columns(pl.lit(None, pl.String).alias("_rescued"))
+    stored = [
+        pl.coalesce(values[column.path]).alias(column.name)
+        if column.path in values
+        else pl.lit(None, _polars_type(column.pg_type)).alias(column.name)
+        for column in plan.stored
+    ]
+    result.frame = landed.select(*meta, *stored).with_columns(rescued)
+    return result
+
+
+def keys_of(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame of `_id` with the keys as bronze writes them."""
+    return _short_keys(frame)[0]
+
+
+def _polars_type(pg_type: str) -> pl.DataType:
+    return {
+        "bigint": pl.Int64(),
+        "double precision": pl.Float64(),
+        "boolean": pl.Boolean(),
+        "timestamp with time zone": pl.Datetime("us", "UTC"),
+        "date": pl.Date(),
+        "bytea": pl.Binary(),
+    }.get(pg_type, pl.String())
+
+
+def _short_keys(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
+    """Return the frame with keys that Postgres can hold and index, and the originals of shortened `_id` by row."""
+    originals: dict[int, str] = {}
+    for name in _KEYS:
+        if name not in frame.columns:
+            continue
+        column = frame[name]
+        odd = ((column.str.len_bytes() > MOST_KEY_BYTES) | column.str.contains("\x00", literal=True)).arg_true()
+        if not len(odd):
+            continue
+        texts = {int(row): str(column[int(row)]) for row in odd}
+        if name == "_id":
+            originals = {row: text for row, text in texts.items() if len(text.encode()) > MOST_KEY_BYTES}
+        frame = frame.with_columns(column.scatter(odd, [key_text(text) for text in texts.values()]))
+    return frame, originals
+
+
+def key_text(key: str) -> str:
+    """Return a key as bronze writes it: a NUL as JSON escape, a very long one as its beginning and a digest."""
+    if len(key.encode()) > MOST_KEY_BYTES:
+        beginning = key[:_KEY_BEGINNING].replace("\x00", "")
+        return f"{beginning}#sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+    return extended.quote(key) if "\x00" in key else key
+
+
+def _piece(plan: Plan, path: str, kind: str) -> _Piece:
+    """Return how one landed column becomes a value of its relation's column."""
+    landed = f"{path}|{kind}"
+    column = plan.columns[path]
+    source = pl.col(landed)
+    if not column.stored or not kinds.takes(column.kind, kind):
+        return _Piece(path, kind, landed, None, source.is_not_null(), lost=True)
+    value, original = _VALUES.get((column.pg_type, kind), _as_is)(source)
+    if {kind, column.kind} == {"string", "objectid"}:
+        original = source.is_not_null()
+    return _Piece(path, kind, landed, value, original)
+
+
+_Pair = tuple[pl.Expr, pl.Expr | None]
+
+
+def _as_is(source: pl.Expr) -> _Pair:
+    return source, None
+
+
+def _text(source: pl.Expr) -> _Pair:
+    odd = source.str.contains("\x00", literal=True)
+    return pl.when(odd).then(source.str.replace_all("\x00", "", literal=True)).otherwise(source), odd
+
+
+def _jsonb(source: pl.Expr) -> _Pair:
+    return source.map_batches(_clean_json, return_dtype=pl.String), source.map_batches(
+        _nul_json, return_dtype=pl.Boolean
+    )
+
+
+def _nul_json(texts: pl.Series) -> pl.Series:
+    """Return which JSON texts hold an escaped NUL; only those that look like it are read."""
+    rows = texts.str.contains("\\u0000", literal=True).arg_true()
+    mask = pl.repeat(False, len(texts), eager=True)
+    return mask.scatter(rows, [extended.has_nul(text) for text in texts.gather(rows)]) if len(rows) else mask
+
+
+def _clean_json(texts: pl.Series) -> pl.Series:
+    rows = texts.str.contains("\\u0000", literal=True).arg_true()
+    return texts.scatter(rows, [extended.without_nul(text) for text in texts.gather(rows)]) if len(rows) else texts
+
+
+def _double_of_int(source: pl.Expr) -> _Pair:
+    as_double = source.cast(pl.Float64)
+    exact = (as_double.cast(pl.Int64, strict=False) == source) & source.is_between(-_LARGEST_EXACT, _LARGEST_EXACT)
+    return pl.when(exact).then(as_double), (~exact).fill_null(False)
+
+
+def _numeric_of_int(source: pl.Expr) -> _Pair:
+    return source.cast(pl.String), None
+
+
+def _numeric_of_double(source: pl.Expr) -> _Pair:
+    text = source.cast(pl.String)
+    negative_zero = text == "-0.0"
+    return pl.when(negative_zero).then(pl.lit("0")).otherwise(text), negative_zero
+
+
+def _numeric(source: pl.Expr) -> _Pair:
+    good = source.str.contains(_DECIMAL)
+    return pl.when(good).then(source), ((~good) | source.str.contains(_NEGATIVE_ZERO)).fill_null(False)
+
+
+def _time_of_date(source: pl.Expr) -> _Pair:
+    good = source.cast(pl.Int64).is_between(_FIRST_MS, _LAST_MS)
+    return pl.when(good).then(source).cast(pl.Datetime("us", "UTC")), (~good).fill_null(False)
+
+
+def _time_of_micros(source: pl.Expr) -> _Pair:
+    good = source.cast(pl.Int64) >= _FIRST_MS * 1_000
+    return pl.when(good).then(source).cast(pl.Datetime("us", "UTC")), (~good).fill_null(False)
+
+
+def _time_of_day(source: pl.Expr) -> _Pair:
+    good = source.cast(pl.Int32).is_between(_FIRST_DAY, _LAST_DAY_AS_TIME)
+    return pl.when(good).then(source).cast(pl.Datetime("us", "UTC")), (~good).fill_null(False)
+
+
+def _day(source: pl.Expr) -> _Pair:
+    good = source.cast(pl.Int32).is_between(_FIRST_DAY, _LAST_DAY)
+    return pl.when(good).then(source), (~good).fill_null(False)
+
+
+_TIMESTAMPTZ = kinds.PG_TYPES["date"]
+_VALUES = {
+    ("text", "string"): _text,
+    ("jsonb", "json"): _jsonb,
+    ("double precision", "int"): _double_of_int,
+    ("numeric", "int"): _numeric_of_int,
+    ("numeric", "double"): _numeric_of_double,
+    ("numeric", "decimal"): _numeric,
+    (_TIMESTAMPTZ, "date"): _time_of_date,
+    (_TIMESTAMPTZ, "micros"): _time_of_micros,
+    (_TIMESTAMPTZ, "day"): _time_of_day,
+    ("date", "day"): _day,
+}
+
+
+def _rescue(landed: pl.DataFrame, pieces: list[_Piece], long_keys: dict[int, str]) -> tuple[pl.Series, Converted]:
+    """Return the `_rescued` column, with what was rescued counted."""
+    result = Converted(landed)
+    decoder = landed["_rescued"] if "_rescued" in landed.columns else pl.Series([None] * landed.height, dtype=pl.String)
+    found: dict[int, dict[str, str]] = {row: {"_id": extended.fragment("string", k)} for row, k in long_keys.items()}
+    asked = [piece for piece in pieces if piece.original is not None]
+    masks = landed.select(
+        piece.original.fill_null(False).alias(str(index))  # type: ignore[union-attr]
+        for index, piece in enumerate(asked)
+    )
+    for index, piece in enumerate(asked):
+        rows = masks[str(index)].arg_true()
+        if not len(rows):
+            continue
+        counter = result.misfits if piece.lost else result.sanitised
+        counter[piece.path, piece.kind] += len(rows)
+        values = _plain(landed[piece.landed].gather(rows), piece.kind).to_list()
+        for row, value in zip(rows.to_list(), values, strict=True):
+            fragments = found.setdefault(row, {})
+            fragments[piece.path] = extended.fragment(piece.kind, value)
+    for row in decoder.is_not_null().arg_true().to_list():
+        found.setdefault(row, {})
+    rows = sorted(found)
+    texts = [extended.merge(found[row], decoder[row]) for row in rows]
+    empty = pl.Series("_rescued", [None], dtype=pl.String).new_from_index(0, landed.height)
+    result.rescued = len(rows)
+    return (empty.scatter(rows, texts) if rows else empty), result
+
+
+def _plain(values: pl.Series, kind: str) -> pl.Series:
+    """Return values as Python can hold them: dates as numbers, since Python's own end at year 9999."""
+    if kind in ("date", "micros"):
+        return values.cast(pl.Int64)
+    if kind == "day":
+        return values.cast(pl.Int32)
+    return values

@@ -1,0 +1,115 @@
+"""Frames into COPY: the native binary encoder where it is installed, CSV by Polars elsewhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+# What one COPY message carries at most: bounds memory, and large enough that messages cost nothing.
+_SLICE_BYTES = 8 << 20
+_LEAST_ROWS = 256
+_DATE_SECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+_DAYS = (-719_162, 2_932_896)
+
+
+def copy_frame(
+    cursor: psycopg.Cursor[Any],
+    relation: sql.Composable,
+    frame: pl.DataFrame,
+    types: Sequence[tuple[str, str]],
+    *,
+    freeze: bool = False,
+) -> int:
+    """Copy a frame into a relation.
+
+    Args:
+        cursor: Inside a transaction.
+        relation: The quoted relation.
+        frame: Columns in any order.
+        types: `(column, Postgres type)` in the order of the COPY.
+        freeze: Write the rows as old ones: no later pass over them. For a relation made in the same subtransaction.
+
+    Returns:
+        Bytes sent.
+    """
+    if frame.is_empty():
+        return 0
+    columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in types)
+    statement = sql.SQL("copy {} ({}) from stdin (format csv, freeze {})").format(
+        relation, columns, sql.SQL("true" if freeze else "false")
+    )
+    sent = 0
+    with cursor.copy(statement) as copy:
+        for payload in csv_slices(frame.select(name for name, _ in types), types):
+            copy.write(payload)
+            sent += len(payload)
+    return sent
+
+
+def csv_slices(frame: pl.DataFrame, types: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+    """Yield a frame as CSV in slices of bounded size."""
+    encoded = frame.select(_csv_column(frame[name], name, pg_type) for name, pg_type in types)
+    rows = max(_LEAST_ROWS, int(encoded.height * _SLICE_BYTES / max(encoded.estimated_size(), 1)))
+    for part in encoded.iter_slices(rows):
+        buffer = io.BytesIO()
+        # All texts quoted where a text stands first: a line that begins with `\\.` would end the COPY.
+        style = "always" if types[0][1] == "text" else "necessary"
+        part.write_csv(
+            buffer,
+            include_header=False,
+            quote_style=style,
+            datetime_format="%Y-%m-%d %H:%M:%S%.6f+00",
+            date_format="%Y-%m-%d",
+        )
+        yield buffer.getvalue()
+
+
+def _csv_column(column: pl.Series, name: str, pg_type: str) -> pl.Series:
+    if pg_type == "bytea":
+        return ("\\x" + column.bin.encode("hex")).alias(name)
+    if pg_type == "uuid" and column.dtype == pl.Binary:
+        return column.bin.encode("hex").alias(name)
+    if pg_type == "timestamp with time zone":
+        column = column.cast(pl.Datetime("us", "UTC"))
+        return _far_dates(column, pl.Int64, _DATE_SECONDS, _time_text, name)
+    if pg_type == "date":
+        return _far_dates(column, pl.Int32, _DAYS, _day_text, name)
+    return column.alias(name)
+
+
+def _far_dates(column: pl.Series, number: Any, limits: tuple[int, int], write: Any, name: str) -> pl.Series:
+    """Return the column itself, or as text where a year is not of four digits."""
+    numbers = column.cast(number)
+    far = (~numbers.is_between(*limits)).fill_null(False)
+    if not far.any():
+        return column.alias(name)
+    return pl.Series(name, [None if value is None else write(value) for value in numbers.to_list()], dtype=pl.String)
+
+
+def _time_text(microseconds: int) -> str:
+    days, rest = divmod(microseconds, 86_400_000_000)
+    seconds, micros = divmod(rest, 1_000_000)
+    day, era = _civil(days)
+    return f"{day} {seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{micros:06d}+00{era}"
+
+
+def _day_text(days: int) -> str:
+    day, era = _civil(days)
+    return day + era
+
+
+def _civil(days: int) -> tuple[str, str]:
+    """Return the proleptic Gregorian date of a day since 1970 as Postgres reads it, and its era."""
+    era, day_of_era = divmod(days + 719_468, 146_097)
+    year_of_era = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month_index = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * month_index + 2) // 5 + 1
+    month = month_index + 3 if month_index < 10 else month_index - 9
+    year = year_of_era + era * 400 + (month <= 2)
+    return (f"{year:04d}-{month:02d}-{day:02d}", "") if year > 0 else (f"{1 - year:04d}-{month:02d}-{day:02d}", " BC")

@@ -1,0 +1,264 @@
+"""Changes of bronze relations: additive, with short waits for locks, and views above always valid again at commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors, sql
+
+from tasks.bronze.plan import Column, Plan
+from tasks.errors import LoadError
+
+SCHEMA = "bronze"
+ROW_META_BEFORE = (("_id", "text"),)
+CHILD_META_BEFORE = (("_id", "text"), ("_root_id", "text"), ("_parent_id", "text"), ("_position", "bigint"))
+META_AFTER = (
+    ("_rescued", "jsonb"),
+    ("_hash", "uuid"),
+    ("_batch_id", "text"),
+    ("_extracted_at", "timestamp with time zone"),
+    ("_loaded_at", "timestamp with time zone"),
+    ("_deleted_at", "timestamp with time zone"),
+)
+# While a statement waits for its lock every reader queues behind it: so it waits briefly, and tries again later.
+_LOCK_WAIT_MS = 2_000
+_LOCK_ATTEMPTS = 12
+# Rewriting a relation keeps its readers out; above this size values that need the wider type are rescued instead.
+WIDEN_MOST_BYTES = 2 << 30
+
+
+def relation(name: str) -> sql.Composed:
+    """Return the quoted relation."""
+    return sql.SQL("{}.{}").format(sql.Identifier(SCHEMA), sql.Identifier(name))
+
+
+def meta_before(child: str) -> tuple[tuple[str, str], ...]:
+    """Return our own leading columns."""
+    return CHILD_META_BEFORE if child else ROW_META_BEFORE
+
+
+def meta_after(child: str) -> tuple[tuple[str, str], ...]:
+    """Return our own trailing columns; child rows have no hash of their own."""
+    return tuple(pair for pair in META_AFTER if not (child and pair[0] == "_hash"))
+
+
+def create_relation(cursor: psycopg.Cursor[Any], name: str, plan: Plan, extra: Sequence[tuple[str, str]] = ()) -> None:
+    """Create a relation without keys: they are made after the first rows."""
+    pairs = [
+        *meta_before(plan.child),
+        *((column.name, column.pg_type) for column in plan.stored),
+        *meta_after(plan.child),
+        *extra,
+    ]
+    cursor.execute(
+        sql.SQL("create table {} ({})").format(
+            relation(name),
+            sql.SQL(", ").join(
+                sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(pg_type))  # type: ignore[arg-type]
+                for column, pg_type in pairs
+            ),
+        )
+    )
+
+
+def add_keys(cursor: psycopg.Cursor[Any], name: str, child: str) -> None:
+    """Add the primary key, and for child rows the index by root.
+
+    Raises:
+        psycopg.errors.UniqueViolation: An `_id` is there twice.
+    """
+    cursor.execute(sql.SQL("alter table {} add primary key (_id)").format(relation(name)))
+    if child:
+        cursor.execute(sql.SQL("create index on {} (_root_id)").format(relation(name)))
+
+
+def exists(cursor: psycopg.Cursor[Any], name: str) -> bool:
+    """Return whether the relation exists."""
+    row = cursor.execute("select to_regclass(%s)", [relation(name).as_string(cursor)]).fetchone()
+    return row is not None and row[0] is not None
+
+
+def add_columns(cursor: psycopg.Cursor[Any], name: str, columns: Sequence[Column]) -> None:
+    """Add columns in one statement; those that are there already are left.
+
+    Raises:
+        LoadError: The relation was locked for too long.
+    """
+    if not columns:
+        return
+    parts = sql.SQL(", ").join(
+        sql.SQL("add column if not exists {} {}").format(
+            sql.Identifier(column.name),
+            sql.SQL(column.pg_type),  # type: ignore[arg-type]
+        )
+        for column in columns
+    )
+    statement = sql.SQL("alter table {} {}").format(relation(name), parts)
+    with_short_locks(cursor, name, lambda: cursor.execute(statement))
+
+
+def with_short_locks(cursor: psycopg.Cursor[Any], name: str, change: Callable[[], object]) -> None:
+    """Run DDL under a short lock timeout, again and again for about a minute."""
+    before = cursor.execute("show lock_timeout").fetchone()
+    for attempt in range(_LOCK_ATTEMPTS):
+        try:
+            with cursor.connection.transaction():
+                cursor.execute(sql.SQL("set local lock_timeout = {}").format(_LOCK_WAIT_MS))
+                change()
+                cursor.execute("select set_config('lock_timeout', %s, true)", [before[0] if before else "0"])
+            return
+        except errors.LockNotAvailable:
+            # Readers that queued behind us get through before the next attempt.
+            time.sleep(0.5 * (attempt + 1))
+    raise LoadError(
+        "a column has to be added or widened, and the relation stayed locked by others",
+        f"{SCHEMA}.{name}",
+        "end the long transactions that pg_locks shows on it, then run again",
+    )
+
+
+@dataclass(frozen=True)
+class View:
+    """A view above a relation, with all that recreates it."""
+
+    oid: int
+    name: str
+    definition: str
+    options: str
+    owner: str
+    grants: tuple[str, ...]
+    comments: tuple[str, ...]
+
+
+def widen_column(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Column) -> str | None:
+    """Change a column's type in place; views above are dropped and made again in the same transaction.
+
+    Returns:
+        None when done, else why it is not possible (the caller rescues the values instead).
+    """
+    reason = _not_widenable(cursor, name, old, new)
+    if reason:
+        return reason
+    views = dependent_views(cursor, name)
+    if views is None:
+        return "a materialized view or a trigger depends on it"
+    column = sql.Identifier(old.name)
+    using = sql.SQL("{}::text::numeric" if old.kind == "double" else "{}").format(column)
+    alter = sql.SQL("alter table {} alter column {} type {} using {}").format(
+        relation(name),
+        column,
+        sql.SQL(new.pg_type),  # type: ignore[arg-type]
+        using,
+    )
+
+    def change() -> None:
+        for view in reversed(views):
+            cursor.execute(sql.SQL("drop view {}").format(sql.SQL(view.name)))  # type: ignore[arg-type]
+        cursor.execute(alter)
+        for view in views:
+            _create_view(cursor, view)
+
+    try:
+        with cursor.connection.transaction():
+            with_short_locks(cursor, name, change)
+    except (errors.ProgrammingError, errors.DataError, errors.FeatureNotSupported, errors.InternalError) as error:
+        return f"Postgres refused: {str(error).splitlines()[0]}"
+    return None
+
+
+def _not_widenable(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Column) -> str | None:
+    size = cursor.execute("select pg_total_relation_size(%s::regclass)", [relation(name).as_string(cursor)]).fetchone()
+    if size is not None and size[0] > WIDEN_MOST_BYTES:
+        return "the relation is too large to be rewritten while others read it"
+    # A value that the wider type cannot tell exactly must stay as it is: 2^53 + 1 as a double, -0.0 as a numeric.
+    check = {("int", "double"): "abs({0}::numeric) > 9007199254740992", ("double", "decimal"): "{0}::text = '-0'"}.get(
+        (old.kind, new.kind)
+    )
+    if check is None:
+        return None
+    found = cursor.execute(
+        sql.SQL("select exists (select from {} where {})").format(
+            relation(name),
+            sql.SQL(check).format(sql.Identifier(old.name)),  # type: ignore[arg-type]
+        )
+    ).fetchone()
+    return "it holds values that the wider type cannot tell exactly" if found and found[0] else None
+
+
+def dependent_views(cursor: psycopg.Cursor[Any], name: str) -> list[View] | None:
+    """Return the views above a relation, those first that others read; None when one cannot be made again exactly."""
+    rows = cursor.execute(
+        """
+        with recursive above (oid, depth) as (
+            select r.ev_class, 1 from pg_depend d join pg_rewrite r on r.oid = d.objid
+            where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass
+              and d.refobjid = %(relation)s::regclass and r.ev_class <> d.refobjid
+            union
+            select r.ev_class, a.depth + 1 from above a
+            join pg_depend d on d.refobjid = a.oid and d.refclassid = 'pg_class'::regclass
+                and d.classid = 'pg_rewrite'::regclass
+            join pg_rewrite r on r.oid = d.objid
+            where r.ev_class <> a.oid and a.depth < 100
+        )
+        select c.oid, format('%%I.%%I', n.nspname, c.relname), pg_get_viewdef(c.oid),
+               coalesce(' with (' || array_to_string(c.reloptions, ', ') || ')', ''),
+               quote_ident(pg_get_userbyid(c.relowner)), c.relkind::text,
+               exists (select from pg_trigger t where t.tgrelid = c.oid)
+                   or (select count(*) from pg_rewrite r where r.ev_class = c.oid) > 1
+        from (select oid, max(depth) depth from above group by oid) a
+        join pg_class c on c.oid = a.oid join pg_namespace n on n.oid = c.relnamespace
+        order by a.depth, c.oid
+        """,
+        {"relation": relation(name).as_string(cursor)},
+    ).fetchall()
+    if any(row[5] != "v" or row[6] for row in rows):
+        return None
+    return [View(*row[:5], _grants(cursor, row[0], row[1]), _comments(cursor, row[0], row[1])) for row in rows]
+
+
+def _grants(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ...]:
+    rows = cursor.execute(
+        """
+        select format('grant %%s on %%s to %%s%%s', a.privilege_type, %(name)s,
+                      case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end,
+                      case when a.is_grantable then ' with grant option' else '' end)
+        from pg_class c, aclexplode(c.relacl) a where c.oid = %(oid)s and a.grantee <> c.relowner
+        union all
+        select format('grant %%s (%%I) on %%s to %%s%%s', a.privilege_type, t.attname, %(name)s,
+                      case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end,
+                      case when a.is_grantable then ' with grant option' else '' end)
+        from pg_attribute t, aclexplode(t.attacl) a where t.attrelid = %(oid)s
+        """,
+        {"oid": oid, "name": name},
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def _comments(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ...]:
+    rows = cursor.execute(
+        """
+        select case when d.objsubid = 0 then format('comment on view %%s is %%L', %(name)s, d.description)
+               else format('comment on column %%s.%%I is %%L', %(name)s, t.attname, d.description) end
+        from pg_description d
+        left join pg_attribute t on t.attrelid = d.objoid and t.attnum = d.objsubid and d.objsubid > 0
+        where d.classoid = 'pg_class'::regclass and d.objoid = %(oid)s
+        """,
+        {"oid": oid, "name": name},
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def _create_view(cursor: psycopg.Cursor[Any], view: View) -> None:
+    # The texts come from Postgres's own catalogue functions, which quote.
+    statements = [
+        f"create view {view.name}{view.options} as {view.definition}",
+        f"alter view {view.name} owner to {view.owner}",
+        *view.grants,
+        *view.comments,
+    ]
+    for statement in statements:
+        cursor.execute(sql.SQL(statement))  # type: ignore[arg-type]

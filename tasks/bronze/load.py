@@ -1,0 +1,744 @@
+"""Loading one landed batch into bronze: rows, schema changes, rejects and checkpoint in one transaction, or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.types.json import Jsonb
+
+from tasks import checkpoints, database
+from tasks.bronze import ddl, merge, names, stage
+from tasks.bronze.convert import Converted, convert
+from tasks.bronze.plan import Change, Column, Plan, changes_of, make_plan
+from tasks.drift import evidence, ledger
+from tasks.errors import LoadError, RejectLimitExceeded
+from tasks.landing import Landing, Manifest, PartitionScope
+from tasks.landing.manifest import Part
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tasks.sources import Table
+
+HISTORY = "$history"
+_TABLE_LOCK_WAIT = "60s"
+_ROW_LOCK_WAIT = "60s"
+# A loader that was frozen (a paused pod) gives its lock back after this time.
+_IDLE_LIMIT = "15min"
+_ATTEMPTS = 4
+_RETRIED = (errors.DeadlockDetected, errors.SerializationFailure)
+_Item = TypeVar("_Item")
+
+
+@dataclass
+class LoadResult:
+    """What loading one batch did.
+
+    Attributes:
+        status: `loaded`; `already_loaded`, a no-op; or `superseded`, when a newer batch from the same checkpoint
+            is in bronze and holds all of this one.
+        warnings: Sentences for the run report.
+        plan: `first` (direct COPY into a new table), `staged` (staging and merge), or `none`.
+        metrics: Columns of monitoring.pipeline_log that loading knows.
+    """
+
+    source: str
+    table_name: str
+    batch_id: str
+    status: str = "loaded"
+    plan: str = "none"
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    rejected: int = 0
+    rescued: int = 0
+    child_rows: int = 0
+    schema_changes: int = 0
+    rows_landed: int = 0
+    seconds: float = 0.0
+    copied_bytes: int = 0
+    window: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Return what the table artifact shows; JSON-safe."""
+        return {
+            "source": self.source,
+            "table_name": self.table_name,
+            "batch_id": self.batch_id,
+            "state": self.status,
+            "seconds": round(self.seconds, 3),
+            "rows_landed": self.rows_landed,
+            "rows_loaded": self.inserted + self.updated,
+            "rows_unchanged": self.unchanged,
+            "rows_rejected": self.rejected,
+            "rows_rescued": self.rescued,
+            "rows_deleted": self.deleted,
+            "rows_per_second": round(self.rows_landed / self.seconds, 1) if self.seconds > 0 else 0.0,
+            "window_from": _text_or_none(self.window.get("from")),
+            "window_to": _text_or_none(self.window.get("to")),
+            "schema_changes": self.schema_changes,
+        }
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def load_batch(connection_url: str, landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
+    """Load one batch; loading it again is a no-op that says so.
+
+    Deadlocks, serialization failures and lost connections are tried again with a new connection. When the connection
+    is lost during the commit itself, the next attempt finds out in `ops.batches` whether it went through.
+
+    Args:
+        connection_url: Postgres URL.
+        landing: Where the batch is.
+        manifest: The batch.
+        table: The table's configuration.
+
+    Raises:
+        WarehouseUnreachable: Postgres cannot be reached.
+        LandingError: A part is missing or damaged.
+        RejectLimitExceeded: More rejects than the table allows; they are in `ops.rejects`, nothing else is loaded.
+        LoadError: Anything else; nothing was committed.
+    """
+    where = f"{manifest.source}.{manifest.table} batch {manifest.batch_id}"
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with database.connect(connection_url, application="warehouse load") as connection:
+                return load_with(connection, landing, manifest, table)
+        except psycopg.Error as error:
+            if attempt == _ATTEMPTS or not _worth_retrying(error):
+                with database.named_errors(where):
+                    raise
+            time.sleep(0.2 * 4**attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _worth_retrying(error: psycopg.Error) -> bool:
+    if isinstance(error, _RETRIED):
+        return True
+    return isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate is None or error.sqlstate[:2] in ("08", "57")
+    )
+
+
+def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
+    """Load one batch over an open connection, in one transaction; see `load_batch`."""
+    database.ensure_ops(connection)
+    connection.commit()
+    try:
+        with connection.transaction():
+            return Loader(connection.cursor(), landing, manifest, table).run()
+    except RejectLimitExceeded as error:
+        _keep_rejects(connection, landing, manifest)
+        raise error
+
+
+def take_lock(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> None:
+    """Take the table's advisory lock for this transaction, whatever the orchestrator thinks of who runs.
+
+    Raises:
+        LoadError: Another load of the table did not end in time.
+    """
+    cursor.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(_TABLE_LOCK_WAIT)))
+    try:
+        key = checkpoints.lock_key(source, table_name)
+        cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+    except errors.LockNotAvailable:
+        raise LoadError(
+            "another load of this table is running",
+            f"{source}.{table_name}",
+            "nothing: the next run goes on from there",
+        ) from None
+    cursor.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(_ROW_LOCK_WAIT)))
+    cursor.execute(sql.SQL("set local idle_in_transaction_session_timeout = {}").format(sql.Literal(_IDLE_LIMIT)))
+
+
+@dataclass
+class _Relation:
+    """One relation of the batch: the table itself or the rows of one array."""
+
+    plan: Plan
+    name: str
+    exists: bool
+    parts: list[tuple[int, Part]]
+    stage: str
+    statistics: dict[str, Any]
+    rows_read: int
+
+
+class Loader:
+    """The load of one batch within one transaction.
+
+    Args:
+        cursor: In a transaction.
+        landing: Where the batch is.
+        manifest: The batch.
+        table: The table's configuration.
+        move_checkpoint: Whether the batch's checkpoint is taken over (a rebuild moves none).
+        cause: What the ledger of checkpoints notes.
+    """
+
+    def __init__(
+        self,
+        cursor: psycopg.Cursor[Any],
+        landing: Landing,
+        manifest: Manifest,
+        table: Table,
+        *,
+        move_checkpoint: bool = True,
+    ) -> None:
+        self._cursor = cursor
+        self._landing = landing
+        self._manifest = manifest
+        self._table = table
+        self._move_checkpoint = move_checkpoint
+        self._place = (manifest.source, manifest.table)
+        self._result = LoadResult(
+            manifest.source, manifest.table, manifest.batch_id, rows_landed=manifest.rows, window=dict(manifest.window)
+        )
+        self._changes: list[Change] = []
+        self._misfits: dict[str, Counter[tuple[str, str]]] = {}
+        self._started = time.monotonic()
+        self._stamp = merge.Stamp(manifest.batch_id, manifest.extracted_at, datetime.now(UTC))
+
+    # -- the whole --------------------------------------------------------------------------------------------
+
+    def run(self) -> LoadResult:
+        """Load the batch, unless it is loaded or superseded."""
+        take_lock(self._cursor, *self._place)
+        known = self._known_batch()
+        if known is not None:
+            return known
+        if self._superseded():
+            self._result.status = "superseded"
+            self._write_batch()
+            return self._result
+        row = self._cursor.execute("select clock_timestamp()").fetchone()
+        self._stamp = merge.Stamp(
+            self._manifest.batch_id, self._manifest.extracted_at, row[0] if row else datetime.now(UTC)
+        )
+        relations = self._relations()
+        self._check_rejects()
+        self._load(relations)
+        self._write_ops(relations)
+        return self._result
+
+    def _known_batch(self) -> LoadResult | None:
+        row = self._cursor.execute(
+            """
+            select plan, rows_inserted, rows_updated, rows_unchanged, rows_deleted, rows_rejected, rows_rescued,
+                   child_rows, schema_changes, seconds
+            from ops.batches where (source, table_name, batch_id) = (%s, %s, %s)
+            """,
+            [*self._place, self._manifest.batch_id],
+        ).fetchone()
+        if row is None:
+            return None
+        self._result.status = "already_loaded"
+        self._result.plan = row[0] or "none"
+        r = self._result
+        r.inserted, r.updated, r.unchanged, r.deleted, r.rejected, r.rescued, r.child_rows, r.schema_changes = row[1:9]
+        r.seconds = row[9]
+        return r
+
+    def _superseded(self) -> bool:
+        """Return whether a newer batch is loaded that holds all of this one.
+
+        Raises:
+            LoadError: A newer batch is loaded and does not hold this one; loading would turn rows back in time.
+        """
+        row = self._cursor.execute(
+            """
+            select batch_id, previous_checkpoint, mode from ops.batches
+            where source = %s and table_name = %s and batch_id > %s order by batch_id desc limit 1
+            """,
+            [*self._place, self._manifest.batch_id],
+        ).fetchone()
+        if row is None:
+            return False
+        # Both were read from the same position, so the newer read holds what the older did, and later values.
+        if row[1] == self._manifest.previous_checkpoint or row[2] == "full":
+            return True
+        raise LoadError(
+            f"batch {row[0]} is newer and is loaded; this one would turn rows back in time",
+            f"{self._result.source}.{self._result.table_name} batch {self._manifest.batch_id}",
+            "rebuild the table from the landing (`warehouse rebuild`), which loads all batches in order",
+        )
+
+    # -- planning ---------------------------------------------------------------------------------------------
+
+    def _relations(self) -> list[_Relation]:
+        manifest = self._manifest
+        fields = {path: statistics.model_dump() for path, statistics in manifest.fields.items()}
+        found = [self._relation("", manifest.columns, fields, manifest.rows_read or manifest.rows, 0)]
+        for number, (path, child) in enumerate(sorted(manifest.children.items()), 1):
+            statistics = {name: field.model_dump() for name, field in child.fields.items()}
+            found.append(self._relation(path, child.columns, statistics, child.rows, number))
+        return found
+
+    def _relation(
+        self, child: str, columns: list[str], fields: dict[str, Any], rows_read: int, number: int
+    ) -> _Relation:
+        name = relation_for(self._cursor, *self._place, child)
+        exists = ddl.exists(self._cursor, name)
+        policy = self._table.on_drift.new
+        store_new = not exists or policy == "add"
+        known = known_columns(self._cursor, *self._place, child)
+        types = {path: statistics["types"] for path, statistics in fields.items()}
+        plan = make_plan(child, known, columns, types, store_new=store_new)
+        if exists and policy == "fail" and plan.added:
+            self._drift_fails("fields appeared", [plan.field_name(path) for path in plan.added], "on_drift.new")
+        return _Relation(plan, name, exists, self._parts(child), merge.stage_name(child, number), fields, rows_read)
+
+    def _parts(self, child: str) -> list[tuple[int, Part]]:
+        """Return the parts of one relation, each with the number of its decoder flush."""
+        found, flush = [], -1
+        for part in self._manifest.parts:
+            flush += part.kind == "rows"
+            if (part.kind, part.child) == (("child", child) if child else ("rows", "")):
+                found.append((max(flush, 0), part))
+        return found
+
+    def _drift_fails(self, what: str, fields: Sequence[str], key: str) -> None:
+        raise LoadError(
+            f"{what}: {', '.join(fields[:20])}",
+            f"{self._result.source}.{self._result.table_name} batch {self._manifest.batch_id}",
+            f"the table's {key} is `fail`: mend the source, or allow the change in sources.yaml",
+        )
+
+    # -- rows -------------------------------------------------------------------------------------------------
+
+    def _load(self, relations: list[_Relation]) -> None:
+        direct = "_op" not in self._manifest.columns and not any(relation.exists for relation in relations)
+        if direct and any(relation.parts for relation in relations) and self._load_first(relations):
+            self._result.plan = "first"
+        else:
+            self._load_staged(relations)
+            self._result.plan = "staged" if relations[0].parts else "none"
+
+    def _load_first(self, relations: list[_Relation]) -> bool:
+        """Copy straight into new relations, keys afterwards; False when a value or key needs the careful way."""
+        counted = (self._result.rescued, self._result.copied_bytes)
+        try:
+            with self._cursor.connection.transaction():
+                for relation in relations:
+                    self._copy_first(relation)
+            self._result.inserted = self._manifest.rows
+        except (errors.UniqueViolation, psycopg.DataError, errors.ProgramLimitExceeded):
+            self._misfits.clear()
+            self._result.child_rows = 0
+            self._result.rescued, self._result.copied_bytes = counted
+            return False
+        if self._table.history:
+            self._history(relations[0].plan, relations[0].name)
+        return True
+
+    def _copy_first(self, relation: _Relation) -> None:
+        cursor, plan = self._cursor, relation.plan
+        ddl.create_relation(cursor, relation.name, plan)
+        target = ddl.relation(relation.name)
+        stamp = self._stamp
+        constants = [
+            ("_batch_id", stamp.batch_id),
+            ("_extracted_at", stamp.extracted_at),
+            ("_loaded_at", stamp.loaded_at),
+        ]
+        # Constants come from column defaults while the relation is filled: they need not travel with every row.
+        cursor.execute(_defaults(target, constants))
+        own = [pair for pair in ddl.meta_after(plan.child) if pair[0] in ("_rescued", "_hash")]
+        types = [*own[::-1], *ddl.meta_before(plan.child), *((c.name, c.pg_type) for c in plan.stored)]
+        for _, _, converted in self._converted(relation):
+            self._result.copied_bytes += stage.copy_rows(cursor, target, converted.frame, types, freeze=True)
+        cursor.execute(_defaults(target, [(name, None) for name, _ in constants]))
+        ddl.add_keys(cursor, relation.name, plan.child)
+        cursor.execute(sql.SQL("analyze {}").format(target))
+        if plan.child:
+            self._result.child_rows += sum(part.rows for _, part in relation.parts)
+
+    def _load_staged(self, relations: list[_Relation]) -> None:
+        for relation in relations:
+            self._stage(relation)
+        root, children = relations[0], relations[1:]
+        if merge.keep_last(self._cursor, root.stage):
+            for child in children:
+                merge.keep_last_children(self._cursor, child.stage)
+        if root.exists:
+            self._changes += evidence.renames(self._cursor, root.name, root.plan, root.stage)
+        for relation in relations:
+            self._apply_ddl(relation)
+        self._merge(root, children)
+
+    def _stage(self, relation: _Relation) -> None:
+        types = merge.stage_types(relation.plan)
+        merge.create_stage(self._cursor, relation.stage, types)
+        target = sql.Identifier(relation.stage)
+        for flush, part, converted in self._converted(relation):
+            frame = stage.with_sequence(converted.frame, flush << merge.SEQUENCE_BITS, "_op" in dict(types))
+            sent, refused = stage.copy_careful(self._cursor, target, frame, types)
+            self._result.copied_bytes += sent
+            if refused:
+                self._reject_rows(relation, part, refused)
+        self._cursor.execute(sql.SQL("analyze {}").format(target))
+
+    def _converted(self, relation: _Relation) -> Iterator[tuple[int, Part, Converted]]:
+        """Yield converted parts; the next one is read while the present one is copied."""
+
+        def prepare(item: tuple[int, Part]) -> tuple[int, Part, Converted]:
+            return item[0], item[1], convert(self._landing.read(self._manifest, item[1]), relation.plan)
+
+        for flush, part, converted in _ahead(relation.parts, prepare):
+            self._result.rescued += 0 if relation.plan.child else converted.rescued
+            self._misfits.setdefault(relation.plan.child, Counter()).update(converted.misfits)
+            yield flush, part, converted
+
+    def _apply_ddl(self, relation: _Relation) -> None:
+        cursor, plan = self._cursor, relation.plan
+        if not relation.exists:
+            ddl.create_relation(cursor, relation.name, plan)
+            ddl.add_keys(cursor, relation.name, plan.child)
+            return
+        targets = [relation.name]
+        if not plan.child and self._table.history:
+            history = relation_for(cursor, *self._place, HISTORY)
+            targets += [history] if ddl.exists(cursor, history) else []
+        new = [plan.columns[path] for path in plan.added if plan.columns[path].stored]
+        for name in targets:
+            ddl.add_columns(cursor, name, new)
+
+    def _merge(self, root: _Relation, children: list[_Relation]) -> None:
+        cursor, result, stamp = self._cursor, self._result, self._stamp
+        track = bool(children) or self._table.history
+        merge.create_key_table(cursor, merge.TOUCHED)
+        merge.create_key_table(cursor, merge.GONE)
+        hard = self._table.hard_deletes
+        result.deleted += self._delete_by_op(root, track)
+        result.updated, result.inserted = merge.merge_rows(cursor, root.name, root.plan, stamp, track)
+        result.deleted += self._delete_missing(root, track)
+        for child in children:
+            result.child_rows += merge.replace_children(cursor, child.name, child.stage, child.plan, stamp, hard=hard)
+        staged = cursor.execute(
+            sql.SQL("select count(*) from {} where _op is distinct from 'd'").format(sql.Identifier(root.stage))
+        ).fetchone()
+        result.unchanged = (staged[0] if staged else 0) - result.updated - result.inserted
+        if self._table.history:
+            self._history(root.plan, root.name)
+
+    def _delete_by_op(self, root: _Relation, track: bool) -> int:
+        if "_op" not in self._manifest.columns:
+            return 0
+        condition = sql.SQL("exists (select from {} s where s._id = t._id and s._op = 'd')").format(
+            sql.Identifier(root.stage)
+        )
+        return self._delete(root, condition, track)
+
+    def _delete_missing(self, root: _Relation, track: bool) -> int:
+        """Delete what the batch's scope, or its list of ids, says is no longer at the source."""
+        deleted = 0
+        scope = self._manifest.scope
+        if scope.type == "snapshot":
+            held = self._rejected_ids()
+            if held is None:
+                self._result.warnings.append("a rejected document has no readable _id: no rows were deleted this time")
+            else:
+                condition = sql.SQL("{} and t._id <> all(%(held)s::text[])").format(merge.not_in(root.stage))
+                deleted += self._delete(root, condition, track, held=held)
+        elif isinstance(scope, PartitionScope):
+            deleted += self._delete_partition(root, scope, track)
+        parts = self._manifest.of_kind("ids")
+        if parts:
+            merge.create_key_table(self._cursor, merge.IDS)
+            for part in parts:
+                stage.copy_keys(self._cursor, sql.Identifier(merge.IDS), self._landing.read(self._manifest, part))
+            self._cursor.execute(sql.SQL("analyze {}").format(sql.Identifier(merge.IDS)))
+            # Rows read at or after the sweep began may be younger than the list.
+            condition = sql.SQL("{} and t._extracted_at < %(extracted)s").format(merge.not_in(merge.IDS))
+            deleted += self._delete(root, condition, track)
+        return deleted
+
+    def _delete_partition(self, root: _Relation, scope: PartitionScope, track: bool) -> int:
+        column = root.plan.columns.get(scope.field)
+        if column is None or not column.stored:
+            self._result.warnings.append(f"partition field {scope.field} has no column: no rows were deleted")
+            return 0
+        field = sql.SQL("t.{}").format(sql.Identifier(column.name))
+        if column.pg_type == "text":
+            days = sql.SQL("left({}, 10) between %(first)s and %(last)s").format(field)
+            first, last = scope.from_, scope.to
+        else:
+            days = sql.SQL("{0} >= %(first)s::date and {0} < %(last)s::date").format(field)
+            first = scope.from_
+            last = (datetime.fromisoformat(scope.to) + timedelta(days=1)).date().isoformat()
+        condition = sql.SQL("{} and {}").format(days, merge.not_in(root.stage))
+        return self._delete(root, condition, track, first=first, last=last)
+
+    def _delete(self, root: _Relation, condition: sql.Composable, track: bool, **parameters: Any) -> int:
+        return merge.delete_rows(
+            self._cursor,
+            root.name,
+            self._stamp,
+            condition,
+            hard=self._table.hard_deletes,
+            track=track,
+            **parameters,
+        )
+
+    def _history(self, plan: Plan, name: str) -> None:
+        history = relation_for(self._cursor, *self._place, HISTORY)
+        if ddl.exists(self._cursor, history):
+            merge.write_history(self._cursor, name, history, plan, self._stamp)
+            return
+        extra = [("_valid_from", "timestamp with time zone"), ("_valid_to", "timestamp with time zone")]
+        ddl.create_relation(self._cursor, history, plan, extra)
+        merge.open_versions(self._cursor, name, history, plan, sql.SQL("t._deleted_at is null"))
+        self._cursor.execute(sql.SQL("create index on {} (_id, _valid_from)").format(ddl.relation(history)))
+
+    # -- rejects ----------------------------------------------------------------------------------------------
+
+    def _rejected_ids(self) -> list[str] | None:
+        """Return the ids of rejected documents, which are at the source; None when one is not known."""
+        ids: list[str] = []
+        for part in self._manifest.of_kind("rejects"):
+            frame = self._landing.read(self._manifest, part)
+            if frame["_id"].null_count():
+                return None
+            ids += stage.normal_keys(frame["_id"])
+        rows = self._cursor.execute(
+            "select document_id from ops.rejects where (source, table_name, batch_id, stage) = (%s, %s, %s, 'load')",
+            [*self._place, self._manifest.batch_id],
+        ).fetchall()
+        return ids + [row[0] for row in rows]
+
+    def _check_rejects(self) -> None:
+        self._cursor.execute(
+            "delete from ops.rejects where (source, table_name, batch_id) = (%s, %s, %s)",
+            [*self._place, self._manifest.batch_id],
+        )
+        self._result.rejected = write_landed_rejects(self._cursor, self._landing, self._manifest)
+        self._enforce_limit()
+
+    def _reject_rows(self, relation: _Relation, part: Part, refused: list[tuple[int, str]]) -> None:
+        """Keep the rows that Postgres itself refused, as landed."""
+        landed = self._landing.read(self._manifest, part)
+        stage.write_refused(self._cursor, self._manifest, relation.plan.child, landed, refused)
+        self._result.rejected += len(refused)
+        self._enforce_limit()
+
+    def _enforce_limit(self) -> None:
+        limit = self._table.reject_limit
+        if limit is not None and self._result.rejected > limit:
+            raise RejectLimitExceeded(
+                f"{self._result.rejected} documents were rejected, {limit} are allowed",
+                f"{self._result.source}.{self._result.table_name} batch {self._manifest.batch_id}",
+                "see `warehouse rejects list`; mend the source or raise the table's reject_limit, then run again",
+            )
+
+    # -- control tables ---------------------------------------------------------------------------------------
+
+    def _write_ops(self, relations: list[_Relation]) -> None:
+        for relation in relations:
+            self._changes += changes_of(relation.plan, self._why_not_stored())
+            self._changes += self._conflicts(relation)
+            self._changes += evidence.vanished_and_back(
+                self._cursor, self._manifest, relation.plan, relation.statistics, relation.rows_read
+            )
+            write_columns(self._cursor, *self._place, relation.plan, self._manifest.batch_id)
+            evidence.write_statistics(
+                self._cursor, self._manifest, relation.plan.child, relation.statistics, relation.rows_read
+            )
+        gone = [change.field for change in self._changes if change.change == "vanished"]
+        if gone and self._table.on_drift.missing == "fail":
+            self._drift_fails("fields vanished", gone, "on_drift.missing")
+        ledger.record(self._cursor, *self._place, self._manifest.batch_id, self._changes)
+        self._result.schema_changes = len(self._changes)
+        self._result.seconds = time.monotonic() - self._started
+        self._write_batch()
+        self._write_checkpoint()
+
+    def _why_not_stored(self) -> str:
+        return "on_drift.new is rescue" if self._table.on_drift.new == "rescue" else "the relation has its most columns"
+
+    def _conflicts(self, relation: _Relation) -> list[Change]:
+        found = []
+        for (path, kind), count in sorted(self._misfits.get(relation.plan.child, Counter()).items()):
+            column = relation.plan.columns[path]
+            if not column.stored:
+                continue
+            name = relation.plan.field_name(path)
+            if self._table.on_drift.type == "fail":
+                self._drift_fails(f"{count} values of kind {kind} do not fit {column.pg_type}", [name], "on_drift.type")
+            found.append(
+                Change(
+                    name, "type_conflict", f"{count} values kept in _rescued", column.pg_type, kind, {"values": count}
+                )
+            )
+        return found
+
+    def _write_batch(self) -> None:
+        manifest, result = self._manifest, self._result
+        self._cursor.execute(
+            """
+            insert into ops.batches (source, table_name, batch_id, status, mode, scope, rows_landed, rows_inserted,
+                rows_updated, rows_unchanged, rows_deleted, rows_rejected, rows_rescued, child_rows, schema_changes,
+                bytes, window_read, previous_checkpoint, fingerprint, plan, extracted_at, loaded_at, seconds,
+                flow_run_id)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            """,
+            [
+                *self._place,
+                manifest.batch_id,
+                result.status,
+                manifest.mode,
+                Jsonb(manifest.scope.model_dump(by_alias=True)),
+                manifest.rows,
+                result.inserted,
+                result.updated,
+                result.unchanged,
+                result.deleted,
+                result.rejected,
+                result.rescued,
+                result.child_rows,
+                result.schema_changes,
+                manifest.bytes,
+                Jsonb(manifest.window),
+                Jsonb(manifest.previous_checkpoint),
+                manifest.fingerprint,
+                result.plan,
+                manifest.extracted_at,
+                self._stamp.loaded_at,
+                result.seconds,
+                manifest.flow_run_id,
+            ],
+        )
+
+    def _write_checkpoint(self) -> None:
+        manifest = self._manifest
+        current = checkpoints.read(self._cursor.connection, *self._place)
+        rewound = current.rewound_at if current else None
+        if not self._move_checkpoint:
+            return
+        if rewound is not None and manifest.extracted_at < rewound:
+            self._result.warnings.append("the checkpoint was set by hand after this batch was read: it stays")
+            return
+        checkpoints.write(
+            self._cursor,
+            *self._place,
+            mode=manifest.mode,
+            state=manifest.checkpoint,
+            batch_id=manifest.batch_id,
+            flow_run_id=manifest.flow_run_id,
+        )
+
+
+def _defaults(target: sql.Composable, values: Sequence[tuple[str, object]]) -> sql.Composed:
+    actions = sql.SQL(", ").join(
+        sql.SQL("alter column {} set default {}").format(sql.Identifier(name), sql.Literal(value))
+        if value is not None
+        else sql.SQL("alter column {} drop default").format(sql.Identifier(name))
+        for name, value in values
+    )
+    return sql.SQL("alter table {} {}").format(target, actions)
+
+
+def _ahead(items: Sequence[_Item], prepare: Callable[[_Item], Any]) -> Iterator[Any]:
+    """Yield prepared items in order, one of them being prepared while the caller works on the one before."""
+    if not items:
+        return
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="landed") as pool:
+        waiting = pool.submit(prepare, items[0])
+        for item in [*items[1:], None]:
+            ready = waiting.result()
+            if item is not None:
+                waiting = pool.submit(prepare, item)
+            yield ready
+            del ready
+
+
+def relation_for(cursor: psycopg.Cursor[Any], source: str, table_name: str, child: str) -> str:
+    """Return the relation's name of a table, of one of its arrays or of its history; given once, kept for ever."""
+    row = cursor.execute(
+        "select relation from ops.tables where (source, table_name, child) = (%s, %s, %s)", [source, table_name, child]
+    ).fetchone()
+    if row is not None:
+        return str(row[0])
+    # Two tables that are new at the same time might choose the same name.
+    cursor.execute("lock table ops.tables in share row exclusive mode")
+    taken = {found[0] for found in cursor.execute("select relation from ops.tables").fetchall()}
+    name = names.relation_name(source, table_name, child.removeprefix("$"), taken)
+    cursor.execute(
+        "insert into ops.tables (source, table_name, child, relation) values (%s, %s, %s, %s)",
+        [source, table_name, child, name],
+    )
+    return name
+
+
+def known_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, child: str) -> list[Column]:
+    """Return the name map of one relation, oldest column first."""
+    rows = cursor.execute(
+        """
+        select path, column_name, kind, stored, vanished_batch is not null from ops.columns
+        where (source, table_name, child) = (%s, %s, %s) order by position
+        """,
+        [source, table_name, child],
+    ).fetchall()
+    return [Column(*row) for row in rows]
+
+
+def write_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, plan: Plan, batch_id: str) -> None:
+    """Write new and widened columns into the name map."""
+    offset = len(plan.columns) - len(plan.added)
+    cursor.executemany(
+        """
+        insert into ops.columns
+            (source, table_name, child, path, column_name, kind, pg_type, stored, first_batch, position)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        """,
+        [
+            (source, table_name, plan.child, path, c.name, c.kind, c.pg_type, c.stored, batch_id, offset + number)
+            for number, path in enumerate(plan.added)
+            for c in [plan.columns[path]]
+        ],
+    )
+    cursor.executemany(
+        "update ops.columns set kind = %s, pg_type = %s where (source, table_name, child, path) = (%s, %s, %s, %s)",
+        [
+            (plan.columns[path].kind, plan.columns[path].pg_type, source, table_name, plan.child, path)
+            for path in plan.widened
+        ],
+    )
+
+
+def write_landed_rejects(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest) -> int:
+    """Write the rejects that extract landed; return how many."""
+    return sum(
+        stage.write_rejects(cursor, manifest, landing.read(manifest, part)) for part in manifest.of_kind("rejects")
+    )
+
+
+def _keep_rejects(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest) -> None:
+    """Write a refused batch's rejects in a transaction of their own: they are what people need to see."""
+    with connection.transaction():
+        cursor = connection.cursor()
+        cursor.execute(
+            "delete from ops.rejects where (source, table_name, batch_id) = (%s, %s, %s)",
+            [manifest.source, manifest.table, manifest.batch_id],
+        )
+        write_landed_rejects(cursor, landing, manifest)
+
+
+def frames_of(landing: Landing, manifest: Manifest, child: str = "") -> Iterator[pl.DataFrame]:
+    """Yield the landed frames of one relation of a batch."""
+    for part in manifest.of_kind("child" if child else "rows", child):
+        yield landing.read(manifest, part)

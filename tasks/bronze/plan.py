@@ -1,0 +1,143 @@
+"""What a batch means for one relation: its columns, which of them are new or become wider, and what has to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tasks.bronze import kinds, names
+
+# Postgres allows 1,600 columns, dropped ones included; the rest is left for our own and for people's.
+MOST_COLUMNS = 1_400
+
+
+@dataclass(frozen=True)
+class Column:
+    """Where the values of one document path go.
+
+    Attributes:
+        path: Path as landed.
+        name: Column name, from the name map.
+        kind: Established kind.
+        stored: False when the path has no column and its values live in `_rescued`.
+        vanished: Whether it is known that documents no longer carry it.
+    """
+
+    path: str
+    name: str
+    kind: str
+    stored: bool = True
+    vanished: bool = False
+
+    @property
+    def pg_type(self) -> str:
+        """Postgres type of the column."""
+        return kinds.PG_TYPES[self.kind]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line for the ledger of schema changes."""
+
+    field: str
+    change: str
+    action: str
+    old_type: str | None = None
+    new_type: str | None = None
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """The columns of one relation for one batch.
+
+    Attributes:
+        child: Path of the array, empty for the table itself.
+        columns: All columns that the name map knows after this batch, by path.
+        added: Paths new with this batch.
+        widened: Old column by path, where this batch needs a wider type.
+    """
+
+    child: str
+    columns: dict[str, Column]
+    added: list[str] = field(default_factory=list)
+    widened: dict[str, Column] = field(default_factory=dict)
+
+    @property
+    def stored(self) -> list[Column]:
+        """Columns that exist in the relation, in its order."""
+        return [column for column in self.columns.values() if column.stored]
+
+    def keep_narrow(self, path: str) -> None:
+        """Take back a widening that is not possible; its values will be rescued."""
+        self.columns[path] = self.widened.pop(path)
+
+    def field_name(self, path: str) -> str:
+        """Return how the ledger names a path: fields of an array's elements with `[]`."""
+        return f"{self.child}[].{path}" if self.child else path
+
+
+def make_plan(
+    child: str,
+    known: Sequence[Column],
+    landed_columns: list[str],
+    types: Mapping[str, Mapping[str, int]],
+    *,
+    store_new: bool = True,
+    most_columns: int = MOST_COLUMNS,
+) -> Plan:
+    """Return the plan for one relation; pure, so that the same batch always gives the same columns.
+
+    Args:
+        child: Path of the array, empty for the table itself.
+        known: The name map so far, in column order.
+        landed_columns: Columns of the landed parts (`path|kind` and meta columns).
+        types: By path the BSON types seen, with counts.
+        store_new: Whether new paths get a column (else their values live in `_rescued`).
+        most_columns: Stored columns beyond this many live in `_rescued`.
+    """
+    plan = Plan(child, {column.path: column for column in known})
+    landed = kinds.landed_kinds(landed_columns)
+    weights = kinds.counts(landed, types)
+    for path, seen in landed.items():
+        if path in plan.columns:
+            _widen(plan, path, seen)
+    taken = {column.name for column in known}
+    named: dict[str, str] = {}
+    # Small letters first, so that of `total` and `Total` the plain one keeps its name whatever the order of documents.
+    for path in sorted((path for path in landed if path not in plan.columns), key=lambda p: (p.lower(), p.swapcase())):
+        named[path] = names.column_name(path, taken)
+        taken.add(named[path])
+    room = most_columns - len(plan.stored)
+    for path in landed:
+        if path in named:
+            stored = store_new and room > 0
+            room -= stored
+            plan.columns[path] = Column(path, named[path], kinds.weigh(weights[path]), stored)
+            plan.added.append(path)
+    return plan
+
+
+def _widen(plan: Plan, path: str, seen: Sequence[str]) -> None:
+    column = plan.columns[path]
+    kind = column.kind
+    for other in sorted(seen):
+        kind = kinds.wider(kind, other) or kind
+    if kind != column.kind:
+        plan.columns[path] = replace(column, kind=kind)
+        # The name map alone changes where no column is stored, or where both kinds have the same Postgres type.
+        if column.stored and kinds.PG_TYPES[kind] != column.pg_type:
+            plan.widened[path] = column
+
+
+def changes_of(plan: Plan, reason_not_stored: str = "") -> list[Change]:
+    """Return what the plan itself means for the ledger: fields that appeared and columns that became wider."""
+    found: list[Change] = []
+    for path in plan.added:
+        column = plan.columns[path]
+        action = f"column {column.name} added" if column.stored else f"kept in _rescued: {reason_not_stored}"
+        found.append(Change(plan.field_name(path), "appeared", action, None, column.pg_type))
+    for path, old in plan.widened.items():
+        new = plan.columns[path]
+        found.append(Change(plan.field_name(path), "widened", f"column {new.name} widened", old.pg_type, new.pg_type))
+    return found

@@ -1,0 +1,132 @@
+"""Filling relations by COPY: fast when all fits, and down to the single row that Postgres refuses when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from tasks.bronze import copying, extended
+from tasks.bronze.convert import keys_of
+from tasks.landing import Manifest
+
+Types = Sequence[tuple[str, str]]
+_REFUSALS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
+_MOST_REASON = 500
+
+
+def copy_rows(
+    cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.DataFrame, types: Types, *, freeze: bool = False
+) -> int:
+    """Copy a frame; return the bytes sent. `freeze` is for a relation made in the same subtransaction."""
+    return copying.copy_frame(cursor, target, frame, types, freeze=freeze)
+
+
+def copy_careful(
+    cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.DataFrame, types: Types
+) -> tuple[int, list[tuple[int, str]]]:
+    """Copy a frame; what Postgres refuses is halved until the refused rows stand alone.
+
+    Returns:
+        Bytes sent, and (row, reason) of each refused row.
+    """
+    sent = 0
+    refused: list[tuple[int, str]] = []
+    waiting = [(0, frame)] if frame.height else []
+    while waiting:
+        offset, part = waiting.pop()
+        try:
+            with cursor.connection.transaction():
+                sent += copy_rows(cursor, target, part, types)
+        except _REFUSALS as error:
+            if part.height == 1:
+                refused.append((offset, str(error).strip().splitlines()[0][:_MOST_REASON]))
+                continue
+            half = part.height // 2
+            waiting += [(offset + half, part[half:]), (offset, part[:half])]
+    return sent, refused
+
+
+def copy_keys(cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.DataFrame) -> None:
+    """Copy a part of kind `ids`."""
+    copying.copy_frame(cursor, target, keys_of(frame.select("_id")), [("_id", "text")])
+
+
+def normal_keys(keys: pl.Series) -> list[str]:
+    """Return keys as bronze writes them."""
+    return [str(key) for key in keys_of(keys.alias("_id").to_frame())["_id"]]
+
+
+def with_sequence(frame: pl.DataFrame, base: int, roots: bool) -> pl.DataFrame:
+    """Return the frame with `_seq`, and for roots an `_op` even where the batch has none."""
+    frame = frame.with_columns(pl.int_range(base, base + frame.height, dtype=pl.Int64).alias("_seq"))
+    if roots and "_op" not in frame.columns:
+        frame = frame.with_columns(pl.lit(None, pl.String).alias("_op"))
+    return frame
+
+
+def write_rejects(cursor: psycopg.Cursor[Any], manifest: Manifest, frame: pl.DataFrame) -> int:
+    """Write landed rejects into `ops.rejects`."""
+    rows = [
+        _reject(manifest, "extract", row["_id"], row["path"], row["reason"], row["document"], row["bytes"])
+        for row in frame.iter_rows(named=True)
+    ]
+    _insert(cursor, rows)
+    return len(rows)
+
+
+def write_refused(
+    cursor: psycopg.Cursor[Any],
+    manifest: Manifest,
+    child: str,
+    landed: pl.DataFrame,
+    refused: Sequence[tuple[int, str]],
+) -> None:
+    """Write rows that Postgres refused, with all their landed values as extended JSON."""
+    rows = []
+    for index, reason in refused:
+        row = landed[index]
+        rows.append(_reject(manifest, "load", row["_id"][0], child or None, reason, document_of(row), None))
+    _insert(cursor, rows)
+
+
+def document_of(row: pl.DataFrame) -> str:
+    """Return a frame of one landed row as extended JSON by path, meta columns with their own names."""
+    parts: list[str] = []
+    for column in row.get_columns():
+        path, separator, kind = column.name.rpartition("|")
+        if column[0] is None:
+            continue
+        if kind in ("date", "micros"):
+            column = column.cast(pl.Int64)
+        elif kind == "day":
+            column = column.cast(pl.Int32)
+        if separator:
+            parts.append(f"{extended.quote(path)}:{extended.fragment(kind, column[0])}")
+        elif column.dtype == pl.String:
+            parts.append(f"{extended.quote(column.name)}:{extended.quote(column[0])}")
+    return "{" + ",".join(parts) + "}"
+
+
+def _reject(
+    manifest: Manifest,
+    stage: str,
+    document_id: str | None,
+    path: str | None,
+    reason: str,
+    document: str | None,
+    raw: bytes | None,
+) -> tuple[Any, ...]:
+    texts = [text.replace("\x00", "\\u0000") if text else text for text in (document_id, path, reason, document)]
+    return (manifest.source, manifest.table, manifest.batch_id, stage, *texts, raw)
+
+
+def _insert(cursor: psycopg.Cursor[Any], rows: Sequence[tuple[Any, ...]]) -> None:
+    statement = """
+        insert into ops.rejects (source, table_name, batch_id, stage, document_id, path, reason, document, bytes)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+    """
+    cursor.executemany(statement, rows)

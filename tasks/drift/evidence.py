@@ -1,0 +1,177 @@
+"""Evidence of drift: how often fields are present, which vanished, and which were probably renamed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from tasks.bronze import ddl
+from tasks.bronze.plan import Change, Column, Plan
+from tasks.landing import Manifest
+
+# A field is held to be gone when its absence would be a one in ten thousand chance at the rate seen so far.
+_CHANCE = 1e-4
+_RECENT_BATCHES = 20
+# A rename is suggested when nine of ten updated rows carry the old column's value under the new name.
+_SAME_SHARE = 0.9
+_LEAST_ROWS = 3
+_SAMPLE_ROWS = 20_000
+_MOST_PAIRS = 400
+
+
+def write_statistics(
+    cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, fields: Mapping[str, Any], rows: int
+) -> None:
+    """Write the batch's field statistics."""
+    if not fields:
+        return
+    with cursor.copy(
+        "copy ops.field_statistics (source, table_name, child, path, batch_id, row_count, present, null_count,"
+        " empty_count, types, extracted_at) from stdin"
+    ) as copy:
+        for path, found in fields.items():
+            copy.write_row(
+                (
+                    manifest.source,
+                    manifest.table,
+                    child,
+                    path.replace("\x00", ""),
+                    manifest.batch_id,
+                    rows,
+                    found["present"],
+                    found["types"].get("null", 0),
+                    found["empty"],
+                    Jsonb(found["types"]),
+                    manifest.extracted_at,
+                )
+            )
+
+
+def vanished_and_back(
+    cursor: psycopg.Cursor[Any], manifest: Manifest, plan: Plan, fields: Mapping[str, Any], rows: int
+) -> list[Change]:
+    """Return the fields that no document of this batch carries although it should, and those that came back.
+
+    Must run before the batch's own statistics are written.
+    """
+    known = [path for path in plan.columns if path not in plan.added]
+    if not rows or not known:
+        return []
+    absent = [path for path in known if not fields.get(path, {}).get("present") and not plan.columns[path].vanished]
+    back = [path for path in known if fields.get(path, {}).get("present") and plan.columns[path].vanished]
+    rates = _presence(cursor, manifest, plan.child) if absent else {}
+    changes = []
+    for path in absent:
+        rate = rates.get(path, 0.0)
+        chance = 0.0 if rate >= 1 else math.exp(rows * math.log1p(-rate))
+        if chance < _CHANCE:
+            evidence = {"rows": rows, "presence_before": round(rate, 6)}
+            column = plan.columns[path]
+            changes.append(Change(plan.field_name(path), "vanished", "column kept", column.pg_type, None, evidence))
+            _mark(cursor, manifest, plan.child, path, manifest.batch_id)
+    for path in back:
+        evidence = {"rows": rows, "present": fields[path]["present"]}
+        changes.append(Change(plan.field_name(path), "reappeared", "column used again", None, None, evidence))
+        _mark(cursor, manifest, plan.child, path, None)
+    return changes
+
+
+def _presence(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str) -> dict[str, float]:
+    """Return the share of rows that carried each path in recent batches."""
+    rows = cursor.execute(
+        """
+        with recent as (
+            select batch_id, max(row_count) as row_count from ops.field_statistics
+            where (source, table_name, child) = (%(source)s, %(table)s, %(child)s) and batch_id <> %(batch)s
+            group by batch_id order by batch_id desc limit %(limit)s
+        )
+        select f.path, sum(f.present)::float8 / nullif((select sum(row_count) from recent), 0)::float8
+        from ops.field_statistics f join recent using (batch_id)
+        where (f.source, f.table_name, f.child) = (%(source)s, %(table)s, %(child)s)
+        group by f.path
+        """,
+        {
+            "source": manifest.source,
+            "table": manifest.table,
+            "child": child,
+            "batch": manifest.batch_id,
+            "limit": _RECENT_BATCHES,
+        },
+    ).fetchall()
+    return {path: min(rate or 0.0, 1.0) for path, rate in rows}
+
+
+def _mark(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, path: str, batch_id: str | None) -> None:
+    cursor.execute(
+        "update ops.columns set vanished_batch = %s where (source, table_name, child, path) = (%s, %s, %s, %s)",
+        [batch_id, manifest.source, manifest.table, child, path],
+    )
+
+
+def renames(cursor: psycopg.Cursor[Any], relation: str, plan: Plan, stage: str) -> list[Change]:
+    """Return probable renames: new fields whose value equals what an old column, now absent, held for the same rows.
+
+    Args:
+        cursor: Inside the load's transaction, after staging and before the merge.
+        relation: The table's relation, as it was before the batch.
+        plan: Its plan.
+        stage: Staged rows.
+    """
+    new = [plan.columns[path] for path in plan.added if plan.columns[path].stored]
+    old = [c for path, c in plan.columns.items() if c.stored and path not in plan.added and path not in plan.widened]
+    pairs = [(n, o) for n in new for o in old if n.pg_type == o.pg_type and n.pg_type != "boolean"][:_MOST_PAIRS]
+    if not pairs:
+        return []
+    counts = sql.SQL(", ").join(_counted(n, o) for n, o in pairs)
+    row = cursor.execute(
+        sql.SQL("select {counts} from (select * from {stage} limit {limit}) s join {target} t on t._id = s._id").format(
+            counts=counts,
+            stage=sql.Identifier(stage),
+            limit=_SAMPLE_ROWS,
+            target=ddl.relation(relation),
+        )
+    ).fetchone()
+    found = []
+    best: dict[str, tuple[float, Change]] = {}
+    for (n, o), (both, same, distinct) in zip(pairs, row or (), strict=True):
+        # One repeated value (a status, a currency) proves nothing.
+        if both < _LEAST_ROWS or distinct < 2 or same / both < _SAME_SHARE:
+            continue
+        change = _rename(plan, n, o, both, same, distinct)
+        if n.path not in best or best[n.path][0] < same / both:
+            best[n.path] = (same / both, change)
+    found += [change for _, change in best.values()]
+    return found
+
+
+def _counted(new: Column, old: Column) -> sql.Composed:
+    """Return an array: rows that moved from old to new, those with the same value, and how many distinct values."""
+    names = {"new": sql.Identifier(new.name), "old": sql.Identifier(old.name)}
+    moved = sql.SQL("s.{new} is not null and t.{old} is not null and s.{old} is null").format(**names)
+    return sql.SQL(
+        "array[count(*) filter (where {moved}), count(*) filter (where {moved} and s.{new} = t.{old}),"
+        " count(distinct case when {moved} then md5(s.{new}::text) end)]"
+    ).format(moved=moved, **names)
+
+
+def _rename(plan: Plan, new: Column, old: Column, both: int, same: int, distinct: int) -> Change:
+    evidence = {
+        "renamed_from": plan.field_name(old.path),
+        "rows_compared": both,
+        "rows_equal": same,
+        "share": round(same / both, 4),
+        "distinct_values": distinct,
+        "dbt": coalesce_line(new.name, old.name),
+    }
+    action = f"probably renamed from {plan.field_name(old.path)}: both columns kept"
+    return Change(plan.field_name(new.path), "renamed", action, old.pg_type, new.pg_type, evidence)
+
+
+def coalesce_line(new: str, old: str) -> str:
+    """Return the line of a dbt model that reads both names as one."""
+    return f'coalesce("{new}", "{old}") as "{new}"'
