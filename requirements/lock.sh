@@ -10,3 +10,7 @@ compile --constraint requirements/dev.lock --extra demo pyproject.toml --output-
 compile --constraint requirements/dev.lock --extra kubernetes pyproject.toml --output-file requirements/kubernetes.lock
 printf 'uv\n' | compile --constraint requirements/dev.lock - --output-file requirements/bootstrap.lock
 printf 'hatchling\nmaturin\n' | compile --constraint requirements/dev.lock - --output-file requirements/build.lock
+# The peers of the benchmark, each in an environment of its own; sling 1.4.11 is the last whose binary is a package.
+printf 'dlt[postgres]==1.31.0\nadbc-driver-postgresql\npyarrow\npymongo\n' | compile - --output-file requirements/peer-dlt.lock
+printf 'pandas\npymongo\npsycopg[binary]\nsqlalchemy\n' | compile - --output-file requirements/peer-pandas.lock
+printf 'sling-linux-amd64==1.4.11\n' | compile - --output-file requirements/peer-sling.lock

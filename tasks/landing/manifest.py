@@ -89,7 +89,7 @@ Scope = Annotated[UpsertScope | SnapshotScope | PartitionScope, Field(discrimina
 
 
 class Segment(_Model):
-    """What one reader wrote: a whole batch, or one `_id` range of it."""
+    """What one reader wrote: a whole batch, or one `_id` range of it; `state` is its part of the checkpoint."""
 
     index: int = 0
     parts: list[Part] = Field(default_factory=list)
@@ -100,6 +100,7 @@ class Segment(_Model):
     reject_rows: int = 0
     source_bytes: int = 0
     seconds: float = 0.0
+    state: dict[str, Any] = Field(default_factory=dict)
 
 
 class Manifest(_Model):

@@ -233,7 +233,12 @@ class BatchWriter:
         self._pending.append(self._pool.submit(self._write, name, frame, kind, child))
 
     def finish(
-        self, statistics: dict[str, dict[str, Any]], source_bytes: int, seconds: float, reject_rows: int = 0
+        self,
+        statistics: dict[str, dict[str, Any]],
+        source_bytes: int,
+        seconds: float,
+        reject_rows: int = 0,
+        state: dict[str, Any] | None = None,
     ) -> Segment:
         """Wait for all parts, write the segment's own record, and return it.
 
@@ -242,6 +247,7 @@ class BatchWriter:
             source_bytes: Bytes read from the source.
             seconds: Time spent reading.
             reject_rows: Documents that were rejected.
+            state: This segment's part of the checkpoint.
         """
         self._segment.parts += [future.result() for future in self._pending]
         self._pending.clear()
@@ -259,6 +265,7 @@ class BatchWriter:
                 "source_bytes": source_bytes,
                 "seconds": round(seconds, 3),
                 "reject_rows": reject_rows,
+                "state": state or {},
             }
         )
         source, table, batch_id = self._place

@@ -99,7 +99,7 @@ def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
             return _extract_cdc(reader)
         if reader.table.mode == "incremental":
             return _extract_incremental(reader)
-        return _result(reader, [_snapshot(reader, {}, {})])
+        return _result(reader, [_snapshot(reader, {})])
 
 
 def plan_batch(ref: TableRef, context: ExtractContext) -> tuple[str, int]:
@@ -109,8 +109,9 @@ def plan_batch(ref: TableRef, context: ExtractContext) -> tuple[str, int]:
         The batch id and the number of segments.
     """
     with _reader(ref, context) as reader:
-        state = changes.start_state(reader) if reader.table.mode == "cdc" else {}
-        batch_id, plan = _plan(reader, state, {}, reader.table.partitions)
+        window = incremental.plan_window(reader) if reader.table.mode == "incremental" else None
+        state = changes.start_state(reader) if reader.table.mode == "cdc" else (window.state if window else {})
+        batch_id, plan = _resume(reader) or _plan(reader, state, window, reader.table.partitions)
         return batch_id, len(plan.ranges)
 
 
@@ -135,7 +136,7 @@ def _extract_incremental(reader: Reader) -> ExtractResult:
     if window is None:
         manifests = []
     elif not reader.context.state:
-        manifests = [_snapshot(reader, window.state, window.filter, snapshot_scope=False)]
+        manifests = [_snapshot(reader, window.state, window)]
     else:
         manifests = [_read_window(reader, window)]
     if not manifests and reader.table.deletes == "sweep":
@@ -147,7 +148,8 @@ def _read_window(reader: Reader, window: incremental.Window) -> Manifest | None:
     extracted_at, source_time = datetime.now(UTC), server_time(reader)
     batch_id = new_batch_id(extracted_at)
     place = (reader.ref.source_name, reader.ref.table_name, batch_id)
-    boundary = incremental.Boundary(window, reader.context.state)
+    known = reader.context.state.get("boundary", [])
+    boundary = incremental.Boundary(window.cursor, window.next_lower, known)
     with reader.landing.writer(*place) as writer:
         lander = _lander(reader, writer)
         lander.keep = boundary.keep
@@ -185,7 +187,7 @@ def _extract_cdc(reader: Reader) -> ExtractResult:
     manifests: list[Manifest] = []
     if not reader.context.state:
         # The start point is taken before the snapshot, so that nothing falls between the two.
-        manifests.append(_snapshot(reader, changes.start_state(reader), {}))
+        manifests.append(_snapshot(reader, changes.start_state(reader)))
     try:
         drained, whole = _drain(reader, manifests[-1].checkpoint if manifests else reader.context.state)
         manifests += drained
@@ -195,7 +197,7 @@ def _extract_cdc(reader: Reader) -> ExtractResult:
         reader.warnings.append(f"{reader.ref.name}: the change stream was lost; all is read again, deletes included")
         whole = False
     if not whole:
-        manifests.append(_snapshot(reader, changes.start_state(reader), {}))
+        manifests.append(_snapshot(reader, changes.start_state(reader)))
     return _result(reader, manifests)
 
 
@@ -240,10 +242,16 @@ def _land_changes(reader: Reader, session: ClientSession, found: changes.Changes
 # -- snapshots --------------------------------------------------------------------------------------------------
 
 
-def _snapshot(reader: Reader, state: dict[str, Any], query: dict[str, Any], snapshot_scope: bool = True) -> Manifest:
-    """Read everything, range by range, going on with an unfinished batch of the same plan."""
-    unfinished = _resume(reader, query, snapshot_scope)
-    batch_id, plan = unfinished or _plan(reader, state, query, reader.table.partitions, snapshot_scope)
+def _snapshot(reader: Reader, state: dict[str, Any], window: incremental.Window | None = None) -> Manifest:
+    """Read everything, range by range, going on with an unfinished batch of the same plan.
+
+    Args:
+        reader: The open table.
+        state: The checkpoint's state after it.
+        window: The first window of an incremental table; None when the rows are the whole table.
+    """
+    unfinished = _resume(reader)
+    batch_id, plan = unfinished or _plan(reader, state, window, reader.table.partitions)
     done = reader.landing.segments(reader.ref.source_name, reader.ref.table_name, batch_id)
     missing = [index for index in range(len(plan.ranges)) if index not in done]
     if reader.table.partitions > 1 and len(missing) > 1:
@@ -256,32 +264,31 @@ def _snapshot(reader: Reader, state: dict[str, Any], query: dict[str, Any], snap
     return _commit(reader, batch_id, plan)
 
 
-def _plan_key(reader: Reader, query: dict[str, Any], snapshot_scope: bool) -> dict[str, Any]:
+def _plan_key(reader: Reader) -> dict[str, Any]:
     """Return all that must be unchanged for an unfinished batch to be continued."""
-    described = {name: str(condition) for name, condition in sorted(query.items())} if snapshot_scope else {}
     return {
         "mode": reader.table.mode,
         "fingerprint": f"{reader.table.fingerprint():016x}",
-        "filter": str(reader.table.filter),
-        "query": described,
+        "filter": freeze(reader.table.filter),
+        "cursor": reader.table.cursor,
         "partitions": reader.table.partitions,
         "from": reader.context.state,
     }
 
 
-def _resume(reader: Reader, query: dict[str, Any], snapshot_scope: bool) -> tuple[str, Plan] | None:
+def _resume(reader: Reader) -> tuple[str, Plan] | None:
     """Return the newest unfinished batch with the same plan key, if any."""
     place = (reader.ref.source_name, reader.ref.table_name)
     for batch_id in reversed(reader.landing.unfinished(*place)):
         plan = reader.landing.plan(*place, batch_id)
-        if plan.key == _plan_key(reader, query, snapshot_scope):
+        if plan.key == _plan_key(reader):
             reader.warnings.append(f"{reader.ref.name}: went on with batch {batch_id}, which an earlier run began")
             return batch_id, plan
     return None
 
 
 def _plan(
-    reader: Reader, state: dict[str, Any], query: dict[str, Any], partitions: int, snapshot_scope: bool = True
+    reader: Reader, state: dict[str, Any], window: incremental.Window | None, partitions: int
 ) -> tuple[str, Plan]:
     """Split the collection into `_id` ranges and write the plan before anything is read."""
     count = max(partitions, min(_collection_bytes(reader) // RANGE_BYTES + 1, MOST_RANGES))
@@ -289,9 +296,13 @@ def _plan(
     bounds: list[str | None] = [None, *points, None]
     extracted_at = datetime.now(UTC)
     plan = Plan(
-        key=_plan_key(reader, query, snapshot_scope),
+        key=_plan_key(reader),
         ranges=[list(pair) for pair in itertools.pairwise(bounds)],
-        state={"checkpoint": state, "query": freeze(query), "snapshot": snapshot_scope},
+        state={
+            "checkpoint": state,
+            "query": freeze(window.filter if window else {}),
+            "next_lower": freeze(window.next_lower) if window else None,
+        },
         extracted_at=extracted_at,
         source_time=server_time(reader),
     )
@@ -311,11 +322,20 @@ def _read_range(reader: Reader, batch_id: str, plan: Plan, index: int, memory_by
     options = {"hint": {"_id": 1}} if within and reader.collection_type == "collection" else {}
     with reader.landing.writer(*place, index) as writer, named_errors(reader.ref):
         lander = _lander(reader, writer, memory_bytes=memory_bytes)
+        boundary = _first_boundary(reader, plan)
+        lander.keep = boundary.keep if boundary else None
         merged = {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0]
         land_batches(lander, reader.find(merged, **options), RateLimit(reader.source.documents_per_second))
         if index == 0 and reader.table.deletes == "sweep":
             _write_ids(reader, lander)
-        return lander.finish()
+        return lander.finish(boundary.state if boundary else dict)
+
+
+def _first_boundary(reader: Reader, plan: Plan) -> incremental.Boundary | None:
+    """Return the memory of the newest rows, so that the next incremental run does not land them again."""
+    if plan.state["next_lower"] is None or reader.table.cursor is None:
+        return None
+    return incremental.Boundary(reader.table.cursor, thaw(plan.state["next_lower"]))
 
 
 def _read_one_segment(reader: Reader) -> ExtractResult:
@@ -340,11 +360,15 @@ def _commit(reader: Reader, batch_id: str, plan: Plan) -> Manifest:
             f"{reader.ref.name}, batch {batch_id}, ranges {missing[:10]}",
             "run the extract again: it reads the missing ranges only",
         )
+    is_whole = plan.state["next_lower"] is None
+    seen = [row for segment in segments.values() for row in segment.state.get("boundary", [])]
+    remembered = all("boundary" in segment.state for segment in segments.values())
+    boundary = {} if is_whole or not remembered else incremental.boundary_state(seen)
     return reader.landing.commit(
         *place,
         segments.values(),
-        **_common(reader, plan.state["checkpoint"]),
-        scope={"type": "snapshot" if plan.state["snapshot"] else "upsert"},
+        **_common(reader, plan.state["checkpoint"] | boundary),
+        scope={"type": "snapshot" if is_whole else "upsert"},
         window={"from": None, "to": describe_position(plan.state["checkpoint"])},
         extracted_at=plan.extracted_at,
         source_time=plan.source_time,

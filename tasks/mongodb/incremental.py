@@ -84,10 +84,17 @@ def plan_window(reader: Reader) -> Window | None:
 
 @dataclass
 class Boundary:
-    """Drops rows that the previous run landed already, and remembers those that the next one will see again."""
+    """Drops rows that the previous run landed already, and remembers those that the next one will see again.
 
-    window: Window
-    previous: dict[str, Any]
+    Attributes:
+        cursor: The cursor field.
+        next_lower: Cursor value that the next run will start from.
+        known: Hex of the `_hash` of rows that landed before.
+    """
+
+    cursor: str
+    next_lower: Any
+    known: list[str] = field(default_factory=list)
     _seen: list[str] = field(default_factory=list)
 
     def keep(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -95,16 +102,15 @@ class Boundary:
         hashes = frame["_hash"].bin.encode("hex")
         if len(self._seen) <= _BOUNDARY_ROWS:
             self._seen += hashes.filter(self._read_again(frame)).to_list()
-        known = self.previous.get("boundary", [])
-        return frame.filter(~hashes.is_in(known)) if known else frame
+        return frame.filter(~hashes.is_in(self.known)) if self.known else frame
 
     def state(self) -> dict[str, Any]:
         """Return the checkpoint's part of the boundary."""
-        return {"boundary": sorted(self._seen)} if len(self._seen) <= _BOUNDARY_ROWS else {}
+        return boundary_state(self._seen)
 
     def _read_again(self, frame: pl.DataFrame) -> pl.Series:
         """Return which rows have a cursor value that the next run starts from, or a later one."""
-        limit, path = self.window.next_lower, self.window.cursor
+        limit, path = self.next_lower, self.cursor
         if isinstance(limit, DatetimeMS):
             column, value = f"{path}|date", pl.lit(int(limit)).cast(pl.Datetime("ms", "UTC"))
         elif isinstance(limit, str):
@@ -116,6 +122,11 @@ class Boundary:
         if column not in frame.columns:
             return pl.repeat(False, frame.height, eager=True)
         return frame.select((pl.col(column) >= value).fill_null(False)).to_series()
+
+
+def boundary_state(seen: list[str]) -> dict[str, Any]:
+    """Return the checkpoint's part for these rows; beyond the limit none, and the loader drops what comes twice."""
+    return {"boundary": sorted(seen)} if len(seen) <= _BOUNDARY_ROWS else {}
 
 
 def _warn_without_index(reader: Reader, cursor: str) -> None:

@@ -108,12 +108,12 @@ class Lander:
         if empty:
             self.writer.write(pl.DataFrame(schema={"_id": pl.String}), kind="ids")
 
-    def finish(self) -> Segment:
-        """Write the rest and the segment's record."""
+    def finish(self, state: Callable[[], dict[str, Any]] = dict) -> Segment:
+        """Write the rest and the segment's record; `state` is asked once all rows have passed."""
         self.flush()
         statistics: dict[str, Any] = self._transforms.apply_statistics(self._decoder.stats())
         seconds = time.monotonic() - self._started
-        return self.writer.finish(statistics, self.source_bytes, seconds, self.reject_rows)
+        return self.writer.finish(statistics, self.source_bytes, seconds, self.reject_rows, state())
 
 
 def read_ahead(batches: Iterable[bytes]) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess  # noqa: S404  steps are this package's own modules
+import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,10 +37,10 @@ def run_step(step: str, **arguments: Any) -> Measure:
     """
     command = [sys.executable, "-m", "tests.benchmarks.steps", step, json.dumps(arguments)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(  # noqa: S603  the command is ours
+    with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
-        assert process.stdout is not None and process.stderr is not None  # noqa: S101  pipes were asked for
+        assert process.stdout is not None and process.stderr is not None
         output, errors = process.stdout.read(), process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -73,5 +73,7 @@ def save(results: dict[str, Any], folder: Path) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.write_text(json.dumps(results, indent=1, default=lambda item: asdict(item) if isinstance(item, Measure) else str(item)))
+    file.write_text(
+        json.dumps(results, indent=1, default=lambda item: asdict(item) if isinstance(item, Measure) else str(item))
+    )
     return file

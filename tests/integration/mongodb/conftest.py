@@ -32,9 +32,7 @@ class Shop:
 
     def ref(self, table: str = "orders", **config: Any) -> TableRef:
         mongo_table = MongoTable.model_validate(config)
-        source = MongoSource(
-            kind="mongodb", uri=SecretStr(self.uri), database=self.name, tables={table: mongo_table}
-        )
+        source = MongoSource(kind="mongodb", uri=SecretStr(self.uri), database=self.name, tables={table: mongo_table})
         return TableRef("shop", table, source, mongo_table)
 
     def extract(self, ref: TableRef, **context: Any) -> ExtractResult:

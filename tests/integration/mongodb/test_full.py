@@ -79,7 +79,7 @@ def test_a_killed_extract_goes_on_with_the_ranges_that_are_missing(
     assert "went on with batch" in result.warnings[0]
 
 
-class _one_after_another:  # noqa: N801  stands for ThreadPoolExecutor where the order of ranges matters
+class _one_after_another:
     def __init__(self, **_: Any) -> None: ...
 
     def __enter__(self) -> _one_after_another:
@@ -116,9 +116,7 @@ def test_a_view_is_read_as_one_range(shop: Shop) -> None:
 def test_a_rate_limit_holds_reading_back(shop: Shop) -> None:
     shop.database.orders.insert_many([{"_id": number} for number in range(300)])
     ref = shop.ref()
-    gentle = type(ref)(
-        "shop", "orders", ref.source.model_copy(update={"documents_per_second": 300}), ref.table
-    )
+    gentle = type(ref)("shop", "orders", ref.source.model_copy(update={"documents_per_second": 300}), ref.table)
     result = extract_table(gentle, ExtractContext(shop.landing))
     assert result.manifest is not None
     assert result.manifest.seconds >= timedelta(seconds=0.9).total_seconds()
