@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
-    import psycopg
-
     from monitoring.report import RunReport
     from tasks.settings import Settings
 
@@ -37,10 +35,10 @@ def check_names(settings: Settings, names: Sequence[str]) -> None:
     Raises:
         ConfigError: With every mistake.
     """
-    from flows.tables import select_refs
+    from flows.tables import expand
     from tasks.sources import load_sources
 
-    select_refs(load_sources(settings.sources), names)
+    expand(load_sources(settings.sources), list(names) or None)
 
 
 def run_pipeline(names: Sequence[str], *, full: bool, models: bool, progress: Callable[[str], None]) -> RunOutcome:
@@ -109,17 +107,7 @@ def read_report(settings: Settings, flow_run_id: str | None = None) -> RunReport
             return None
         before = log.latest_run(connection, before=run_id)
         previous = log.read_run(connection, before) if before else []
-        batches = [row["batch_id"] for row in rows if row["batch_id"]]
-        return report.build(rows, previous, changes_of(connection, batches))
-
-
-def changes_of(connection: psycopg.Connection[Any], batches: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the ledger's entries of some batches."""
-    from psycopg.rows import dict_row
-
-    with connection.cursor(row_factory=dict_row) as cursor:
-        query = "select * from ops.schema_changes where batch_id = any(%s) order by id"
-        return cursor.execute(query, [list(batches)]).fetchall()
+        return report.build(rows, previous, log.schema_changes(connection, [row["batch_id"] for row in rows]))
 
 
 def write_report(settings: Settings, flow_run_id: str | None, path: Path) -> Path:

@@ -1,0 +1,329 @@
+"""`warehouse demo`: embedded servers, a sample shop, the whole job, drift, the job again, and what came of it.
+
+Safe to run again: the sample is seeded once, every further demo changes it once more. It only ever touches the embedded
+servers, whatever the environment names, because seeding replaces collections.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import ConfigError, WarehouseError
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from flows.runs import RunOutcome
+    from infra.sample import Change
+    from tasks.settings import Settings
+    from tasks.sources import FilesSource, Sources
+
+# Settings of the user's own servers and runs, which the demo must not touch.
+_OTHER_SERVERS = (
+    *("WAREHOUSE_URL", "WAREHOUSE_LANDING", "WAREHOUSE_EXECUTION"),
+    *("MONGODB_URI", "PREFECT_API_URL", "PREFECT_API_KEY"),
+)
+_SOURCES = ("shop", "ads")
+_DATABASE = "shop"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison that must hold after a run.
+
+    Attributes:
+        subject: What is compared.
+        expected: Value at the source.
+        found: Values further down, by place.
+    """
+
+    subject: str
+    expected: Any
+    found: dict[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all agree."""
+        return all(value == self.expected for value in self.found.values())
+
+
+def run_demo(settings: Settings, customers: int | None = None) -> int:
+    """Run the demo and return the exit code.
+
+    Args:
+        settings: Where the demo lives.
+        customers: Size of the sample; the default is the generator's.
+
+    Raises:
+        WarehouseError: A server does not start, or sources.yaml is not the sample's.
+    """
+    from flows.console import Steps, say
+
+    steps = Steps()
+    settings = _only_embedded(steps)
+    sources = _start(settings, steps)
+    seeded = _seed(settings, sources, steps, customers)
+    _start_prefect(settings, steps)
+    first = _run("first run", steps, full=seeded)
+    changes = _drift(settings, steps)
+    second = _run("second run", steps, full=False)
+    checks = compare(settings, sources)
+    say()
+    _print_runs(settings, (("First run", first), ("Second run, after the drift", second)))
+    _print_drift(settings, changes)
+    _print_checks(checks)
+    _print_places(settings)
+    return 0 if first.ok and second.ok and all(check.ok for check in checks) else 1
+
+
+# -- steps ----------------------------------------------------------------------------------------------------
+
+
+def _only_embedded(steps: Callable[[str], None]) -> Settings:
+    from tasks.settings import get_settings
+
+    for name in _OTHER_SERVERS:
+        if os.environ.pop(name, None):
+            steps(f"{name} is set aside: the demo uses its own servers")
+    get_settings.cache_clear()
+    settings = get_settings()
+    # Prefect's own profile could name a server too; the variable, set below, has precedence over it.
+    os.environ["PREFECT_HOME"] = str((settings.home / "prefect").resolve())
+    return settings
+
+
+def _start(settings: Settings, steps: Callable[[str], None]) -> Sources:
+    """Start the servers; Prefect, which takes longest, comes up while the sample is written."""
+    from infra.embedded import mongodb, postgres, prefect
+    from tasks.sources import load_sources
+
+    prefect.begin(settings.home, steps)
+    postgres.up(settings.home, steps)
+    os.environ["MONGODB_URI"] = mongodb.up(settings.home, steps)
+    sources = load_sources(settings.sources)
+    ads_folder(settings, sources)
+    return sources
+
+
+def _start_prefect(settings: Settings, steps: Callable[[str], None]) -> None:
+    from infra.embedded import prefect
+
+    os.environ["PREFECT_API_URL"] = prefect.up(settings.home, steps)
+
+
+def ads_folder(settings: Settings, sources: Sources) -> Path:
+    """Return the folder that the source `ads` reads, where the demo writes its files.
+
+    Raises:
+        ConfigError: sources.yaml has been changed: its sources are not the sample's, or point outside the home.
+    """
+    ads: FilesSource | Any = sources.sources.get("ads")
+    shop: Any = sources.sources.get("shop")
+    if getattr(shop, "database", None) == _DATABASE and getattr(ads, "kind", None) == "files":
+        folder = Path(ads.path).resolve()
+        if folder.is_relative_to(settings.home.resolve()):
+            return folder
+    raise ConfigError(
+        "the demo needs the sample's sources.yaml",
+        str(settings.sources),
+        f"it has a source `shop` (database shop) and a source `ads` (files below {settings.home}): "
+        "set WAREHOUSE_SOURCES to the file as it was delivered",
+    )
+
+
+def _seed(settings: Settings, sources: Sources, steps: Callable[[str], None], customers: int | None) -> bool:
+    """Write the sample unless it is there; True when it was written."""
+    from infra.sample import Size, seed_mongodb, write_ad_spend
+
+    state = read_state(settings)
+    if state.get("seeded") and _has_orders():
+        steps("the sample is there already: this demo goes on from it")
+        return False
+    size = Size(customers=customers) if customers else Size()
+    steps(f"writing the sample: {size.customers} customers, {size.days} days")
+    counts = seed_mongodb(os.environ["MONGODB_URI"], _DATABASE, size)
+    files = write_ad_spend(ads_folder(settings, sources), size.shop())
+    documents = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    steps(f"written: {documents}, {len(files)} ad spend files")
+    _write_state(settings, {"seeded": True, "rounds": 0})
+    return True
+
+
+def _drift(settings: Settings, steps: Callable[[str], None]) -> list[Change]:
+    from infra.sample import drift
+
+    state = read_state(settings)
+    number = int(state.get("rounds", 0)) + 1
+    steps(f"changing the source, round {number}: new, renamed and retyped fields, updates, deletes, a new product")
+    changes = drift(os.environ["MONGODB_URI"], _DATABASE, number)
+    _write_state(settings, {**state, "rounds": number})
+    return changes
+
+
+def _run(title: str, steps: Callable[[str], None], *, full: bool) -> RunOutcome:
+    from flows.runs import run_pipeline
+
+    steps(f"{title}: source to landing, bronze, silver, gold and the report")
+    outcome = run_pipeline(_SOURCES, full=full, models=True, progress=steps)
+    steps(f"{title}: {'done' if outcome.ok else 'FAILED: ' + outcome.message}")
+    return outcome
+
+
+def read_state(settings: Settings) -> dict[str, Any]:
+    """Return what earlier demos left: whether the sample is written, and how often it was changed."""
+    try:
+        return dict(json.loads((settings.home / "demo.json").read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_state(settings: Settings, state: dict[str, Any]) -> None:
+    (settings.home / "demo.json").write_text(json.dumps(state))
+
+
+def _has_orders() -> bool:
+    from pymongo import MongoClient
+
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(os.environ["MONGODB_URI"]) as client:
+        return client[_DATABASE]["orders"].find_one({}, {"_id": 1}) is not None
+
+
+# -- checks ---------------------------------------------------------------------------------------------------
+
+
+def compare(settings: Settings, sources: Sources) -> list[Check]:
+    """Compare source, bronze and gold: rows of every table, and money to the cent."""
+    from pymongo import MongoClient
+
+    from tasks.database import connect
+
+    mongodb: MongoClient[dict[str, Any]] = MongoClient(os.environ["MONGODB_URI"])
+    with (
+        mongodb as client,
+        connect(settings.database_url(), autocommit=True) as connection,
+    ):
+        checks = [
+            Check(
+                f"rows of shop.{name}",
+                client[_DATABASE][name].count_documents({}),
+                _bronze_rows(connection, "shop", name),
+            )
+            for name in sources.sources["shop"].tables
+        ]
+        folder = ads_folder(settings, sources)
+        for name, table in sources.sources["ads"].tables.items():
+            lines = sum(_csv_rows(path) for path in folder.glob(getattr(table, "pattern", "*.csv")))
+            checks.append(Check(f"rows of ads.{name}", lines, _bronze_rows(connection, "ads", name)))
+        orders = client[_DATABASE]["orders"].find({}, {"total": 1})
+        ordered = sum((Decimal(str(order["total"])) for order in orders), Decimal(0))
+        checks.append(Check("sum of orders' totals", ordered, _money(connection)))
+    return checks
+
+
+def _csv_rows(path: Path) -> int:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return sum(1 for _ in csv.DictReader(file))
+
+
+def _bronze_rows(connection: psycopg.Connection[Any], source: str, table: str) -> dict[str, Any]:
+    from psycopg import sql
+
+    query = sql.SQL("select count(*) from bronze.{} where _deleted_at is null")
+    return {"bronze": _one(connection, query.format(sql.Identifier(f"{source}__{table}")))}
+
+
+def _money(connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    """Return the sum of orders in bronze, where some totals came as text and were rescued, and in gold."""
+    from psycopg import sql
+
+    bronze = (
+        "select sum(coalesce(total, (_rescued ->> 'total')::numeric)) "
+        "from bronze.shop__orders where _deleted_at is null"
+    )
+    return {
+        "bronze": _one(connection, sql.SQL(bronze)),
+        "gold": _one(connection, sql.SQL("select sum(total) from gold.fct_order")),
+    }
+
+
+def _one(connection: psycopg.Connection[Any], query: Any) -> Any:
+    import psycopg
+
+    try:
+        row = connection.execute(query).fetchone()
+    except psycopg.Error as error:
+        return f"not readable: {str(error).splitlines()[0]}"
+    return row[0] if row else None
+
+
+# -- the summary ----------------------------------------------------------------------------------------------
+
+
+def _print_runs(settings: Settings, outcomes: Sequence[tuple[str, RunOutcome]]) -> None:
+    from flows.console import say, table
+    from flows.runs import read_report
+
+    for title, outcome in outcomes:
+        report = read_report(settings, outcome.flow_run_id)
+        if report is None:
+            say(f"{title}: {outcome.message}")
+            continue
+        names = ("rows_read", "rows_loaded", "rows_unchanged", "rows_deleted", "rows_rescued", "rows_rejected")
+        lines = [(line.name, *(line.counts[name] for name in names), line.seconds) for line in report.tables]
+        headers = ("table", "read", "loaded", "unchanged", "deleted", "rescued", "rejected", "seconds")
+        table(headers, lines, title=f"{title}: {report.headline}")
+
+
+def _print_drift(settings: Settings, changes: Sequence[Change]) -> None:
+    from flows import views
+    from flows.console import say, table
+
+    say("What the source changed before the second run:")
+    for change in changes:
+        say(f"  {change}")
+    say()
+    url = settings.database_url()
+    found = [row[:6] for row in views.schema_changes(url, []) if row[3] != "" or row[2] not in ("added", "new")]
+    if found:
+        table(
+            ("table", "field", "change", "was", "is", "what was done"), found, title="Drift that the warehouse noticed"
+        )
+
+
+def _print_checks(checks: Sequence[Check]) -> None:
+    from flows.console import table
+
+    lines = [
+        (check.subject, str(check.expected), ", ".join(f"{place} {value}" for place, value in check.found.items()),
+         "equal" if check.ok else "DIFFERENT")
+        for check in checks
+    ]  # fmt: skip
+    table(("check", "source", "warehouse", "result"), lines, title="Source against warehouse")
+
+
+def _print_places(settings: Settings) -> None:
+    from flows.console import say
+    from flows.runs import write_report
+    from infra.embedded import prefect
+
+    try:
+        report: object = write_report(settings, None, settings.home / "run-report.html")
+    except WarehouseError as error:
+        report = error.what
+    say("Where to look")
+    say(f"  Prefect      {prefect.ui_url(settings.home)}")
+    say(f"  Run report   {report}")
+    say("  Servers      .venv/bin/warehouse status      (stop them: .venv/bin/warehouse down)")
+    say("  Drift        .venv/bin/warehouse drift")
+    say('  SQL          .venv/bin/warehouse sql "select * from gold.rpt_channel_performance_daily order by 1 desc"')
+    say('               .venv/bin/warehouse sql "select * from gold.rpt_customer_rfm"')
+    rescued = "select _id, total, _rescued from bronze.shop__orders where _rescued is not null"
+    say(f'               .venv/bin/warehouse sql "{rescued}"')
