@@ -40,7 +40,15 @@ class Progress:
             self.problems.append(f"{outcome.step.name} {outcome.state}: {outcome.message}")
 
 
-@flow(name="pipeline", flow_run_name="pipeline {tables}")
+def _run_name() -> str:
+    """Name a run after its tables; Prefect calls this without arguments."""
+    from prefect.runtime import flow_run
+
+    tables = flow_run.parameters.get("tables") or ["all tables"]
+    return f"pipeline {tables[0]}" + (f" and {len(tables) - 1} more" if len(tables) > 1 else "")
+
+
+@flow(name="pipeline", flow_run_name=_run_name)
 def pipeline(tables: list[str] | None = None, full: bool = False, models: bool = True) -> State[Any]:
     """Bring tables from their sources to gold, and say how it went.
 
