@@ -1,0 +1,261 @@
+"""The command line without servers: exit codes, error blocks, quick start, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows import checks, cli, console, demo, views
+from infra.embedded import process, services
+from tasks.errors import ConfigError, LoadError, WarehouseUnreachable
+from tasks.mongodb.values import freeze
+from tasks.settings import Settings, get_settings
+
+SOURCES = """\
+sources:
+  shop:
+    kind: mongodb
+    uri: mongodb://127.0.0.1:1
+    database: shop
+    tables:
+      orders: {mode: incremental, cursor: updated_at}
+      products: {mode: full}
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run in an empty folder, with no server configured."""
+    for name in (*demo._OTHER_SERVERS, "WAREHOUSE_HOME", "WAREHOUSE_SOURCES", "PREFECT_PROFILES_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "no-prefect"))
+    monkeypatch.chdir(tmp_path)
+    get_settings.cache_clear()
+    yield tmp_path
+    get_settings.cache_clear()
+
+
+def test_help_needs_none_of_the_slow_libraries() -> None:
+    script = (
+        "import sys; from flows import cli; cli._run(['--help'], False);"
+        "print('slow:', sorted({'prefect','polars','dbt','pymongo','psycopg','pydantic'} & set(sys.modules)))"
+    )
+    checkout = Path(cli.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=checkout, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "slow: []" in done.stdout
+    assert "checkpoint" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["run", "--no-such-option"],
+        ["checkpoint", "set"],
+        ["checkpoint", "set", "shop.orders"],
+        ["checkpoint", "set", "shop.orders", "--start", "--since", "2026-01-01"],
+        ["checkpoint", "set", "shop.orders", "--state", "not json"],
+        ["checkpoint", "set", "shop.orders", "--state", "[1]"],
+        ["checkpoint", "set", "shop.orders", "--since", "yesterday"],
+        ["checkpoint", "set", "shop.products", "--since", "2026-01-01"],
+        ["checkpoint", "set", "shop.ordrs", "--start"],
+        ["rejects", "list", "--limit", "0"],
+        ["sql"],
+    ],
+)
+def test_wrong_use_exits_with_2(arguments: list[str], place: Path) -> None:
+    (place / "sources.yaml").write_text(SOURCES)
+    assert cli._run(arguments, debug=False) == cli.WRONG_USE
+
+
+def test_an_unknown_table_names_those_that_exist(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "sources.yaml").write_text(SOURCES)
+    assert cli._run(["checkpoint", "set", "shop.ordrs", "--start"], debug=False) == cli.WRONG_USE
+    assert capsys.readouterr().err.splitlines() == [
+        "error: no table is called 'shop.ordrs'",
+        "where: sources.yaml",
+        "to do: use one of: shop.orders, shop.products",
+    ]
+
+
+def test_a_missing_warehouse_is_a_named_error_without_a_traceback(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli._run(["sql", "select 1"], debug=False) == cli.FAILED
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: no warehouse is configured")
+    assert "warehouse up" in shown
+    assert "Traceback" not in shown
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._run(["sql", "select 1"], debug=True) == cli.FAILED
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_wrong_setting_is_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", "mysql://root:hunter2@db/shop")
+    monkeypatch.setenv("WAREHOUSE_EXECUTION", "elsewhere")
+    assert cli._run(["status"], debug=False) == cli.WRONG_USE
+    shown = capsys.readouterr().err
+    assert "WAREHOUSE_URL" in shown
+    assert "WAREHOUSE_EXECUTION" in shown
+    assert "hunter2" not in shown
+
+
+def test_an_unforeseen_error_is_one_block_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("cannot reach postgresql://me:hunter2@db/x")
+
+    monkeypatch.setattr(cli, "_settings", broken)
+    assert cli._run(["status"], debug=False) == cli.FAILED
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: RuntimeError: cannot reach postgresql://***@db/x")
+    assert "Traceback" not in shown
+
+
+def test_error_block_lists_every_problem() -> None:
+    error = ConfigError("2 mistake(s)", "sources.yaml", "correct the lines", ("line 3: a: unknown key", "line 9: b"))
+    assert console.error_block(error).splitlines() == [
+        "error: 2 mistake(s)",
+        "where: sources.yaml",
+        "  - line 3: a: unknown key",
+        "  - line 9: b",
+        "to do: correct the lines",
+    ]
+    assert console.error_block(LoadError("it failed")) == "error: it failed"
+
+
+def test_check_finds_all_mistakes_at_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "sources.yaml").write_text(SOURCES.replace("mode: full", "mod: full").replace("cursor:", "curser:"))
+    monkeypatch.setenv("WAREHOUSE_URL", "postgresql://me:hunter2@127.0.0.1:1/none")
+    (place / "landing").write_text("a file where a folder should be")
+    monkeypatch.setenv("WAREHOUSE_LANDING", str(place / "landing"))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    assert cli._run(["check"], debug=False) == cli.FAILED
+    shown = capsys.readouterr().out
+    wrong = [line for line in shown.splitlines() if line.startswith("wrong")]
+    assert any("line 7" in line and "curser" in line for line in wrong)
+    assert any("line 8" in line and "mod" in line for line in wrong)
+    assert any("warehouse" in line and "127.0.0.1:1" in line for line in wrong)
+    assert any("landing" in line for line in wrong)
+    assert any("prefect" in line for line in wrong)
+    assert f"{len(wrong)} thing(s) to mend" in shown
+    assert "hunter2" not in shown
+
+
+def test_a_look_that_breaks_does_not_hide_the_others() -> None:
+    def look() -> object:
+        yield checks.Finding("ok", "a", "seen")
+        raise WarehouseUnreachable("gone", "here", "come back")
+
+    assert checks._guarded("b", look) == [  # type: ignore[arg-type]
+        checks.Finding("ok", "a", "seen"),
+        checks.Finding("wrong", "b", "gone (here)", "come back"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ({}, "from the beginning"),
+        ({"cursor": freeze(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))}, "2026-01-02T03:04:05+00:00"),
+        ({"cursor": freeze(41)}, "41"),
+        ({"cursor": freeze("abc")}, "abc"),
+        ({"files": {"a.csv": "1"}}, '{"files": {"a.csv": "1"}}'),
+    ],
+)
+def test_position_is_readable(state: dict[str, object], text: str) -> None:
+    assert views.position(state) == text
+
+
+@pytest.mark.parametrize("name", ["orders", "shop.", ".orders", "a.b.c", ""])
+def test_names_of_tables_have_one_dot(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"source\.table"):
+        views.split(name)
+
+
+def test_cells_are_for_people() -> None:
+    assert [console.cell_text(value) for value in (1234567, 0.25, True, "x")] == ["1,234,567", "0.2", "yes", "x"]
+
+
+def test_servers_of_ones_own_keep_the_embedded_ones_away(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = place / ".warehouse"
+    assert services.configured("mongodb", home) == ""
+    monkeypatch.setenv("MONGODB_URI", "mongodb://elsewhere")
+    assert services.configured("mongodb", home) == "MONGODB_URI"
+    (home / "mongodb").mkdir(parents=True)
+    process.write_record(home / "mongodb", process.Record(port=27))
+    assert services.configured("mongodb", home) == "MONGODB_URI"
+    monkeypatch.setenv("MONGODB_URI", "mongodb://127.0.0.1:27/?directConnection=true")
+    assert services.configured("mongodb", home) == ""
+
+
+def test_a_prefect_profile_counts_as_configured(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    profiles = place / "profiles.toml"
+    monkeypatch.setenv("PREFECT_PROFILES_PATH", str(profiles))
+    profiles.write_text('active = "a"\n[profiles.a]\nPREFECT_API_URL = "http://x/api"\n[profiles.b]\n')
+    assert services.configured("prefect", place) == str(profiles)
+    monkeypatch.setenv("PREFECT_PROFILE", "b")
+    assert services.configured("prefect", place) == ""
+    profiles.write_text("not toml =")
+    assert services.configured("prefect", place) == ""
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        "sources: {shop: {kind: mongodb, uri: mongodb://x, database: shop, tables: {orders: {}}}}",
+        "sources: {shop: {kind: mongodb, uri: mongodb://x, database: crm, tables: {orders: {}}},"
+        " ads: {kind: files, path: .warehouse/ads, tables: {a: {pattern: '*.csv', format: csv, key: [k]}}}}",
+        "sources: {shop: {kind: mongodb, uri: mongodb://x, database: shop, tables: {orders: {}}},"
+        " ads: {kind: files, path: /data/real, tables: {a: {pattern: '*.csv', format: csv, key: [k]}}}}",
+    ],
+    ids=["no ads", "another database", "files outside the home"],
+)
+def test_the_demo_writes_nowhere_but_into_its_home(place: Path, sources: str) -> None:
+    from tasks.sources import load_sources
+
+    path = place / "sources.yaml"
+    path.write_text(sources)
+    with pytest.raises(ConfigError, match=r"sample's sources\.yaml"):
+        demo.ads_folder(Settings(), load_sources(path))
+
+
+def test_the_demo_sets_the_persons_own_servers_aside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in demo._OTHER_SERVERS:
+        monkeypatch.setenv(name, "postgresql://production" if name == "WAREHOUSE_URL" else "deployments")
+    lines: list[str] = []
+    settings = demo._only_embedded(lines.append)
+    assert settings.url is None
+    assert settings.landing is None
+    assert settings.execution == "in_process"
+    assert len(lines) == len(demo._OTHER_SERVERS)
+    assert "production" not in "".join(lines)
+
+
+def test_demo_state_survives_damage(place: Path) -> None:
+    settings = Settings()
+    settings.home.mkdir()
+    assert demo.read_state(settings) == {}
+    (settings.home / "demo.json").write_text("{")
+    assert demo.read_state(settings) == {}
+    demo._write_state(settings, {"seeded": True, "rounds": 2})
+    assert json.loads((settings.home / "demo.json").read_text()) == demo.read_state(settings)
+
+
+def test_a_check_holds_only_when_every_place_agrees() -> None:
+    assert demo.Check("rows", 3, {"bronze": 3, "gold": 3}).ok
+    assert not demo.Check("rows", 3, {"bronze": 3, "gold": 2}).ok
+    assert not demo.Check("rows", 3, {"bronze": "not readable: gone"}).ok
