@@ -1,0 +1,182 @@
+//! The warehouse's native module: BSON to Arrow.
+
+mod check;
+mod column;
+mod decoder;
+mod table;
+mod text;
+
+use arrow_array::ffi_stream::FFI_ArrowArrayStream;
+use arrow_array::{RecordBatch, RecordBatchIterator};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyCapsule, PyDict};
+
+use decoder::{Core, Op};
+use table::TYPES;
+
+/// A record batch that Python takes over by the Arrow C data interface, once.
+#[pyclass]
+struct ArrowTable {
+    batch: Option<RecordBatch>,
+}
+
+#[pymethods]
+impl ArrowTable {
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &mut self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let _ = requested_schema;
+        let batch = self
+            .batch
+            .take()
+            .ok_or_else(|| PyRuntimeError::new_err("this table has been handed over already"))?;
+        let schema = batch.schema();
+        let reader = RecordBatchIterator::new([Ok(batch)], schema);
+        let stream = FFI_ArrowArrayStream::new(Box::new(reader));
+        PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
+    }
+}
+
+/// See `tasks.mongodb.decoder.Decoder`.
+#[pyclass]
+struct Decoder {
+    core: Core,
+    with_op: bool,
+}
+
+fn parse_op(op: &str, with_op: bool) -> PyResult<Op> {
+    match op {
+        "u" => Ok(Op::Upsert),
+        "d" if with_op => Ok(Op::Delete),
+        _ => Err(PyValueError::new_err("op must be 'u', or 'd' with with_op")),
+    }
+}
+
+/// Calls `work` with the bytes of a bytes-like object and without the GIL; only immutable bytes are read in place.
+fn with_bytes<R: Send>(
+    raw: &Bound<'_, PyAny>,
+    work: impl FnOnce(&[u8]) -> R + Send,
+) -> PyResult<R> {
+    let py = raw.py();
+    if let Ok(bytes) = raw.cast::<PyBytes>() {
+        let bytes = bytes.as_bytes();
+        return Ok(py.detach(|| work(bytes)));
+    }
+    let copy = py.get_type::<PyBytes>().call1((raw,))?;
+    let bytes = copy.cast::<PyBytes>()?.as_bytes();
+    Ok(py.detach(|| work(bytes)))
+}
+
+#[pymethods]
+impl Decoder {
+    #[new]
+    #[pyo3(signature = (*, children=Vec::new(), max_depth=8, seed=0, max_bytes=64 << 20, with_op=false))]
+    fn new(
+        children: Vec<String>,
+        max_depth: i64,
+        seed: u64,
+        max_bytes: i64,
+        with_op: bool,
+    ) -> PyResult<Self> {
+        if !(1..=64).contains(&max_depth) {
+            return Err(PyValueError::new_err(
+                "max_depth must be between 1 and 64",
+            ));
+        }
+        if max_bytes < 1 {
+            return Err(PyValueError::new_err("max_bytes must be at least 1"));
+        }
+        let core = Core::new(
+            &children,
+            max_depth as u32,
+            seed,
+            max_bytes as usize,
+            with_op,
+        );
+        Ok(Decoder { core, with_op })
+    }
+
+    #[getter]
+    fn pending_bytes(&self) -> usize {
+        self.core.pending_bytes()
+    }
+
+    #[getter]
+    fn pending_rows(&self) -> usize {
+        self.core.pending_rows()
+    }
+
+    #[pyo3(signature = (raw, start=0, op="u"))]
+    fn push(&mut self, raw: &Bound<'_, PyAny>, start: i64, op: &str) -> PyResult<usize> {
+        let op = parse_op(op, self.with_op)?;
+        let core = &mut self.core;
+        with_bytes(raw, |bytes| {
+            let start = usize::try_from(start)
+                .ok()
+                .filter(|&start| start <= bytes.len())?;
+            Some(core.push(bytes, start, op))
+        })?
+        .ok_or_else(|| PyValueError::new_err("start lies outside of raw"))
+    }
+
+    fn push_delete(&mut self, id_document: &Bound<'_, PyAny>) -> PyResult<()> {
+        parse_op("d", self.with_op)?;
+        let core = &mut self.core;
+        with_bytes(id_document, |bytes| core.push_delete(bytes))
+    }
+
+    /// Returns the tables by child path, and the rejects.
+    fn flush<'py>(&mut self, py: Python<'py>) -> PyResult<(Bound<'py, PyDict>, ArrowTable)> {
+        let core = &mut self.core;
+        let (batches, rejects) = py
+            .detach(|| core.flush())
+            .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        let tables = PyDict::new(py);
+        for (path, batch) in batches {
+            tables.set_item(path, Bound::new(py, ArrowTable { batch: Some(batch) })?)?;
+        }
+        let rejects = ArrowTable {
+            batch: Some(rejects),
+        };
+        Ok((tables, rejects))
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = PyDict::new(py);
+        for table in self.core.tables() {
+            let fields = PyDict::new(py);
+            for field in table.statistics() {
+                let types = PyDict::new(py);
+                for (name, &count) in TYPES.iter().zip(field.types) {
+                    if count > 0 {
+                        types.set_item(name, count)?;
+                    }
+                }
+                let entry = PyDict::new(py);
+                entry.set_item("present", field.types.iter().sum::<u64>())?;
+                entry.set_item("types", types)?;
+                entry.set_item("empty", field.empty)?;
+                fields.set_item(field.path, entry)?;
+            }
+            let entry = PyDict::new(py);
+            entry.set_item("rows", table.total_rows)?;
+            entry.set_item("overflow", table.overflow)?;
+            entry.set_item("fields", fields)?;
+            if table.path.is_empty() {
+                entry.set_item("deletes", table.deletes)?;
+            }
+            all.set_item(&table.path, entry)?;
+        }
+        Ok(all)
+    }
+}
+
+#[pymodule]
+mod warehouse_native {
+    #[pymodule_export]
+    use super::{ArrowTable, Decoder};
+}
