@@ -25,6 +25,10 @@ _LARGEST_EXACT = 1 << 62
 _NEGATIVE_ZERO = r"^-0(\.0*)?(E[+-]?\d+)?$"
 _DECIMAL = r"^(-?\d+(\.\d+)?(E[+-]?\d+)?|NaN|-?Infinity)$"
 _KEYS = ("_id", "_root_id", "_parent_id")
+# A row has to fit a page of 8,160 bytes even with every long value moved out of line; this is left for data columns.
+_MOST_ROW_BYTES = 7_400
+_OUT_OF_LINE_BYTES = 24
+_FIXED_BYTES = {"bigint": 8, "double precision": 8, "boolean": 8, "timestamp with time zone": 8, "date": 8, "uuid": 16}
 
 
 @dataclass
@@ -62,14 +66,15 @@ def convert(landed: pl.DataFrame, plan: Plan) -> Converted:
         landed: A part of rows or child rows.
         plan: The relation's plan, made from the same batch.
     """
-    landed, long_keys = _short_keys(landed)
+    landed, set_aside = _short_keys(landed)
+    landed = _narrow_rows(landed, plan, set_aside)
     by_path = kinds.landed_kinds(landed.columns)
     pieces = [_piece(plan, path, kind) for path, found in by_path.items() for kind in found]
     values: dict[str, list[pl.Expr]] = {}
     for piece in pieces:
         if piece.value is not None:
             values.setdefault(piece.path, []).append(piece.value)
-    rescued, result = _rescue(landed, pieces, long_keys)
+    rescued, result = _rescue(landed, pieces, set_aside)
     meta = [pl.col(name) for name in landed.columns if "|" not in name and name != "_rescued"]
     if "_rescued" not in landed.columns:
         landed = landed.with_columns(pl.lit(None, pl.String).alias("_rescued"))
@@ -99,9 +104,12 @@ def _polars_type(pg_type: str) -> pl.DataType:
     }.get(pg_type, pl.String())
 
 
-def _short_keys(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
+_Fragments = dict[int, dict[str, str]]
+
+
+def _short_keys(frame: pl.DataFrame) -> tuple[pl.DataFrame, _Fragments]:
     """Return the frame with keys that Postgres can hold and index, and the originals of shortened `_id` by row."""
-    originals: dict[int, str] = {}
+    originals: _Fragments = {}
     for name in _KEYS:
         if name not in frame.columns:
             continue
@@ -111,9 +119,44 @@ def _short_keys(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
             continue
         texts = {int(row): str(column[int(row)]) for row in odd}
         if name == "_id":
-            originals = {row: text for row, text in texts.items() if len(text.encode()) > MOST_KEY_BYTES}
+            originals = {
+                row: {"_id": extended.fragment("string", text)}
+                for row, text in texts.items()
+                if len(text.encode()) > MOST_KEY_BYTES
+            }
         frame = frame.with_columns(column.scatter(odd, [key_text(text) for text in texts.values()]))
     return frame, originals
+
+
+def _narrow_rows(landed: pl.DataFrame, plan: Plan, set_aside: _Fragments) -> pl.DataFrame:
+    """Return the frame with the last values of rows that no page could hold taken out, and set aside."""
+    if len(plan.stored) * _OUT_OF_LINE_BYTES <= _MOST_ROW_BYTES:
+        return landed
+    found = kinds.landed_kinds(landed.columns)
+    cells = [(c, kind) for c in plan.stored for kind in found.get(c.path, []) if kinds.takes(c.kind, kind)]
+    widths = landed.select(
+        pl.when(pl.col(f"{c.path}|{kind}").is_not_null())
+        .then(_FIXED_BYTES.get(c.pg_type, _OUT_OF_LINE_BYTES))
+        .otherwise(0)
+        .cast(pl.Int32)
+        .alias(f"{c.path}|{kind}")
+        for c, kind in cells
+    )
+    rows = (widths.sum_horizontal() > _MOST_ROW_BYTES).arg_true().to_list() if cells else []
+    taken: dict[str, list[int]] = {}
+    for row in rows:
+        room = _MOST_ROW_BYTES
+        for landed_name, width in zip(widths.columns, widths.row(row), strict=True):
+            room -= width
+            if width and room < 0:
+                taken.setdefault(landed_name, []).append(row)
+    for landed_name, places in taken.items():
+        path, _, kind = landed_name.rpartition("|")
+        values = _plain(landed[landed_name].gather(places), kind).to_list()
+        for row, value in zip(places, values, strict=True):
+            set_aside.setdefault(row, {})[path] = extended.fragment(kind, value)
+        landed = landed.with_columns(landed[landed_name].scatter(places, None))
+    return landed
 
 
 def key_text(key: str) -> str:
@@ -223,11 +266,10 @@ _VALUES = {
 }
 
 
-def _rescue(landed: pl.DataFrame, pieces: list[_Piece], long_keys: dict[int, str]) -> tuple[pl.Series, Converted]:
+def _rescue(landed: pl.DataFrame, pieces: list[_Piece], found: _Fragments) -> tuple[pl.Series, Converted]:
     """Return the `_rescued` column, with what was rescued counted."""
     result = Converted(landed)
     decoder = landed["_rescued"] if "_rescued" in landed.columns else pl.Series([None] * landed.height, dtype=pl.String)
-    found: dict[int, dict[str, str]] = {row: {"_id": extended.fragment("string", k)} for row, k in long_keys.items()}
     asked = [piece for piece in pieces if piece.original is not None]
     masks = landed.select(
         piece.original.fill_null(False).alias(str(index))  # type: ignore[union-attr]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import errors, sql
@@ -29,6 +29,11 @@ _LOCK_WAIT_MS = 2_000
 _LOCK_ATTEMPTS = 12
 # Rewriting a relation keeps its readers out; above this size values that need the wider type are rescued instead.
 WIDEN_MOST_BYTES = 2 << 30
+_ABOVE = "a materialized view, or a view with triggers or rules, depends on it"
+_INEXACT: dict[tuple[str, str], LiteralString] = {
+    ("int", "double"): "abs({0}::numeric) > 9007199254740992",
+    ("double", "decimal"): "{0}::text = '-0'",
+}
 
 
 def relation(name: str) -> sql.Composed:
@@ -140,12 +145,9 @@ def widen_column(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Colum
     Returns:
         None when done, else why it is not possible (the caller rescues the values instead).
     """
-    reason = _not_widenable(cursor, name, old, new)
-    if reason:
-        return reason
     views = dependent_views(cursor, name)
     if views is None:
-        return "a materialized view or a trigger depends on it"
+        return _ABOVE
     column = sql.Identifier(old.name)
     using = sql.SQL("{}::text::numeric" if old.kind == "double" else "{}").format(column)
     alter = sql.SQL("alter table {} alter column {} type {} using {}").format(
@@ -170,23 +172,29 @@ def widen_column(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Colum
     return None
 
 
-def _not_widenable(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Column) -> str | None:
+def why_not_widen(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Column) -> str | None:
+    """Return why a column's type should not be changed in place, or None when nothing is known against it."""
     size = cursor.execute("select pg_total_relation_size(%s::regclass)", [relation(name).as_string(cursor)]).fetchone()
     if size is not None and size[0] > WIDEN_MOST_BYTES:
         return "the relation is too large to be rewritten while others read it"
-    # A value that the wider type cannot tell exactly must stay as it is: 2^53 + 1 as a double, -0.0 as a numeric.
-    check = {("int", "double"): "abs({0}::numeric) > 9007199254740992", ("double", "decimal"): "{0}::text = '-0'"}.get(
-        (old.kind, new.kind)
-    )
+    if dependent_views(cursor, name) is None:
+        return _ABOVE
+    if inexact(cursor, name, old, new):
+        return "it holds values that the wider type cannot tell exactly"
+    return None
+
+
+def inexact(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Column) -> bool:
+    """Return whether a value would change with the type: 2^53 + 1 as a double, -0.0 as a numeric."""
+    check = _INEXACT.get((old.kind, new.kind))
     if check is None:
-        return None
+        return False
     found = cursor.execute(
         sql.SQL("select exists (select from {} where {})").format(
-            relation(name),
-            sql.SQL(check).format(sql.Identifier(old.name)),  # type: ignore[arg-type]
+            relation(name), sql.SQL(check).format(sql.Identifier(old.name))
         )
     ).fetchone()
-    return "it holds values that the wider type cannot tell exactly" if found and found[0] else None
+    return bool(found and found[0])
 
 
 def dependent_views(cursor: psycopg.Cursor[Any], name: str) -> list[View] | None:
@@ -223,12 +231,12 @@ def dependent_views(cursor: psycopg.Cursor[Any], name: str) -> list[View] | None
 def _grants(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ...]:
     rows = cursor.execute(
         """
-        select format('grant %%s on %%s to %%s%%s', a.privilege_type, %(name)s,
+        select format('grant %%s on %%s to %%s%%s', a.privilege_type, %(name)s::text,
                       case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end,
                       case when a.is_grantable then ' with grant option' else '' end)
         from pg_class c, aclexplode(c.relacl) a where c.oid = %(oid)s and a.grantee <> c.relowner
         union all
-        select format('grant %%s (%%I) on %%s to %%s%%s', a.privilege_type, t.attname, %(name)s,
+        select format('grant %%s (%%I) on %%s to %%s%%s', a.privilege_type, t.attname, %(name)s::text,
                       case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end,
                       case when a.is_grantable then ' with grant option' else '' end)
         from pg_attribute t, aclexplode(t.attacl) a where t.attrelid = %(oid)s
@@ -241,8 +249,8 @@ def _grants(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ...]
 def _comments(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ...]:
     rows = cursor.execute(
         """
-        select case when d.objsubid = 0 then format('comment on view %%s is %%L', %(name)s, d.description)
-               else format('comment on column %%s.%%I is %%L', %(name)s, t.attname, d.description) end
+        select case when d.objsubid = 0 then format('comment on view %%s is %%L', %(name)s::text, d.description)
+               else format('comment on column %%s.%%I is %%L', %(name)s::text, t.attname, d.description) end
         from pg_description d
         left join pg_attribute t on t.attrelid = d.objoid and t.attnum = d.objsubid and d.objsubid > 0
         where d.classoid = 'pg_class'::regclass and d.objoid = %(oid)s

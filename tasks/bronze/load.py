@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -138,12 +138,25 @@ def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: M
     """Load one batch over an open connection, in one transaction; see `load_batch`."""
     database.ensure_ops(connection)
     connection.commit()
-    try:
-        with connection.transaction():
-            return Loader(connection.cursor(), landing, manifest, table).run()
-    except RejectLimitExceeded as error:
-        _keep_rejects(connection, landing, manifest)
-        raise error
+    narrow: dict[tuple[str, str], str] = {}
+    while True:
+        try:
+            with connection.transaction():
+                return Loader(connection.cursor(), landing, manifest, table, narrow=narrow).run()
+        except _NotWidened as error:
+            # Staged under a type that the relation did not get: once more, with the values rescued.
+            narrow[error.child, error.path] = error.reason
+        except RejectLimitExceeded:
+            _keep_rejects(connection, landing, manifest)
+            raise
+
+
+class _NotWidened(Exception):
+    """Postgres refused to widen a column although nothing seemed to stand against it."""
+
+    def __init__(self, child: str, path: str, reason: str) -> None:
+        super().__init__(child, path, reason)
+        self.child, self.path, self.reason = child, path, reason
 
 
 def take_lock(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> None:
@@ -188,7 +201,7 @@ class Loader:
         manifest: The batch.
         table: The table's configuration.
         move_checkpoint: Whether the batch's checkpoint is taken over (a rebuild moves none).
-        cause: What the ledger of checkpoints notes.
+        narrow: By (child, path) why a column cannot be widened: its values are rescued instead.
     """
 
     def __init__(
@@ -199,12 +212,14 @@ class Loader:
         table: Table,
         *,
         move_checkpoint: bool = True,
+        narrow: Mapping[tuple[str, str], str] | None = None,
     ) -> None:
         self._cursor = cursor
         self._landing = landing
         self._manifest = manifest
         self._table = table
         self._move_checkpoint = move_checkpoint
+        self._narrow = dict(narrow or {})
         self._place = (manifest.source, manifest.table)
         self._result = LoadResult(
             manifest.source, manifest.table, manifest.batch_id, rows_landed=manifest.rows, window=dict(manifest.window)
@@ -299,9 +314,25 @@ class Loader:
         known = known_columns(self._cursor, *self._place, child)
         types = {path: statistics["types"] for path, statistics in fields.items()}
         plan = make_plan(child, known, columns, types, store_new=store_new)
+        if exists:
+            self._check_widening(name, plan)
         if exists and policy == "fail" and plan.added:
             self._drift_fails("fields appeared", [plan.field_name(path) for path in plan.added], "on_drift.new")
         return _Relation(plan, name, exists, self._parts(child), merge.stage_name(child, number), fields, rows_read)
+
+    def _check_widening(self, name: str, plan: Plan) -> None:
+        """Take back the widenings that are known not to be possible, before anything is staged under the new type."""
+        for path, old in list(plan.widened.items()):
+            new = plan.columns[path]
+            reason = self._narrow.get((plan.child, path))
+            if reason is None and old.kind == "int" and new.kind == "double":
+                # Whole numbers above 2^53 are there: a numeric tells both exactly, a double would not.
+                inexact = ddl.inexact(self._cursor, name, old, new)
+                plan.columns[path] = new = replace(new, kind="decimal") if inexact else new
+            reason = reason or ddl.why_not_widen(self._cursor, name, old, new)
+            if reason:
+                plan.keep_narrow(path)
+                self._narrow[plan.child, path] = reason
 
     def _parts(self, child: str) -> list[tuple[int, Part]]:
         """Return the parts of one relation, each with the number of its decoder flush."""
@@ -417,6 +448,10 @@ class Loader:
         new = [plan.columns[path] for path in plan.added if plan.columns[path].stored]
         for name in targets:
             ddl.add_columns(cursor, name, new)
+            for path, old in plan.widened.items():
+                reason = ddl.widen_column(cursor, name, old, plan.columns[path])
+                if reason:
+                    raise _NotWidened(plan.child, path, reason)
 
     def _merge(self, root: _Relation, children: list[_Relation]) -> None:
         cursor, result, stamp = self._cursor, self._result, self._stamp
@@ -579,11 +614,9 @@ class Loader:
             name = relation.plan.field_name(path)
             if self._table.on_drift.type == "fail":
                 self._drift_fails(f"{count} values of kind {kind} do not fit {column.pg_type}", [name], "on_drift.type")
-            found.append(
-                Change(
-                    name, "type_conflict", f"{count} values kept in _rescued", column.pg_type, kind, {"values": count}
-                )
-            )
+            why = self._narrow.get((relation.plan.child, path))
+            action = f"{count} values kept in _rescued" + (f": {why}" if why else "")
+            found.append(Change(name, "type_conflict", action, column.pg_type, kind, {"values": count}))
         return found
 
     def _write_batch(self) -> None:
@@ -715,7 +748,7 @@ def write_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, pla
         "update ops.columns set kind = %s, pg_type = %s where (source, table_name, child, path) = (%s, %s, %s, %s)",
         [
             (plan.columns[path].kind, plan.columns[path].pg_type, source, table_name, plan.child, path)
-            for path in plan.widened
+            for path in plan.retyped
         ],
     )
 

@@ -55,13 +55,15 @@ class Plan:
         child: Path of the array, empty for the table itself.
         columns: All columns that the name map knows after this batch, by path.
         added: Paths new with this batch.
-        widened: Old column by path, where this batch needs a wider type.
+        widened: Old column by path, where this batch needs a wider type in Postgres.
+        retyped: Paths whose established kind changes in the name map.
     """
 
     child: str
     columns: dict[str, Column]
     added: list[str] = field(default_factory=list)
     widened: dict[str, Column] = field(default_factory=dict)
+    retyped: set[str] = field(default_factory=set)
 
     @property
     def stored(self) -> list[Column]:
@@ -71,6 +73,7 @@ class Plan:
     def keep_narrow(self, path: str) -> None:
         """Take back a widening that is not possible; its values will be rescued."""
         self.columns[path] = self.widened.pop(path)
+        self.retyped.discard(path)
 
     def field_name(self, path: str) -> str:
         """Return how the ledger names a path: fields of an array's elements with `[]`."""
@@ -125,6 +128,7 @@ def _widen(plan: Plan, path: str, seen: Sequence[str]) -> None:
         kind = kinds.wider(kind, other) or kind
     if kind != column.kind:
         plan.columns[path] = replace(column, kind=kind)
+        plan.retyped.add(path)
         # The name map alone changes where no column is stored, or where both kinds have the same Postgres type.
         if column.stored and kinds.PG_TYPES[kind] != column.pg_type:
             plan.widened[path] = column
