@@ -1,0 +1,1 @@
+"""Kubernetes: manifests, the base job template, and what runs inside a flow pod."""

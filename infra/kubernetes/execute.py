@@ -60,7 +60,7 @@ def fork_engine() -> ForkedEngine:
 
 
 def _be_engine(orders: int) -> Any:
-    # A session of its own: a signal to the group must not reach the engine before Prefect told it what the signal means.
+    # A session of its own: no signal to the group may reach the engine before Prefect told it what the signal means.
     os.setsid()
     with os.fdopen(orders, encoding="utf-8") as pipe:
         text = pipe.read()
@@ -140,7 +140,7 @@ def main() -> None:
     import prefect.cli.flow_run
     import prefect.engine
     import prefect.flow_engine
-    import prefect.task_engine  # noqa: F401  (imported for the fork)
+    import prefect.task_engine
 
     # A lock held by another thread would stay locked in the fork for ever; then Prefect's own way is the safe one.
     if threading.active_count() == 1:
