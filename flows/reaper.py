@@ -23,7 +23,7 @@ RESTART_WITHIN = timedelta(hours=2)
 _LOOK_BACK = timedelta(days=2)
 
 
-@flow(name="reaper")
+@flow(name="reaper", flow_run_name="reaper")
 def reaper(run: str | None = None) -> State[None]:
     """Look at one pipeline run, or at all that ended lately.
 

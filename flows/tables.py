@@ -82,7 +82,7 @@ def measured(stage: str, name: str, work: Callable[[Target], Mapping[str, Any]])
     started, clock, cpu = datetime.now(UTC), time.monotonic(), resources.usage().cpu_seconds
     row: dict[str, Any] = {"stage": stage, "state": "Completed"}
     try:
-        row.update(work(target))
+        row |= {name: value for name, value in work(target).items() if name not in ("stage", "state")}
     except Exception as error:
         row.update(state="Failed", error_class=taxonomy.classify_error(error), error_message=say(error))
         if not (is_transient(error) and _attempt() <= RETRIES):

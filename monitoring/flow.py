@@ -32,7 +32,7 @@ STAGES = {
 _LOOK_BACK = timedelta(hours=26)
 
 
-@flow(name="monitoring")
+@flow(name="monitoring", flow_run_name="monitoring")
 def monitoring(run: str | None = None, problems: list[str] | None = None) -> State[Any]:
     """Log and report one pipeline run, or every recent one whose log is not complete.
 

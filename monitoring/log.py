@@ -193,7 +193,8 @@ def not_built(connection: psycopg.Connection[Any], tables: Sequence[str]) -> lis
     rows = connection.execute(
         "select distinct b.source || '.' || b.table_name from ops.batches b "
         "left join monitoring.models_built m using (source, table_name) "
-        "where (m.built_at is null or b.loaded_at >= m.built_at) "
+        "where (m.built_at is null or b.loaded_at >= m.built_at) and (m.built_at is null or "
+        "b.rows_inserted + b.rows_updated + b.rows_deleted + b.child_rows + b.schema_changes > 0) "
         "and b.source || '.' || b.table_name = any(%s) order by 1",
         (list(tables),),
     ).fetchall()
