@@ -202,7 +202,7 @@ def missing_models(url: str, project: Path = PROJECT) -> tuple[str, ...]:
         with psycopg.connect(url, connect_timeout=10) as connection:
             present = set(connection.execute(query).fetchall())
     except psycopg.OperationalError as error:
-        raise WarehouseUnreachable(f"cannot connect: {error}", "WAREHOUSE_URL", "start the server or correct it") from None
+        raise WarehouseUnreachable(f"cannot connect: {error}", "WAREHOUSE_URL", "start or correct it") from None
     return tuple(sorted(name for layer, name in models if (layer, name) not in present))
 
 
@@ -337,7 +337,7 @@ def _prefect_context() -> bytes | None:
     """Return the calling flow run for the process that runs dbt, None outside of a flow."""
     if "prefect" not in sys.modules:
         return None
-    import cloudpickle
+    import cloudpickle  # type: ignore[import-untyped]
     from prefect.context import FlowRunContext, serialize_context
 
     return cloudpickle.dumps(serialize_context()) if FlowRunContext.get() else None
@@ -384,4 +384,5 @@ def _crash(exit_code: int, messages: Sequence[str], target: Path) -> DbtError | 
     if any(sign in text.lower() for sign in _UNREACHABLE):
         said = next(line for line in messages if any(sign in line.lower() for sign in _UNREACHABLE))
         return WarehouseUnreachable(f"dbt cannot connect: {said.strip()}", "WAREHOUSE_URL", "start or correct it")
-    return DbtError(f"dbt ended with code {exit_code}:\n{text}", str(target / "logs" / "dbt.log"), "see the message above")
+    log = str(target / "logs" / "dbt.log")
+    return DbtError(f"dbt ended with code {exit_code}:\n{text}", log, "see the message above")

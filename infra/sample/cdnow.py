@@ -55,8 +55,9 @@ def purchases(path: Path | None = None) -> Iterator[Purchase]:
 def documents(path: Path | None = None) -> Iterator[dict[str, Any]]:
     """Yield one document per customer, `_id` being the file's customer number (lines of a customer stand together)."""
     for customer, lines in groupby(purchases(path), key=lambda line: line.customer):
-        made = [{"date": line.day, "units": line.units, "amount": Decimal128(line.amount)} for line in lines]
-        yield {"_id": customer, "purchases": made, "first_purchase_at": min(one["date"] for one in made)}
+        found = list(lines)
+        made = [{"date": line.day, "units": line.units, "amount": Decimal128(line.amount)} for line in found]
+        yield {"_id": customer, "purchases": made, "first_purchase_at": min(line.day for line in found)}
 
 
 def seed_mongodb(uri: str, database: str = "cdnow", path: Path | None = None) -> int:

@@ -55,7 +55,7 @@ def drift(uri: str, database: str = "shop", round: int = 1, now: datetime | None
     at = (now or datetime.now(UTC)).replace(microsecond=0)
     client: MongoClient[dict[str, Any]]
     with MongoClient(uri, appname="warehouse-sample", tz_aware=True) as client:
-        shop = client[database]
+        shop: Database[Any] = client[database]
         random = Random(_DRIFT_SEED + round)
         customers = _shuffled(shop, "customers", random)
         orders = _shuffled(shop, "orders", random)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -69,9 +70,9 @@ def insert_documents(
     with MongoClient(uri, appname="warehouse-sample") as client:
         counts = {}
         for name, stream in documents.items():
-            collection = client[database][name]
+            collection: Collection[Document] = client[database][name]
             collection.drop()
-            counts[name] = _insert(collection, iter(stream), lambda done, name=name: progress(name, done))
+            counts[name] = _insert(collection, stream, partial(progress, name))
             if name != "products":
                 collection.create_index("updated_at")
         return counts
@@ -79,7 +80,8 @@ def insert_documents(
 
 def _insert(collection: Collection[Any], stream: Iterable[Document], progress: Callable[[int], None]) -> int:
     done = 0
-    while batch := list(islice(stream, _DOCUMENTS_PER_INSERT)):
+    rest = iter(stream)
+    while batch := list(islice(rest, _DOCUMENTS_PER_INSERT)):
         collection.insert_many(batch, ordered=False)
         done += len(batch)
         progress(done)

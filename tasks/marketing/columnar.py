@@ -1,0 +1,142 @@
+"""Parquet files into landed frames: every column by its own type, nested ones flattened, nothing through floats."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import xxhash
+
+from tasks.marketing.records import FileProblem
+
+_ROWS_PER_SLICE = 100_000
+
+
+def parquet_frames(payload: bytes, key: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Yield slices of a Parquet file with columns named by path and no key yet.
+
+    Raises:
+        FileProblem: Not a Parquet file, or a key column is not there.
+    """
+    try:
+        scan = pl.scan_parquet(io.BytesIO(payload))
+        names = scan.collect_schema().names()
+        rows = int(scan.select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise FileProblem(f"not a readable Parquet file: {error}") from None
+    missing = [name for name in key if name not in names]
+    if missing:
+        raise FileProblem(f"the key column {', '.join(missing)} is not in the file")
+    if "_id" in names and tuple(key) != ("_id",):
+        raise FileProblem("a column is called _id, which only the key can be: make it the key")
+    for start in range(0, rows, _ROWS_PER_SLICE):
+        try:
+            yield scan.slice(start, _ROWS_PER_SLICE).collect()
+        except pl.exceptions.PolarsError as error:
+            raise FileProblem(f"not a readable Parquet file: {error}") from None
+
+
+def landed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns as `path|kind`; an all-null column is left out, for it has no value."""
+    columns: list[pl.Series] = []
+    for series in frame.get_columns():
+        columns += _landed(_escape(series.name), series)
+    kept = [series for series in columns if series.null_count() < len(series)]
+    return pl.DataFrame(kept) if kept else pl.DataFrame(height=frame.height)
+
+
+def _escape(name: str) -> str:
+    return name.replace("\\", "\\\\").replace(".", "\\.").replace("|", "\\|")
+
+
+def _landed(path: str, series: pl.Series) -> Iterator[pl.Series]:
+    dtype = series.dtype
+    if isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            yield from _landed(f"{path}.{_escape(field.name)}", series.struct.field(field.name))
+        return
+    kind, values = _kind(series)
+    yield values.alias(f"{path}|{kind}")
+
+
+def _kind(series: pl.Series) -> tuple[str, pl.Series]:
+    dtype = series.dtype
+    if dtype.is_integer():
+        narrow = series.cast(pl.Int64, strict=False)
+        fits = narrow.null_count() == series.null_count()
+        return ("int", narrow) if fits else ("decimal", series.cast(pl.String))
+    if dtype.is_float():
+        return "double", series.cast(pl.Float64)
+    if isinstance(dtype, pl.Decimal):
+        return "decimal", series.cast(pl.String)
+    if dtype == pl.Boolean:
+        return "bool", series
+    if dtype == pl.Date:
+        return "day", series
+    if isinstance(dtype, pl.Datetime):
+        return _moments(series)
+    if dtype == pl.Binary:
+        return "binary", series
+    if isinstance(dtype, pl.List | pl.Array):
+        return "json", pl.Series(series.name, [_json(value) for value in series.to_list()], dtype=pl.String)
+    return "string", series.cast(pl.String)
+
+
+def _moments(series: pl.Series) -> tuple[str, pl.Series]:
+    zoned = series.dt.replace_time_zone("UTC") if series.dtype.time_zone is None else series.dt.convert_time_zone("UTC")  # type: ignore[attr-defined]
+    micros = zoned.dt.cast_time_unit("us")
+    if series.dtype.time_unit == "ns" and (zoned.dt.nanosecond() % 1_000).any():  # type: ignore[attr-defined]
+        # No type of the warehouse holds nanoseconds; the text keeps them.
+        return "string", zoned.dt.to_string("iso:strict")
+    return "micros", micros
+
+
+def _json(value: object) -> str | None:
+    if value is None:
+        return None
+    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """Return a nested value as what JSON can say, in extended JSON where it has no word for it."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | pl.Series):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, Decimal):
+        return {"$numberDecimal": str(value)}
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return {"$numberDouble": {"inf": "Infinity", "-inf": "-Infinity"}.get(str(value), "NaN")}
+    if isinstance(value, datetime | date | time | timedelta):
+        return value.isoformat() if not isinstance(value, timedelta) else str(value)
+    if isinstance(value, bytes):
+        return {"$binary": {"base64": base64.b64encode(value).decode(), "subType": "00"}}
+    return value
+
+
+def hashes(frame: pl.DataFrame, seed: int) -> pl.Series:
+    """Return a hash per row over names and values of the landed columns."""
+    names = repr(frame.columns).encode()
+    rows = (xxhash.xxh3_128_digest(names + repr(row).encode(), seed=seed) for row in frame.iter_rows())
+    return pl.Series("_hash", list(rows) if frame.width else [b""] * frame.height, dtype=pl.Binary)
+
+
+def statistics(frame: pl.DataFrame, landed_columns: Sequence[str], into: dict[str, Any]) -> None:
+    """Add presence, types and empty values of a landed frame to `into`, by path."""
+    for name in landed_columns:
+        path, _, kind = name.rpartition("|")
+        field = into.setdefault(path, {"present": 0, "types": {}, "empty": 0})
+        count = frame.height - frame[name].null_count()
+        field["present"] += frame.height
+        field["types"][kind] = field["types"].get(kind, 0) + count
+        nulls = frame[name].null_count()
+        if nulls:
+            field["types"]["null"] = field["types"].get("null", 0) + nulls
+        if kind == "string":
+            field["empty"] += int((frame[name] == "").sum())

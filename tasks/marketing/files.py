@@ -1,0 +1,444 @@
+"""Extraction of a table made of files: what is new or changed since the checkpoint lands as one batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import bson
+import polars as pl
+import xxhash
+
+from tasks.errors import ConfigError, MissingCollection
+from tasks.extract import ExtractContext, ExtractResult
+from tasks.landing import BatchWriter, Manifest, Segment, new_batch_id
+from tasks.marketing import columnar
+from tasks.marketing.folder import Folder, FoundFile
+from tasks.marketing.records import FileProblem, Record, csv_records, json_records
+from tasks.marketing.typed import Types, decimal_text
+from tasks.mongodb.decoder import make_decoder
+from tasks.mongodb.transforms import Transforms
+from tasks.sources import FilesSource, FilesTable, TableRef
+
+_PUSH_BYTES = 1 << 20
+# Share of the memory budget that decoded rows may fill before a part is cut; the same as for MongoDB.
+_PART_SHARE = 16
+_PART_LEAST, _PART_MOST = 4 << 20, 64 << 20
+_PROBLEM_BYTES = 4_096
+_REJECT_SCHEMA = {
+    "_id": pl.String(),
+    "reason": pl.String(),
+    "path": pl.String(),
+    "document": pl.String(),
+    "bytes": pl.Binary(),
+}
+
+
+class Days(NamedTuple):
+    """First and last day (ISO) that a file holds, both included; empty texts when it holds none."""
+
+    first: str = ""
+    last: str = ""
+
+    def joined(self, other: Days) -> Days:
+        """Return the range over both."""
+        if not self.first or not other.first:
+            return self if self.first else other
+        return Days(min(self.first, other.first), max(self.last, other.last))
+
+    def meets(self, other: Days) -> bool:
+        """Tell whether the ranges share a day."""
+        return bool(self.first and other.first) and self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The checkpoint's state: which files were read, in which shape, and which days they held."""
+
+    fingerprints: dict[str, str]
+    days: dict[str, Days]
+
+    @classmethod
+    def read(cls, state: dict[str, Any], shape: str) -> _Known:
+        """Read the state; one of another table configuration counts for nothing, so that all is read again."""
+        files = state.get("files", {}) if state.get("shape") == shape else {}
+        return cls(
+            {name: entry[0] for name, entry in files.items()}, {name: Days(*entry[1:]) for name, entry in files.items()}
+        )
+
+    def state(self, shape: str) -> dict[str, Any]:
+        """Return the state as the checkpoint keeps it."""
+        return {
+            "shape": shape,
+            "files": {name: [tag, *self.days[name]] for name, tag in sorted(self.fingerprints.items())},
+        }
+
+
+def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
+    """Read the files that are new or changed and land their rows.
+
+    A changed file is read whole. With `partition`, its days replace those of the warehouse, together with every other
+    file that holds some of them; else its rows are merged by key. A file that has gone changes nothing.
+
+    Raises:
+        MissingCollection: No file has ever matched the pattern.
+        SourceError: Files cannot be listed or read; nothing was landed.
+        LandingError: The landing could not be written.
+    """
+    table, source = _configured(ref)
+    started = time.monotonic()
+    extracted_at = datetime.now(UTC)
+    shape = f"{table.fingerprint():016x}"
+    known = _Known.read(context.state, shape)
+    folder = Folder(source.path)
+    found = folder.files(table.pattern)
+    if not found and not known.fingerprints:
+        raise MissingCollection(
+            "no file matches the pattern", f"{source.path}/{table.pattern}", "correct `pattern` or `path`"
+        )
+    changed = [file for file in found if known.fingerprints.get(file.name) != file.fingerprint]
+    if not changed:
+        return ExtractResult(None, _metrics(ref, None, time.monotonic() - started))
+    chosen, gap = _with_neighbours(folder, table, found, changed, known)
+    batch_id = new_batch_id(extracted_at)
+    with context.landing.writer(ref.source_name, ref.table_name, batch_id) as writer:
+        reader = _Reader(table, context, writer)
+        read = [reader.read(folder, file.name) for file in sorted(chosen, key=lambda file: (file.modified, file.name))]
+        segment = reader.finish()
+    for file, days in read:
+        known.fingerprints[file.name], known.days[file.name] = file.fingerprint, days
+    warnings = reader.warnings
+    days = _span(read)
+    replaces = table.partition is not None and bool(days.first) and not gap and not segment.reject_rows
+    if table.partition and not replaces:
+        reason = "rows were rejected" if segment.reject_rows else "files of these days are no longer there"
+        warnings.append(f"{reason}: the days were merged by key and nothing was deleted")
+    manifest = context.landing.commit(
+        ref.source_name,
+        ref.table_name,
+        batch_id,
+        [segment],
+        mode="file",
+        scope=_scope(table, days) if replaces else {"type": "upsert"},
+        window={"from": days.first or None, "to": days.last or None, "files": [file.name for file, _ in read][:100]},
+        checkpoint=known.state(shape),
+        previous_checkpoint=context.state,
+        extracted_at=extracted_at,
+        fingerprint=shape,
+        flow_run_id=context.flow_run_id,
+    )
+    return ExtractResult(manifest, _metrics(ref, manifest, segment.seconds), tuple(warnings))
+
+
+def _configured(ref: TableRef) -> tuple[FilesTable, FilesSource]:
+    assert isinstance(ref.table, FilesTable) and isinstance(ref.source, FilesSource)  # noqa: S101  narrows the type
+    if ref.table.child_paths and ref.table.format != "jsonl":
+        raise ConfigError(
+            f"arrays as tables need format jsonl, this table is {ref.table.format}", ref.name, "use `json` for them"
+        )
+    return ref.table, ref.source
+
+
+def _scope(table: FilesTable, days: Days) -> dict[str, str]:
+    return {"type": "partition", "field": table.partition or "", "from": days.first, "to": days.last}
+
+
+def _span(read: list[tuple[FoundFile, Days]]) -> Days:
+    span = Days()
+    for _, days in read:
+        span = span.joined(days)
+    return span
+
+
+def _with_neighbours(
+    folder: Folder, table: FilesTable, found: list[FoundFile], changed: list[FoundFile], known: _Known
+) -> tuple[list[FoundFile], bool]:
+    """Return the files to read so that their days can be replaced, and whether days of a lost file are among them.
+
+    The days from the first to the last are replaced as one range, so every file with a day in it must be read.
+    """
+    names = {file.name for file in changed}
+    others = [file for file in found if file.name not in names]
+    gone = [days for name, days in known.days.items() if name not in names | {file.name for file in others}]
+    if table.partition is None or not (others or gone):
+        return changed, False
+    span = Days()
+    for file in changed:
+        span = span.joined(_days_of(folder, table, file.name)).joined(known.days.get(file.name, Days()))
+    chosen = list(changed)
+    while near := [file for file in others if known.days[file.name].meets(span)]:
+        chosen += near
+        others = [file for file in others if file not in near]
+        for file in near:
+            span = span.joined(known.days[file.name])
+    return chosen, any(days.meets(span) for days in gone)
+
+
+def _days_of(folder: Folder, table: FilesTable, name: str) -> Days:
+    """Return the days that a file holds without landing it."""
+    assert table.partition is not None  # noqa: S101  narrows the type
+    _, chunks = folder.open(name)
+    days = Days()
+    try:
+        if table.format == "parquet":
+            for frame in columnar.parquet_frames(b"".join(chunks()), table.key):
+                days = days.joined(_frame_days(columnar.landed(frame), table.partition))
+        else:
+            for record in _records(table, chunks()):
+                days = days.joined(_record_days(record, table.partition))
+    except FileProblem:
+        return Days()
+    return days
+
+
+def _records(table: FilesTable, chunks: Iterator[bytes]) -> Iterator[Record]:
+    return (csv_records if table.format == "csv" else json_records)(chunks, table.key)
+
+
+def _record_days(record: Record, partition: str) -> Days:
+    value = (record.document or {}).get(partition)
+    day = iso_day(value) if isinstance(value, str) else ""
+    return Days(day, day)
+
+
+@lru_cache(maxsize=4_096)
+def iso_day(text: str) -> str:
+    """Return the day that a text begins with (`2026-11-23...` or `20261123`) in ISO form, "" when there is none."""
+    try:
+        return datetime.fromisoformat(text.strip()[:10]).date().isoformat()
+    except ValueError:
+        return ""
+
+
+def _frame_days(frame: pl.DataFrame, partition: str) -> Days:
+    for kind in ("day", "micros", "date"):
+        if f"{partition}|{kind}" in frame.columns:
+            days = frame[f"{partition}|{kind}"].cast(pl.Date)
+            return Days(str(days.min()), str(days.max()))
+    if f"{partition}|string" in frame.columns:
+        texts = [day for text in frame[f"{partition}|string"].drop_nulls() if (day := iso_day(text))]
+        return Days(min(texts), max(texts)) if texts else Days()
+    return Days()
+
+
+def _metrics(ref: TableRef, manifest: Manifest | None, seconds: float) -> dict[str, Any]:
+    rows = (manifest.rows + manifest.reject_rows) if manifest else 0
+    return {
+        "stage": "extract",
+        "source": ref.source_name,
+        "table_name": ref.table_name,
+        "rows_read": rows,
+        "bytes_read": manifest.source_bytes if manifest else 0,
+        "rows_landed": manifest.rows if manifest else 0,
+        "rows_rejected": manifest.reject_rows if manifest else 0,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(rows / seconds) if rows and seconds else None,
+        "window_from": manifest.window.get("from") if manifest else None,
+        "window_to": manifest.window.get("to") if manifest else None,
+        "batch_id": manifest.batch_id if manifest else None,
+    }
+
+
+@dataclass
+class _Reader:
+    """Reads files into the parts of one batch."""
+
+    table: FilesTable
+    context: ExtractContext
+    writer: BatchWriter
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        part_bytes = min(max(self.context.memory_bytes // _PART_SHARE, _PART_LEAST), _PART_MOST)
+        self._seed = self.table.fingerprint()
+        self._decoder = make_decoder(children=self.table.child_paths, seed=self._seed, max_bytes=part_bytes)
+        self._types = Types(self.table.types)
+        self._transforms = Transforms(self.table.transforms)
+        self._pending = bytearray()
+        self._rejects: list[dict[str, Any]] = []
+        self._keys: set[bytes] = set()
+        self._rows = self._reject_rows = self._bytes = 0
+        self._columnar_fields: dict[str, Any] = {}
+        self._columnar_rows = 0
+        self._started = time.monotonic()
+
+    def read(self, folder: Folder, name: str) -> tuple[FoundFile, Days]:
+        """Read one file; return what it was when it was opened, and its days."""
+        file, chunks = folder.open(name)
+        self._keys.clear()
+        self._bytes += file.size
+        try:
+            if self.table.format == "parquet":
+                return file, self._read_columns(file, b"".join(chunks()))
+            return file, self._read_records(file, chunks())
+        except FileProblem as problem:
+            self.warnings.append(f"{name}: {problem}")
+            beginning = next(folder.open(name)[1](), b"")[:_PROBLEM_BYTES]
+            self._reject(None, f"{name}: {problem}", None, beginning)
+            return file, Days()
+
+    def finish(self) -> Segment:
+        """Write what is pending, and the segment's record."""
+        self._push()
+        self._flush()
+        self._write_rejects()
+        statistics = self._decoder.stats()
+        main = statistics.get("", {"rows": 0, "fields": {}})
+        fields = self._types.statistics({**main["fields"], **self._columnar_fields})
+        statistics[""] = {**main, "rows": main["rows"] + self._columnar_rows, "fields": fields}
+        statistics = self._transforms.apply_statistics(statistics)
+        return self.writer.finish(statistics, self._bytes, time.monotonic() - self._started, self._reject_rows)
+
+    # -- CSV and JSON lines -------------------------------------------------------------------------------------
+
+    def _read_records(self, file: FoundFile, chunks: Iterator[bytes]) -> Days:
+        days = Days()
+        for record in _records(self.table, chunks):
+            if record.document is None:
+                self._reject(None, f"{file.name}, line {record.line}: {record.reason}", None, record.raw)
+                continue
+            if self._take(file, record) and self.table.partition:
+                days = days.joined(_record_days(record, self.table.partition))
+            if len(self._pending) >= _PUSH_BYTES:
+                self._push()
+        return days
+
+    def _take(self, file: FoundFile, record: Record) -> bool:
+        """Encode one record; False when it was rejected."""
+        assert record.document is not None  # noqa: S101  the caller looked
+        where = f"{file.name}, line {record.line}"
+        values = [_key_value(record.document.get(name), self.table.types.get(name)) for name in self.table.key]
+        if None in values:
+            name = self.table.key[values.index(None)]
+            self._reject(None, f"{where}: the key {name} is empty", name, record.raw)
+            return False
+        key = values[0] if len(values) == 1 else values
+        try:
+            encoded = bson.encode({"_id": key, **{k: v for k, v in record.document.items() if k != "_id"}})
+        except (bson.errors.BSONError, OverflowError, UnicodeError, ValueError) as error:
+            self._reject(None, f"{where}: {error}", None, record.raw)
+            return False
+        if self._seen(bson.encode({"_id": key})):
+            self._reject(None, f"{where}: another row of this file has the same key", None, record.raw)
+            return False
+        self._pending += encoded
+        return True
+
+    def _seen(self, key: bytes) -> bool:
+        digest = xxhash.xxh3_128_digest(key)
+        before = len(self._keys)
+        self._keys.add(digest)
+        return len(self._keys) == before
+
+    def _push(self) -> None:
+        raw, self._pending = bytes(self._pending), bytearray()
+        offset = 0
+        while offset < len(raw):
+            reached = self._decoder.push(raw, offset)
+            if reached < len(raw):
+                self._flush()
+            offset = reached
+
+    def _flush(self) -> None:
+        decoded = self._decoder.flush()
+        rows = decoded.tables.pop("")
+        self._write(rows)
+        for path, frame in decoded.tables.items():
+            self.writer.write(frame, kind="child", child=path)
+        self._reject_rows += decoded.rejects.height
+        self.writer.write(self._transforms.apply_rejects(decoded.rejects), kind="rejects")
+
+    def _write(self, rows: pl.DataFrame) -> None:
+        self._rows += rows.height
+        self.writer.write(self._transforms.apply(self._types.apply(rows)))
+        if self.context.progress:
+            self.context.progress(self._rows)
+
+    # -- Parquet ------------------------------------------------------------------------------------------------
+
+    def _read_columns(self, file: FoundFile, payload: bytes) -> Days:
+        days = Days()
+        line = 0
+        for frame in columnar.parquet_frames(payload, self.table.key):
+            landed = self._with_keys(file, frame, columnar.landed(frame), line)
+            line += frame.height
+            if self.table.partition:
+                days = days.joined(_frame_days(landed, self.table.partition))
+            columns = [name for name in landed.columns if "|" in name]
+            columnar.statistics(landed, columns, self._columnar_fields)
+            self._columnar_rows += landed.height
+            self._write(landed)
+        return days
+
+    def _with_keys(self, file: FoundFile, frame: pl.DataFrame, landed: pl.DataFrame, line: int) -> pl.DataFrame:
+        """Return the landed frame with `_id` and `_hash`, without the rows that have no key or a repeated one."""
+        keys: list[bytes] = []
+        keep: list[bool] = []
+        for number, row in enumerate(frame.select(self.table.key).iter_rows()):
+            values = [_native(value) for value in row]
+            key = values[0] if len(values) == 1 else values
+            reason = "the key is empty" if None in values else ""
+            encoded = b"" if reason else bson.encode({"_id": key})
+            if not reason and self._seen(encoded):
+                reason = "another row of this file has the same key"
+            if reason:
+                where = f"{file.name}, row {line + number + 1}"
+                self._reject(None, f"{where}: {reason}", None, repr(frame.row(number, named=True)).encode())
+            else:
+                keys.append(encoded)
+            keep.append(not reason)
+        kept = landed.filter(pl.Series(keep, dtype=pl.Boolean)) if landed.width else landed
+        columns = [name for name in kept.columns if not name.startswith("_id|")]
+        meta = [_key_texts(keys), columnar.hashes(kept, self._seed)]
+        return pl.DataFrame(meta).hstack(kept.select(columns)).with_columns(pl.lit(None, pl.String).alias("_rescued"))
+
+    # -- rejects ------------------------------------------------------------------------------------------------
+
+    def _reject(self, key: str | None, reason: str, path: str | None, raw: bytes) -> None:
+        self._rejects.append({"_id": key, "reason": reason, "path": path, "document": None, "bytes": raw})
+        self._reject_rows += 1
+        if len(self._rejects) >= 10_000:
+            self._write_rejects()
+
+    def _write_rejects(self) -> None:
+        frame = pl.DataFrame(self._rejects, schema=_REJECT_SCHEMA)
+        self._rejects = []
+        self.writer.write(self._transforms.apply_rejects(frame), kind="rejects")
+
+
+def _key_value(value: Any, kind: str | None) -> Any:
+    """Return a key's value in its configured type, so that 5 from a CSV file and 5 from JSON are one key."""
+    if not isinstance(value, str):
+        return value
+    if value == "":
+        return None
+    if kind == "int" and value.strip().lstrip("+-").isdecimal() and abs(int(value)) < 1 << 63:
+        return int(value)
+    if kind == "decimal" and (canonical := decimal_text(value)) is not None:
+        return canonical
+    if kind == "day" and (day := iso_day(value)) and len(value.strip()) in (8, 10):
+        return day
+    return value
+
+
+def _native(value: Any) -> Any:
+    """Return a Parquet value as a key's value."""
+    if value is None or isinstance(value, str | int | float | bytes | bool):
+        return value
+    return str(value)
+
+
+def _key_texts(encoded: list[bytes]) -> pl.Series:
+    """Return the key texts of encoded `{_id: ...}`, as every table of the warehouse writes them."""
+    decoder = make_decoder()
+    parts = []
+    raw = b"".join(encoded)
+    offset = 0
+    while offset < len(raw):
+        offset = decoder.push(raw, offset)
+        parts.append(decoder.flush().tables[""]["_id"])
+    return pl.concat(parts) if parts else pl.Series("_id", [], dtype=pl.String)
