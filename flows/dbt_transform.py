@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from tasks.settings import get_settings
 if TYPE_CHECKING:
     from tasks.dbt import DbtResult, NodeResult
 
+DBT_LIMIT = "warehouse-dbt"
+"""Global concurrency limit that dbt runs of all deployments share."""
 _STATES = {"success": "Completed", "pass": "Completed", "warn": "Warned", "skipped": "Skipped"}
 
 
@@ -37,12 +40,13 @@ def dbt_transform(tables: list[str] | None = None, group: str = "ad hoc", full_r
     with connect(settings.database_url(), autocommit=True) as connection:
         log.ensure(connection)
         began = connection.execute("select clock_timestamp()").fetchone()
-    result = dbt.run(
-        settings,
-        select=dbt.selection(refs) if tables else None,
-        full_refresh=full_refresh,
-        progress=get_run_logger().info,
-    )
+    with _only_dbt(settings.execution):
+        result = dbt.run(
+            settings,
+            select=dbt.selection(refs) if tables else None,
+            full_refresh=full_refresh,
+            progress=get_run_logger().info,
+        )
     _publish(result)
     if not result.success:
         return Failed(message=_failure(result))
@@ -50,6 +54,16 @@ def dbt_transform(tables: list[str] | None = None, group: str = "ad hoc", full_r
         log.note_built(connection, [(ref.source_name, ref.table_name) for ref in refs], began[0] if began else None)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(result.counts().items()))
     return Completed(message=f"dbt: {counts or 'nothing to build'}")
+
+
+def _only_dbt(execution: str) -> AbstractContextManager[Any]:
+    """Return a context in which no other dbt run of this Prefect server builds the same tables."""
+    if execution == "in_process":
+        return nullcontext()
+    from prefect.concurrency.sync import concurrency
+
+    # Strict: without the limit, which `warehouse deploy` makes, Prefect would only warn and let everyone in.
+    return concurrency(DBT_LIMIT, occupy=1, strict=True)
 
 
 def _failure(result: DbtResult) -> str:
