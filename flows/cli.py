@@ -258,6 +258,18 @@ def report(
     say(f"written: {runs.write_report(_settings(), flow_run, to)}")
 
 
+@app.command()
+def deploy(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+) -> None:
+    """Apply work pool, deployments, concurrency limits and automations to the Prefect server; safe to repeat."""
+    from flows.console import say
+    from flows.deploy import deploy as apply
+
+    _serve_prefect(_settings())
+    apply(dry_run, say)
+
+
 # -- checkpoints ----------------------------------------------------------------------------------------------
 
 

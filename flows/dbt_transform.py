@@ -11,13 +11,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows import tables as work
+from flows.launch import DBT_LIMIT
 from tasks.settings import get_settings
 
 if TYPE_CHECKING:
     from tasks.dbt import DbtResult, NodeResult
 
-DBT_LIMIT = "warehouse-dbt"
-"""Global concurrency limit that dbt runs of all deployments share."""
 _STATES = {"success": "Completed", "pass": "Completed", "warn": "Warned", "skipped": "Skipped"}
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from flows.launch import DBT_LIMIT
 from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 ROOT = Path(__file__).resolve().parent.parent
-CONCURRENCY_LIMITS = {"warehouse-dbt": 1}  # flows/dbt_transform.py takes it; a test keeps the names equal
-"""Global limits: dbt runs of all deployments together, since two would build the same tables."""
+CONCURRENCY_LIMITS = {DBT_LIMIT: 1}
+"""Global concurrency limits by name."""
 ALERT_BLOCK = "warehouse-alert"
 """Name of the notification block that alerts go to, of any type."""
 

@@ -29,6 +29,9 @@ FLOWS = {
 }
 """Entry of each flow that the pipeline starts."""
 
+DBT_LIMIT = "warehouse-dbt"
+"""Global concurrency limit of dbt runs: two of them would build the same tables."""
+
 # Runs of deployments are looked at this often; a child takes some 20 s to start, so more often tells nothing sooner.
 POLL_SECONDS = 2.0
 # A run that crashed (killed, evicted without goodbye, out of memory) is started again this often per attempt of its

@@ -1,4 +1,4 @@
-"""Flow reaper: no run outlives its pipeline. A crashed pipeline is started again; one that is over takes its runs along."""
+"""Flow reaper: a crashed pipeline is started again; one that is over takes the runs along that it left behind."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _parents(client: SyncPrefectClient, run: str | None) -> list[FlowRun]:
     ended = FlowRunFilterState(
         type=FlowRunFilterStateType(any_=[StateType.CRASHED, StateType.FAILED, StateType.CANCELLED])
     )
-    since = FlowRunFilterStartTime(after_=datetime.now(UTC) - _LOOK_BACK)
+    since = FlowRunFilterStartTime.model_validate({"after_": datetime.now(UTC) - _LOOK_BACK})
     return client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=["pipeline"])),
         flow_run_filter=FlowRunFilter(state=ended, start_time=since),

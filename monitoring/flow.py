@@ -86,7 +86,7 @@ def recent_pipelines(client: SyncPrefectClient) -> list[str]:
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterStartTime
     from prefect.client.schemas.sorting import FlowRunSort
 
-    since = FlowRunFilter(start_time=FlowRunFilterStartTime(after_=datetime.now(UTC) - _LOOK_BACK))
+    since = FlowRunFilter(start_time=FlowRunFilterStartTime.model_validate({"after_": datetime.now(UTC) - _LOOK_BACK}))
     found = pages(
         lambda limit, offset: client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=["pipeline"])),
