@@ -64,6 +64,7 @@ def run_demo(settings: Settings, customers: int | None = None) -> int:
     Raises:
         WarehouseError: A server does not start, or sources.yaml is not the sample's.
     """
+    from flows import views
     from flows.console import Steps, say
 
     steps = Steps()
@@ -72,12 +73,13 @@ def run_demo(settings: Settings, customers: int | None = None) -> int:
     seeded = _seed(settings, sources, steps, customers)
     _start_prefect(settings, steps)
     first = _run("first run", steps, full=seeded)
+    last_batch = views.last_batch(settings.database_url())
     changes = _drift(settings, steps)
     second = _run("second run", steps, full=False)
     checks = compare(settings, sources)
     say()
     _print_runs(settings, (("First run", first), ("Second run, after the drift", second)))
-    _print_drift(settings, changes)
+    _print_drift(settings, changes, last_batch)
     _print_checks(checks)
     _print_places(settings)
     return 0 if first.ok and second.ok and all(check.ok for check in checks) else 1
@@ -282,7 +284,7 @@ def _print_runs(settings: Settings, outcomes: Sequence[tuple[str, RunOutcome]]) 
         table(headers, lines, title=f"{title}: {report.headline}")
 
 
-def _print_drift(settings: Settings, changes: Sequence[Change]) -> None:
+def _print_drift(settings: Settings, changes: Sequence[Change], since_batch: str) -> None:
     from flows import views
     from flows.console import say, table
 
@@ -290,12 +292,9 @@ def _print_drift(settings: Settings, changes: Sequence[Change]) -> None:
     for change in changes:
         say(f"  {change}")
     say()
-    url = settings.database_url()
-    found = [row[:6] for row in views.schema_changes(url, []) if row[3] != "" or row[2] not in ("added", "new")]
-    if found:
-        table(
-            ("table", "field", "change", "was", "is", "what was done"), found, title="Drift that the warehouse noticed"
-        )
+    found = [row[:6] for row in views.schema_changes(settings.database_url(), [], since_batch)]
+    headers = ("table", "field", "change", "was", "is", "what was done")
+    table(headers, reversed(found), title="Drift that the warehouse noticed in the second run")
 
 
 def _print_checks(checks: Sequence[Check]) -> None:

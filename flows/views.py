@@ -103,8 +103,14 @@ def last_loads(url: str) -> list[Row]:
         )
 
 
+def last_batch(url: str) -> str:
+    """Return the newest batch id that is loaded, "" when there is none; ids sort by time."""
+    with opened(url) as connection:
+        return str(rows(connection, "select coalesce(max(batch_id), '') from ops.batches")[0][0])
+
+
 def schema_changes(url: str, tables: Sequence[str], since_batch: str = "") -> list[Row]:
-    """Return the ledger of drift, newest first."""
+    """Return the ledger of drift, newest first; with `since_batch`, what came after that batch."""
     wanted = [".".join(split(name)) for name in tables]
     with opened(url) as connection:
         return rows(

@@ -121,10 +121,10 @@ def test_a_process_that_only_has_the_same_pid_is_left_alone(home: Path) -> None:
 
 def test_mongodb_keeps_acknowledged_documents_over_a_kill(home: Path) -> None:
     uri = mongodb.up(home)
+    journaled = WriteConcern(w=1, j=True)
     with MongoClient(uri) as client:
-        client["shop"].get_collection("orders", write_concern=WriteConcern(w=1, j=True)).insert_many(
-            [{"_id": number} for number in range(100)]
-        )
+        orders = client["shop"].get_collection("orders", write_concern=journaled)
+        orders.insert_many([{"_id": number} for number in range(100)])
     os.kill(mongodb.status(home).pid, signal.SIGKILL)
 
     with MongoClient(mongodb.up(home)) as client:

@@ -1,0 +1,260 @@
+"""The command line on real servers: runs, and all that goes wrong around them, with its name and exit code."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pymongo import MongoClient
+
+from flows import cli
+from tasks.settings import get_settings
+
+# A field of this name has its type byte broken on the way, as damaged data would.
+BREAK = b"\x02broken_here\x00"
+BROKEN = b"\x77broken_here\x00"
+
+
+class DamagingProxy:
+    """Passes a MongoDB connection on, and breaks one field's type in what the server answers."""
+
+    def __init__(self, target: str) -> None:
+        host, port = target.split("/")[2].split(":")
+        self._target = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://127.0.0.1:{self._listener.getsockname()[1]}/?directConnection=true"
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._target)
+            for source, sink, damage in ((client, server, False), (server, client, True)):
+                threading.Thread(target=self._pump, args=(source, sink, damage), daemon=True).start()
+
+    @staticmethod
+    def _pump(source: socket.socket, sink: socket.socket, damage: bool) -> None:
+        try:
+            while header := source.recv(4, socket.MSG_WAITALL):
+                rest = source.recv(int.from_bytes(header, "little") - 4, socket.MSG_WAITALL)
+                sink.sendall(header + (rest.replace(BREAK, BROKEN) if damage else rest))
+        except OSError:
+            pass
+        finally:
+            # Unblocks the other direction too.
+            for end in (source, sink):
+                with closing(end):
+                    pass
+
+
+@pytest.fixture
+def proxy(mongodb_uri: str) -> Iterator[DamagingProxy]:
+    found = DamagingProxy(mongodb_uri)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str, prefect_server: str) -> Iterator[Path]:
+    """A folder to run in, with all three servers configured."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WAREHOUSE_URL", postgres_url)
+    monkeypatch.setenv("WAREHOUSE_HOME", str(tmp_path / "home"))
+    get_settings.cache_clear()
+    yield tmp_path
+    get_settings.cache_clear()
+
+
+def source(uri: str, database: str, *tables: str) -> str:
+    listed = "".join(f"      {table}: {{mode: incremental, cursor: at}}\n" for table in tables)
+    return f"    kind: mongodb\n    uri: {uri}\n    database: {database}\n    tables:\n{listed}"
+
+
+def write_sources(place: Path, **sources: str) -> None:
+    text = "".join(f"  {name}:\n{body}" for name, body in sources.items())
+    (place / "sources.yaml").write_text(f"sources:\n{text}")
+
+
+def documents(first: int, count: int, **more: Any) -> list[dict[str, Any]]:
+    return [
+        {"_id": number, "at": datetime(2026, 1, 1, 0, number, tzinfo=UTC), **more}
+        for number in range(first, first + count)
+    ]
+
+
+def rows(url: str, query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def run(*arguments: str) -> int:
+    return cli._run([*arguments], debug=False)
+
+
+def test_one_run_with_everything_that_can_go_wrong_beside_a_table_that_is_well(
+    place: Path,
+    postgres_url: str,
+    mongodb_uri: str,
+    mongodb_database: str,
+    proxy: DamagingProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each failure is named, the exit code is 1, the healthy tables load, and no failed table's checkpoint moves."""
+    # The product waits 15 s for a failover, which a refused connection need not.
+    monkeypatch.setattr("tasks.mongodb.client.SERVER_SELECTION_MS", 500)
+    with MongoClient(mongodb_uri) as client:
+        database = client[mongodb_database]
+        for name in ("well", "gone"):
+            database[name].insert_many(documents(0, 3))
+        write_sources(place, shop=source(mongodb_uri, mongodb_database, "well", "gone"))
+        assert run("run", "--no-models") == cli.DONE
+        before = rows(postgres_url, "select version, state from ops.checkpoints where table_name = 'gone'")
+        assert before
+
+        database["gone"].drop()
+        database["well"].insert_many(documents(10, 2))
+        database.create_collection("empty")
+        database["damaged"].insert_many([*documents(0, 2), *documents(2, 1, broken_here="x"), *documents(3, 2)])
+    write_sources(
+        place,
+        shop=source(mongodb_uri, mongodb_database, "well", "gone", "empty"),
+        bent=source(proxy.uri, mongodb_database, "damaged"),
+        away=source("mongodb://reader:hunter2@127.0.0.1:1/?directConnection=true", "none", "orders"),
+    )
+    capsys.readouterr()
+
+    assert run("run", "--no-models") == cli.FAILED
+
+    shown = capsys.readouterr()
+    text = shown.out + shown.err
+    assert "MissingCollection" in text
+    assert "shop.gone" in text
+    assert "SourceUnreachable" in text
+    assert "away.orders" in text
+    assert "hunter2" not in text
+    assert rows(postgres_url, "select count(*) from bronze.shop__well") == [(5,)]
+    assert rows(postgres_url, "select count(*) from bronze.shop__gone where _deleted_at is null") == [(3,)]
+    assert rows(postgres_url, "select version, state from ops.checkpoints where table_name = 'gone'") == before
+    assert rows(postgres_url, "select * from ops.checkpoints where source = 'away'") == []
+    assert rows(postgres_url, "select _id from bronze.bent__damaged order by 1") == [("0",), ("1",), ("3",), ("4",)]
+    ((document, reason, kept),) = rows(postgres_url, "select document_id, reason, bytes from ops.rejects")
+    assert document in (None, "2")
+    assert reason
+    assert BROKEN in bytes(kept)
+
+    assert run("rejects", "list") == cli.DONE
+    assert "bent.damaged" in capsys.readouterr().out
+    assert run("status") == cli.DONE
+    assert "shop.well" in capsys.readouterr().out
+
+
+def test_a_run_against_no_warehouse_names_it_and_leaves_the_source_alone(
+    place: Path,
+    mongodb_uri: str,
+    mongodb_database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_sources(place, shop=source(mongodb_uri, mongodb_database, "well"))
+    monkeypatch.setenv("WAREHOUSE_URL", "postgresql://me:hunter2@127.0.0.1:1/none")
+    get_settings.cache_clear()
+    assert run("run", "--no-models") == cli.FAILED
+    shown = capsys.readouterr()
+    assert "Postgres does not answer" in shown.out + shown.err
+    assert "hunter2" not in shown.out + shown.err
+    assert not list((place / "home").rglob("manifest.json"))
+
+
+@pytest.mark.parametrize("command", [["status"], ["checkpoint", "show"], ["sql", "select 1"], ["run", "--plan"]])
+def test_a_wrong_password_is_named(
+    command: list[str],
+    place: Path,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_sources(place, shop=source("mongodb://127.0.0.1:1", "none", "orders"))
+    user = postgres_url.split("//")[1].split(":")[0]
+    monkeypatch.setenv("WAREHOUSE_URL", f"postgresql://{user}:hunter2@{postgres_url.split('@')[1]}")
+    get_settings.cache_clear()
+    # status shows it as a finding, the others cannot do their work.
+    assert run(*command) == (cli.DONE if command == ["status"] else cli.FAILED)
+    shown = capsys.readouterr()
+    assert "password authentication failed" in shown.out + shown.err
+    assert "hunter2" not in shown.out + shown.err
+
+
+def test_an_unknown_key_stops_the_run_before_it_starts(
+    place: Path, postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "sources.yaml").write_text(
+        "sources:\n  shop:\n    kind: mongodb\n    uri: mongodb://x\n    database: shop\n    tables:\n"
+        "      orders: {mode: full, arays: {items: table}}\n"
+    )
+    assert run("run") == cli.WRONG_USE
+    assert "line 7: sources.shop.tables.orders.arays: unknown key" in capsys.readouterr().err
+    assert rows(postgres_url, "select count(*) from pg_namespace where nspname = 'bronze'") == [(0,)]
+
+
+def test_the_checkpoint_can_be_set_back_and_the_next_run_reads_again(
+    place: Path, postgres_url: str, mongodb_uri: str, mongodb_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with MongoClient(mongodb_uri) as client:
+        client[mongodb_database]["orders"].insert_many(documents(0, 4))
+    write_sources(place, shop=source(mongodb_uri, mongodb_database, "orders"))
+    assert run("run", "shop.orders", "--no-models") == cli.DONE
+    assert run("checkpoint", "show", "shop.orders") == cli.DONE
+    assert "2026-01-01T00:03:00" in capsys.readouterr().out
+
+    assert run("checkpoint", "set", "shop.orders", "--since", "2026-01-01T00:01") == cli.DONE
+    assert "2026-01-01T00:01:00" in capsys.readouterr().out
+    assert run("run", "shop.orders", "--plan") == cli.DONE
+    assert "2026-01-01T00:01:00" in capsys.readouterr().out
+    assert run("run", "shop.orders", "--no-models") == cli.DONE
+    landed = rows(postgres_url, "select rows_landed from ops.batches order by batch_id")
+    assert landed == [(4,), (3,)]
+    assert rows(postgres_url, "select count(*) from bronze.shop__orders") == [(4,)]
+
+
+def test_check_reports_tables_that_cannot_be_read(
+    place: Path, mongodb_uri: str, mongodb_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with MongoClient(mongodb_uri) as client:
+        client[mongodb_database]["orders"].insert_many(documents(0, 2))
+    write_sources(place, shop=source(mongodb_uri, mongodb_database, "orders", "ordres"))
+    assert run("check") == cli.FAILED
+    lines = capsys.readouterr().out.splitlines()
+    wrong = [line for line in lines if line.startswith("wrong")]
+    assert len(wrong) == 1
+    assert "shop.ordres" in wrong[0]
+    assert any(line.startswith("warning") and "cursor at has no index" in line for line in lines)
+
+    write_sources(place, shop=source(mongodb_uri, mongodb_database, "orders"))
+    assert run("check") == cli.DONE
+    assert "nothing is wrong" in capsys.readouterr().out
+
+
+def test_sql_is_read_only_and_needs_no_client(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("sql", "select 41 + 1 as answer") == cli.DONE
+    assert "42" in capsys.readouterr().out
+    assert run("sql", "create table x (a int)") == cli.FAILED
+    assert "read-only transaction" in capsys.readouterr().err
+    assert run("sql", "select generate_series(1, 9)", "--limit", "3") == cli.DONE
+    assert "6 more row(s)" in capsys.readouterr().out
