@@ -1,0 +1,158 @@
+"""What is done about a step: reuse, join, start again or give up; and that waiting outlasts the API."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows import launch
+from flows.launch import CRASH_RETRIES, ChildRun, Decision, Deployments, Step, decide
+
+STEP = Step("extract small-1", "extract", "small", {"tables": ["shop.orders"]})
+
+
+def runs(*types: str, oom: bool = False) -> list[ChildRun]:
+    return [ChildRun(str(number), kind, "small", oom and kind == "CRASHED") for number, kind in enumerate(types)]
+
+
+@pytest.mark.parametrize(
+    ("found", "attempt", "expected"),
+    [
+        ([], 1, Decision("create", None, 0, "small")),
+        (["COMPLETED"], 1, Decision("reuse", "0")),
+        (["FAILED", "COMPLETED"], 2, Decision("reuse", "1")),
+        (["RUNNING"], 1, Decision("join", "0")),
+        (["SCHEDULED"], 3, Decision("join", "0")),
+        (["CRASHED", "PENDING"], 1, Decision("join", "1")),
+        (["FAILED"], 1, Decision("give_up", "0", 1)),
+        (["FAILED"], 2, Decision("create", None, 1, "small")),
+        (["FAILED", "FAILED"], 2, Decision("give_up", "1", 2)),
+        (["CANCELLED"], 1, Decision("give_up", "0", 1)),
+        (["CRASHED"], 1, Decision("create", None, 1, "small")),
+        (["CRASHED"] * 3, 1, Decision("give_up", "2", 3)),
+        (["CRASHED"] * 3, 2, Decision("create", None, 3, "small")),
+        (["CRASHED", "FAILED"], 1, Decision("give_up", "1", 2)),
+    ],
+)
+def test_decisions(found: list[str], attempt: int, expected: Decision) -> None:
+    assert decide(runs(*found), attempt, "small") == expected
+
+
+def test_memory_kills_step_up_one_class_each_time_within_the_cap() -> None:
+    first = ChildRun("0", "CRASHED", "small", out_of_memory=True)
+    assert decide([first], 1, "small").resources == "medium"
+    second = ChildRun("1", "CRASHED", "medium", out_of_memory=True)
+    assert decide([first, second], 1, "small").resources == "large"
+    top = ChildRun("0", "CRASHED", "xlarge", out_of_memory=True)
+    assert decide([top], 1, "xlarge").resources == "xlarge"
+
+
+_types = st.sampled_from(["COMPLETED", "FAILED", "CRASHED", "CANCELLED", "RUNNING", "PENDING", "SCHEDULED"])
+
+
+@given(st.lists(_types, max_size=8), st.integers(1, 5))
+def test_never_a_second_live_run_nor_work_done_twice(found: list[str], attempt: int) -> None:
+    decision = decide(runs(*found), attempt, "small")
+    if decision.action == "create":
+        assert not {"COMPLETED", "RUNNING", "PENDING", "SCHEDULED"} & set(found)
+        # The key counts what ended, so each created run has a key of its own.
+        assert decision.failures == len(found)
+        assert found.count("CRASHED") <= CRASH_RETRIES + attempt
+
+
+@dataclass
+class FakeServer:
+    """Runs that end as told, one after another; the API may fail first."""
+
+    ends: list[str]
+    outages: list[Exception] = field(default_factory=list)
+    created: list[tuple[str, str, int]] = field(default_factory=list)
+    found: list[ChildRun] = field(default_factory=list)
+
+
+class FakeDeployments(Deployments):
+    def __init__(self, server: FakeServer, attempt: int = 1) -> None:
+        super().__init__("parent", attempt, poll_seconds=0.001)
+        self.server = server
+
+    def find(self, step: Step) -> list[ChildRun]:
+        if self.server.outages:
+            raise self.server.outages.pop(0)
+        return list(self.server.found)
+
+    def create(self, step: Step, decision: Decision) -> str:
+        number = len(self.server.created)
+        self.server.created.append((step.name, decision.resources, decision.failures))
+        end = self.server.ends[number]
+        self.server.found.append(ChildRun(str(number), end.split()[0], decision.resources, "oom" in end))
+        return str(number)
+
+    def read(self, run_id: str) -> Any:
+        run = next(run for run in self.server.found if run.id == run_id)
+        state = SimpleNamespace(name=run.type.title(), message="", is_final=lambda: run.type != "RUNNING")
+        return SimpleNamespace(id=run_id, state=state)
+
+
+def test_a_crash_is_tried_again_until_it_completes() -> None:
+    server = FakeServer(["CRASHED", "CRASHED oom", "COMPLETED"])
+    outcome = FakeDeployments(server).run(STEP)
+    assert outcome.ok and outcome.flow_run_id == "2"
+    assert server.created == [(STEP.name, "small", 0), (STEP.name, "small", 1), (STEP.name, "medium", 2)]
+
+
+def test_a_crash_that_repeats_is_given_up() -> None:
+    server = FakeServer(["CRASHED"] * 9)
+    outcome = FakeDeployments(server).run(STEP)
+    assert outcome.state == "Crashed"
+    assert len(server.created) == 1 + CRASH_RETRIES
+
+
+def test_a_failure_is_not_tried_again_within_one_attempt_of_the_parent() -> None:
+    server = FakeServer(["FAILED"])
+    assert FakeDeployments(server).run(STEP).state == "Failed"
+    assert len(server.created) == 1
+
+
+def test_the_parents_next_attempt_reuses_what_completed_and_repeats_what_failed() -> None:
+    done = FakeServer([], found=[ChildRun("9", "COMPLETED", "small")])
+    assert FakeDeployments(done, attempt=2).run(STEP).flow_run_id == "9"
+    assert done.created == []
+    failed = FakeServer(["COMPLETED"], found=[ChildRun("x", "FAILED", "small")])
+    assert FakeDeployments(failed, attempt=2).run(STEP).ok
+    assert failed.created == [(STEP.name, "small", 1)]
+
+
+def test_an_outage_of_the_api_is_outlasted() -> None:
+    server = FakeServer(["COMPLETED"], [httpx.ConnectError("refused"), httpx.ReadTimeout("slow")])
+    assert FakeDeployments(server).run(STEP).ok
+
+
+def test_other_errors_of_the_api_are_not_swallowed() -> None:
+    with pytest.raises(ZeroDivisionError):
+        FakeDeployments(FakeServer(["COMPLETED"], [ZeroDivisionError()])).run(STEP)
+
+
+def test_patience_with_the_api_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "API_PATIENCE_SECONDS", 0.0)
+    with pytest.raises(httpx.ConnectError):
+        FakeDeployments(FakeServer(["COMPLETED"], [httpx.ConnectError("refused")] * 99)).run(STEP)
+
+
+def test_an_abandoned_launcher_starts_nothing() -> None:
+    server = FakeServer(["COMPLETED"])
+    deployments = FakeDeployments(server)
+    deployments.abandon(cancel=False)
+    assert deployments.run(STEP).state == "Abandoned"
+    assert server.created == []
+
+
+def test_tags_tell_children_of_different_parents_and_steps_apart() -> None:
+    pairs = itertools.product(("a", "b"), ("extract small-1", "load-bronze small-1"))
+    assert len({tuple(launch.tags_of(*pair)) for pair in pairs}) == 4

@@ -1,0 +1,90 @@
+"""The order of steps: every extract, then its load, whatever failed; nothing is loaded too early."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from flows import pipeline, plans
+from flows.launch import Outcome, Step
+from flows.pipeline import Progress, move
+from tasks.planning import TableLoad, plan, with_batch
+
+
+class Recorder:
+    """A launcher that notes when steps start and end, and fails some."""
+
+    parallel = 3
+
+    def __init__(self, failing: set[str] | None = None) -> None:
+        self.failing = failing or set()
+        self.events: list[tuple[str, str]] = []
+        self.lock = threading.Lock()
+
+    def run(self, step: Step) -> Outcome:
+        with self.lock:
+            self.events.append(("start", step.name))
+        state = "Failed" if step.name in self.failing else "Completed"
+        with self.lock:
+            self.events.append(("end", step.name))
+        return Outcome(step, state, "because")
+
+    def abandon(self, cancel: bool) -> None:
+        raise AssertionError("nothing to abandon")
+
+
+LOADS = [TableLoad("shop.orders", "large"), TableLoad("shop.tags"), TableLoad("ads.spend", "medium")]
+
+
+def test_each_load_follows_its_own_extract() -> None:
+    recorder, progress = Recorder(), Progress()
+    move(recorder, plan(LOADS), False, progress)
+    for name in ("large-shop-orders", "medium-1", "small-1"):
+        assert recorder.events.index(("end", f"extract {name}")) < recorder.events.index(
+            ("start", f"load-bronze {name}")
+        )
+    assert len(progress.outcomes) == 6 and not progress.problems
+
+
+def test_a_failed_extract_stops_neither_its_load_nor_the_others() -> None:
+    recorder, progress = Recorder({"extract medium-1"}), Progress()
+    move(recorder, plan(LOADS), False, progress)
+    assert ("end", "load-bronze medium-1") in recorder.events
+    assert progress.problems == ["extract medium-1 Failed: because"]
+    assert len(progress.outcomes) == 6
+
+
+@pytest.mark.parametrize(("failing", "joined"), [(set(), 1), ({"extract large-shop-orders-2of3"}, 0)])
+def test_ranges_are_joined_once_when_all_were_read(
+    failing: set[str], joined: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(pipeline, "_join", lambda unit, progress: calls.append(unit.batch_id))
+    (unit,) = plan([TableLoad("shop.orders", "large", 3, True)], spread=True)
+    recorder = Recorder(failing)
+    move(recorder, [with_batch(unit, "batch", 3)], False, Progress())
+    assert calls == ["batch"] * joined
+    assert [name for kind, name in recorder.events if kind == "start"].count("load-bronze large-shop-orders") == 1
+    assert recorder.events[-1] == ("end", "load-bronze large-shop-orders")
+
+
+def test_no_unit_means_nothing_to_do() -> None:
+    recorder = Recorder()
+    move(recorder, [], False, Progress())
+    assert recorder.events == []
+
+
+def test_steps_carry_names_only() -> None:
+    for unit in plan(LOADS):
+        for step in (*pipeline.extract_steps(unit, True), pipeline.load_step(unit)):
+            for value in step.parameters.values():
+                assert isinstance(value, str | bool) or all(isinstance(item, str) for item in value)
+
+
+def test_a_plan_survives_its_artifact() -> None:
+    units = plan([*LOADS, TableLoad("shop.events", "large", 4, True)], spread=True)
+    units = [
+        with_batch(unit, "20260101T000000000000Z-0a1b2c3d", 4) if len(unit.extracts) > 1 else unit for unit in units
+    ]
+    assert plans.parse(plans.rows(units)) == units
