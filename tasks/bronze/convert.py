@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -152,7 +153,7 @@ def _narrow_rows(landed: pl.DataFrame, plan: Plan, set_aside: _Fragments) -> pl.
                 taken.setdefault(landed_name, []).append(row)
     for landed_name, places in taken.items():
         path, _, kind = landed_name.rpartition("|")
-        values = _plain(landed[landed_name].gather(places), kind).to_list()
+        values = extended.plain(landed[landed_name].gather(places), kind).to_list()
         for row, value in zip(places, values, strict=True):
             set_aside.setdefault(row, {})[path] = extended.fragment(kind, value)
         landed = landed.with_columns(landed[landed_name].scatter(places, None))
@@ -281,23 +282,24 @@ def _rescue(landed: pl.DataFrame, pieces: list[_Piece], found: _Fragments) -> tu
             continue
         counter = result.misfits if piece.lost else result.sanitised
         counter[piece.path, piece.kind] += len(rows)
-        values = _plain(landed[piece.landed].gather(rows), piece.kind).to_list()
+        values = extended.plain(landed[piece.landed].gather(rows), piece.kind).to_list()
         for row, value in zip(rows.to_list(), values, strict=True):
             fragments = found.setdefault(row, {})
             fragments[piece.path] = extended.fragment(piece.kind, value)
     for row in decoder.is_not_null().arg_true().to_list():
         found.setdefault(row, {})
     rows = sorted(found)
-    texts = [extended.merge(found[row], decoder[row]) for row in rows]
+    texts = [extended.merge(found[row], decoder[row], _landed_at(landed, row)) for row in rows]
     empty = pl.Series("_rescued", [None], dtype=pl.String).new_from_index(0, landed.height)
     result.rescued = len(rows)
     return (empty.scatter(rows, texts) if rows else empty), result
 
 
-def _plain(values: pl.Series, kind: str) -> pl.Series:
-    """Return values as Python can hold them: dates as numbers, since Python's own end at year 9999."""
-    if kind in ("date", "micros"):
-        return values.cast(pl.Int64)
-    if kind == "day":
-        return values.cast(pl.Int32)
-    return values
+def _landed_at(landed: pl.DataFrame, row: int) -> Callable[[str], bool]:
+    """Return the question whether a row has a landed value at a path."""
+
+    def answer(path: str) -> bool:
+        names = (f"{path}|{kind}" for kind in kinds.PG_TYPES)
+        return any(name in landed.columns and landed[name][row] is not None for name in names)
+
+    return answer

@@ -162,7 +162,7 @@ def widen_column(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Colum
             cursor.execute(sql.SQL("drop view {}").format(sql.SQL(view.name)))  # type: ignore[arg-type]
         cursor.execute(alter)
         for view in views:
-            _create_view(cursor, view)
+            create_view(cursor, view)
 
     try:
         with cursor.connection.transaction():
@@ -260,7 +260,8 @@ def _comments(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ..
     return tuple(row[0] for row in rows)
 
 
-def _create_view(cursor: psycopg.Cursor[Any], view: View) -> None:
+def create_view(cursor: psycopg.Cursor[Any], view: View) -> None:
+    """Make a view again with its options, owner, grants and comments."""
     # The texts come from Postgres's own catalogue functions, which quote.
     statements = [
         f"create view {view.name}{view.options} as {view.definition}",

@@ -6,11 +6,14 @@ import base64
 import json
 import math
 import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import orjson
+import polars as pl
 
+_DUPLICATES = '{"$duplicates":'
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_READABLE_MS = 253_402_300_799_999
 # `\u0000` as an escape: an even number of backslashes before it. jsonb cannot hold it.
@@ -45,15 +48,25 @@ def safe_json(text: str) -> str:
     return _base64("$json", text) if has_nul(text) else text
 
 
-def merge(own: dict[str, str], decoder: str | None) -> str:
-    """Return the `_rescued` object as text: the loader's fragments by path, and what the decoder had set aside.
+def merge(own: Mapping[str, str], decoder: str | None, landed: Callable[[str], bool]) -> str:
+    """Return the `_rescued` object as text.
 
-    A path in both is a duplicate key whose first value did not fit: all its values are kept in order.
+    By path it holds the original of a value whose column holds none, or a changed form of it. Later values of a key
+    that a document has twice are `{"$duplicates": [...]}`, beside the first value in its column, or beside
+    `"$original"` when that is rescued, too.
+
+    Args:
+        own: The loader's fragments by path.
+        decoder: What the decoder had set aside.
+        landed: Whether the row has a landed value at a path.
     """
     parts = {path: safe_json(text) for path, text in own.items()}
     if decoder:
-        for path, value in json.loads(decoder, object_pairs_hook=_raw_pairs).items():
-            parts[path] = _with_earlier(parts[path], value) if path in parts else value
+        for path, value in json.loads(decoder, object_pairs_hook=_Pairs).items():
+            if path in parts:
+                parts[path] = f'{{"$original":{parts[path]},"$duplicates":{_listed(value)}}}'
+            else:
+                parts[path] = f'{{"$duplicates":{_listed(value)}}}' if landed(path) else value
     return "{" + ",".join(f"{quote(path)}:{text}" for path, text in parts.items()) + "}"
 
 
@@ -64,10 +77,6 @@ class _Pairs(list[tuple[str, Any]]):
         return [(key, safe_json(_dump(value))) for key, value in self]
 
 
-def _raw_pairs(pairs: list[tuple[str, Any]]) -> _Pairs:
-    return _Pairs(pairs)
-
-
 def _dump(value: Any) -> str:
     if isinstance(value, _Pairs):
         return "{" + ",".join(f"{quote(key)}:{_dump(item)}" for key, item in value) + "}"
@@ -76,10 +85,9 @@ def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _with_earlier(first: str, later: str) -> str:
-    prefix = '{"$duplicates":['
-    rest = later[len(prefix) : -2] if later.startswith(prefix) else later
-    return f"{prefix}{first},{rest}]}}"
+def _listed(value: str) -> str:
+    """Return the later values of a key as a JSON list; the decoder writes one as itself, more as an object."""
+    return value[len(_DUPLICATES) : -1] if value.startswith(_DUPLICATES + "[") else f"[{value}]"
 
 
 def quote(text: str) -> str:
@@ -124,10 +132,17 @@ _WRITERS: dict[str, Any] = {
     "string": _string,
     "bool": lambda value: "true" if value else "false",
     "date": _date,
-    "objectid": lambda value: f'{{"$oid":"{value}"}}',
+    "objectid": lambda value: f'{{"$oid":{quote(value)}}}',
     "uuid": lambda value: f'{{"$uuid":"{value}"}}',
     "binary": lambda value: f'{{"$binary":{{"base64":"{base64.b64encode(value).decode()}","subType":"00"}}}}',
     "json": str,
     "day": _day,
     "micros": lambda value: f'{{"$micros":{value}}}',
 }
+
+
+def plain(values: pl.Series, kind: str) -> pl.Series:
+    """Return values as Python can hold them: dates as numbers, since Python's own end at year 9999."""
+    if kind in ("date", "micros"):
+        return values.cast(pl.Int64)
+    return values.cast(pl.Int32) if kind == "day" else values

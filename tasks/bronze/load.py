@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from tasks.sources import Table
 
 HISTORY = "$history"
+# Replayed rejects form a batch named after theirs, and take their place in the order of batches.
+REPLAY = re.compile(r"-r\d+$")
 _TABLE_LOCK_WAIT = "60s"
 _ROW_LOCK_WAIT = "60s"
 # A loader that was frozen (a paused pod) gives its lock back after this time.
@@ -200,7 +203,7 @@ class Loader:
         landing: Where the batch is.
         manifest: The batch.
         table: The table's configuration.
-        move_checkpoint: Whether the batch's checkpoint is taken over (a rebuild moves none).
+        rebuild: Whether the batch was loaded before: checkpoint and ledger stay as they are.
         narrow: By (child, path) why a column cannot be widened: its values are rescued instead.
     """
 
@@ -211,14 +214,15 @@ class Loader:
         manifest: Manifest,
         table: Table,
         *,
-        move_checkpoint: bool = True,
+        rebuild: bool = False,
         narrow: Mapping[tuple[str, str], str] | None = None,
     ) -> None:
         self._cursor = cursor
         self._landing = landing
         self._manifest = manifest
         self._table = table
-        self._move_checkpoint = move_checkpoint
+        self._rebuild = rebuild
+        self._replay = REPLAY.search(manifest.batch_id) is not None
         self._narrow = dict(narrow or {})
         self._place = (manifest.source, manifest.table)
         self._result = LoadResult(
@@ -237,7 +241,7 @@ class Loader:
         known = self._known_batch()
         if known is not None:
             return known
-        if self._superseded():
+        if not self._replay and self._superseded():
             self._result.status = "superseded"
             self._write_batch()
             return self._result
@@ -406,6 +410,8 @@ class Loader:
         if merge.keep_last(self._cursor, root.stage):
             for child in children:
                 merge.keep_last_children(self._cursor, child.stage)
+        if self._replay and root.exists:
+            merge.drop_older(self._cursor, root.name, self._stamp)
         if root.exists:
             self._changes += evidence.renames(self._cursor, root.name, root.plan, root.stage)
         for relation in relations:
@@ -596,7 +602,8 @@ class Loader:
         gone = [change.field for change in self._changes if change.change == "vanished"]
         if gone and self._table.on_drift.missing == "fail":
             self._drift_fails("fields vanished", gone, "on_drift.missing")
-        ledger.record(self._cursor, *self._place, self._manifest.batch_id, self._changes)
+        if not self._rebuild:
+            ledger.record(self._cursor, *self._place, self._manifest.batch_id, self._changes)
         self._result.schema_changes = len(self._changes)
         self._result.seconds = time.monotonic() - self._started
         self._write_batch()
@@ -660,7 +667,7 @@ class Loader:
         manifest = self._manifest
         current = checkpoints.read(self._cursor.connection, *self._place)
         rewound = current.rewound_at if current else None
-        if not self._move_checkpoint:
+        if self._rebuild or self._replay:
             return
         if rewound is not None and manifest.extracted_at < rewound:
             self._result.warnings.append("the checkpoint was set by hand after this batch was read: it stays")

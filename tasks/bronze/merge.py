@@ -83,6 +83,16 @@ def keep_last_children(cursor: psycopg.Cursor[Any], stage: str) -> None:
     keep_last(cursor, stage)
 
 
+def drop_older(cursor: psycopg.Cursor[Any], name: str, stamp: Stamp) -> None:
+    """Take out of staging what bronze already holds from a later read."""
+    cursor.execute(
+        sql.SQL("delete from {} s using {} t where t._id = s._id and t._extracted_at > %(extracted)s").format(
+            sql.Identifier(STAGE), ddl.relation(name)
+        ),
+        stamp.parameters(),
+    )
+
+
 def merge_rows(cursor: psycopg.Cursor[Any], name: str, plan: Plan, stamp: Stamp, track: bool) -> tuple[int, int]:
     """Update rows whose hash differs and insert new ones, in key order.
 

@@ -100,12 +100,8 @@ def document_of(row: pl.DataFrame) -> str:
         path, separator, kind = column.name.rpartition("|")
         if column[0] is None:
             continue
-        if kind in ("date", "micros"):
-            column = column.cast(pl.Int64)
-        elif kind == "day":
-            column = column.cast(pl.Int32)
         if separator:
-            parts.append(f"{extended.quote(path)}:{extended.fragment(kind, column[0])}")
+            parts.append(f"{extended.quote(path)}:{extended.fragment(kind, extended.plain(column, kind)[0])}")
         elif column.dtype == pl.String:
             parts.append(f"{extended.quote(column.name)}:{extended.quote(column[0])}")
     return "{" + ",".join(parts) + "}"

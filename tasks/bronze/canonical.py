@@ -1,0 +1,179 @@
+"""One form of a row that both the source's documents and bronze's columns can be brought to, for comparing them.
+
+A row is a mapping from path to text. Numbers compare by value (5, 5.0 and Decimal 5.0 are one), times by the
+microsecond, jsonb without the order of keys; everything else exactly.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from tasks.bronze import ddl, extended, kinds
+from tasks.bronze.plan import Column
+
+Row = dict[str, str]
+# Enough for every double and Decimal128 written out; normalising must never round.
+_EXACT = Context(prec=20_000, Emax=MAX_EMAX, Emin=MIN_EMIN)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400_000_000
+
+
+def of_landed(frame: pl.DataFrame) -> Iterator[Row]:
+    """Yield the canonical rows of a landed frame."""
+    columns: list[tuple[str, str, list[Any]]] = []
+    for path, found in kinds.landed_kinds(frame.columns).items():
+        columns += [(path, kind, extended.plain(frame[f"{path}|{kind}"], kind).to_list()) for kind in found]
+    rescued = frame["_rescued"].to_list() if "_rescued" in frame.columns else [None] * frame.height
+    for index in range(frame.height):
+        fragments = {
+            path: extended.fragment(kind, values[index]) for path, kind, values in columns if values[index] is not None
+        }
+        if rescued[index]:
+            yield _of_rescued(extended.merge(fragments, rescued[index], lambda _: False), {})
+        else:
+            yield {path: canonical(text) for path, text in fragments.items()}
+
+
+def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | None) -> Row:
+    """Return the canonical row of what `select_list` selected.
+
+    Args:
+        columns: The relation's stored columns.
+        values: One value per column.
+        rescued: Text of `_rescued`.
+    """
+    kept = json.loads(rescued, parse_float=Decimal) if rescued else {}
+    row = {
+        column.path: canonical(extended.fragment(column.kind, _plain_value(column.kind, value)))
+        for column, value in zip(columns, values, strict=True)
+        # What is rescued is the original; the column holds at most a readable form of it.
+        if value is not None and (column.path not in kept or _is_later(kept[column.path]))
+    }
+    return _of_rescued(rescued, row) if rescued else row
+
+
+def select_list(columns: Sequence[Column]) -> list[sql.Composed]:
+    """Return the expressions that fetch columns without loss: times as numbers, the rest as Postgres writes it."""
+    return [sql.SQL(_FETCH.get(column.pg_type, "{}")).format(sql.Identifier(column.name)) for column in columns]
+
+
+def fetch(
+    connection: psycopg.Connection[Any], name: str, columns: Sequence[Column], ids: Sequence[str]
+) -> dict[str, tuple[str | None, bool, Sequence[Any], str | None]]:
+    """Return by `_id`: hash as hex, whether it is live, the values of `select_list`, and the text of `_rescued`."""
+    listed = sql.SQL(", ").join(
+        [
+            *(sql.SQL(part) for part in ("_id", "_hash::text", "_deleted_at is null", "_rescued::text")),
+            *select_list(columns),
+        ]
+    )
+    rows = connection.execute(
+        sql.SQL("select {} from {} where _id = any(%s)").format(listed, ddl.relation(name)), [list(ids)]
+    )
+    return {row[0]: (row[1].replace("-", "") if row[1] else None, row[2], row[4:], row[3]) for row in rows.fetchall()}
+
+
+def canonical(fragment: str) -> str:
+    """Return the canonical text of one extended JSON value."""
+    return _canonical(json.loads(fragment, parse_float=Decimal))
+
+
+def _of_rescued(text: str, row: Row) -> Row:
+    """Return a row with what its `_rescued` says of it."""
+    whole = dict(row)
+    for path, value in json.loads(text, parse_float=Decimal).items():
+        if path == "_id":
+            continue
+        if _is_later(value):
+            whole[path] = f"{whole.get(path)}#{_plain_json(value['$duplicates'])}"
+        elif isinstance(value, dict) and value.keys() == {"$original", "$duplicates"}:
+            whole[path] = f"{_canonical(value['$original'])}#{_plain_json(value['$duplicates'])}"
+        else:
+            whole[path] = _canonical(value)
+    return whole
+
+
+def _is_later(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"$duplicates"}
+
+
+def _canonical(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, int | Decimal):
+        return _number(str(value))
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, dict) and len(value) == 1:
+        [(key, inner)] = value.items()
+        if key in _SPECIAL:
+            try:
+                return _SPECIAL[key](inner)
+            except (TypeError, ValueError, KeyError, InvalidOperation):
+                return _plain_json(value)
+    return _plain_json(value)
+
+
+def _plain_json(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{_plain_json(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(_plain_json(item) for item in value) + "]"
+    return _canonical(value)
+
+
+def _number(text: str) -> str:
+    number = _EXACT.create_decimal(text)
+    if number.is_nan():
+        return "NaN"
+    if number.is_infinite() or (number.is_zero() and number.is_signed()):
+        return ("-" if number.is_signed() else "") + ("Infinity" if number.is_infinite() else "0")
+    return "0" if number.is_zero() else str(number.normalize(_EXACT))
+
+
+def _date(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"t{int(value['$numberLong']) * 1000}"
+    moment = datetime.fromisoformat(value) - _EPOCH
+    return f"t{(moment.days * 86_400 + moment.seconds) * 1_000_000 + moment.microseconds}"
+
+
+def _base64_text(value: Any) -> str:
+    raw = base64.b64decode(value["base64"])
+    try:
+        return json.dumps(raw.decode())
+    except UnicodeDecodeError:
+        return "bytes:" + value["base64"]
+
+
+_SPECIAL: Mapping[str, Any] = {
+    "$numberDouble": _number,
+    "$numberDecimal": _number,
+    "$date": _date,
+    "$micros": lambda value: f"t{value}",
+    "$day": lambda value: f"t{value * _DAY}",
+    "$text": _base64_text,
+    "$json": lambda value: canonical(base64.b64decode(value["base64"]).decode()),
+}
+_FETCH = {
+    "timestamp with time zone": "(extract(epoch from {}) * 1000000)::bigint",
+    "date": "({} - date '1970-01-01')::bigint",
+    "numeric": "{}::text",
+    "jsonb": "{}::text",
+    "uuid": "{}::text",
+}
+
+
+def _plain_value(kind: str, value: Any) -> Any:
+    if kind == "date":
+        return value // 1000
+    return bytes(value) if kind == "binary" else value

@@ -1,0 +1,181 @@
+"""Loading a table anew from its retained batches, without touching the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg import errors, sql
+
+from tasks import database
+from tasks.bronze import ddl, kinds
+from tasks.bronze.load import Loader, LoadResult, take_lock
+from tasks.errors import LoadError
+from tasks.landing import Landing, Manifest
+from tasks.settings import Settings
+from tasks.sources import Table, TableRef
+
+
+def rebuild_table(ref: TableRef, settings: Settings) -> list[LoadResult]:
+    """Load a table wholly from the landing, in one transaction: readers see the old rows or the new ones.
+
+    Column types are decided anew from all batches together. Views above are made again; where that is not possible,
+    the types stay as they are.
+
+    Args:
+        ref: The table.
+        settings: Where warehouse and landing are.
+
+    Returns:
+        One result per batch.
+
+    Raises:
+        LoadError: The landing no longer holds all batches since the last complete one.
+    """
+    landing = Landing.open(settings.landing_root())
+    url = settings.database_url()
+    try:
+        return _rebuild(url, landing, ref, fresh=True)
+    except _ViewsStandAgainst:
+        return _rebuild(url, landing, ref, fresh=False)
+
+
+class _ViewsStandAgainst(Exception):
+    """Views above the relation cannot be made again over new column types."""
+
+
+def base_of(manifests: Sequence[Manifest]) -> int | None:
+    """Return the index of the last batch that a rebuild may start from, or None when there is none.
+
+    It is one that holds the whole table: a snapshot, or the first read from the beginning.
+    """
+    for index in range(len(manifests) - 1, -1, -1):
+        manifest = manifests[index]
+        if manifest.scope.type == "snapshot" or (not manifest.previous_checkpoint and manifest.parts):
+            return index
+    return None
+
+
+def _rebuild(url: str, landing: Landing, ref: TableRef, *, fresh: bool) -> list[LoadResult]:
+    place = (ref.source_name, ref.table_name)
+    with database.connect(url, application="warehouse rebuild") as connection, database.named_errors(ref.name):
+        database.ensure_ops(connection)
+        connection.commit()
+        with connection.transaction():
+            cursor = connection.cursor()
+            take_lock(cursor, *place)
+            manifests = _retained(cursor, landing, ref)
+            relations = _relations(cursor, place)
+            views = _views(cursor, relations) if fresh else []
+            if fresh:
+                _retype(cursor, place, manifests)
+            for name in relations:
+                action = "drop table {}" if fresh else "truncate table {}"
+                cursor.execute(sql.SQL(action).format(ddl.relation(name)))
+            _forget(cursor, place, manifests)
+            results = [_replay(cursor, landing, manifest, ref.table) for manifest in manifests]
+            _make_views(cursor, views)
+            return results
+
+
+def _replay(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
+    result = Loader(cursor, landing, manifest, table, rebuild=True).run()
+    for name in ("warehouse_touched", "warehouse_gone", "warehouse_ids"):
+        cursor.execute(sql.SQL("drop table if exists pg_temp.{}").format(sql.Identifier(name)))
+    rows = cursor.execute(
+        "select relname from pg_class where relnamespace = pg_my_temp_schema() and relname like 'warehouse_stage%'"
+    ).fetchall()
+    for row in rows:
+        cursor.execute(sql.SQL("drop table pg_temp.{}").format(sql.Identifier(row[0])))
+    return result
+
+
+def _retained(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef) -> list[Manifest]:
+    """Return the manifests to load, oldest first.
+
+    Raises:
+        LoadError: A loaded batch that is needed is no longer in the landing.
+    """
+    place = (ref.source_name, ref.table_name)
+    rows = cursor.execute(
+        "select batch_id from ops.batches where (source, table_name) = (%s, %s) order by batch_id", place
+    ).fetchall()
+    loaded = [row[0] for row in rows]
+    landed = set(landing.batches(*place))
+    manifests = [landing.manifest(*place, batch_id) for batch_id in loaded if batch_id in landed]
+    base = base_of(manifests)
+    missing = [
+        batch_id
+        for batch_id in loaded
+        if batch_id not in landed and (base is None or batch_id > manifests[base].batch_id)
+    ]
+    if base is None or missing:
+        what = f"{len(missing)} loaded batches are no longer there" if missing else "no complete read is there"
+        raise LoadError(
+            f"the landing cannot rebuild the table: {what}", ref.name, "use `warehouse reset`, which reads the source"
+        )
+    return manifests[base:]
+
+
+def _relations(cursor: psycopg.Cursor[Any], place: tuple[str, str]) -> list[str]:
+    rows = cursor.execute("select relation from ops.tables where (source, table_name) = (%s, %s)", place).fetchall()
+    return [row[0] for row in rows if ddl.exists(cursor, row[0])]
+
+
+def _views(cursor: psycopg.Cursor[Any], relations: Sequence[str]) -> list[ddl.View]:
+    """Drop the views above all relations, and return them, those first that others read."""
+    found: dict[int, ddl.View] = {}
+    for name in relations:
+        views = ddl.dependent_views(cursor, name)
+        if views is None:
+            raise _ViewsStandAgainst
+        for view in views:
+            # A view over two relations may be deeper above the later one: it has to stand behind what it reads.
+            found.pop(view.oid, None)
+            found[view.oid] = view
+    for view in reversed(found.values()):
+        cursor.execute(sql.SQL("drop view if exists {} cascade").format(sql.SQL(view.name)))  # type: ignore[arg-type]
+    return list(found.values())
+
+
+def _make_views(cursor: psycopg.Cursor[Any], views: Sequence[ddl.View]) -> None:
+    try:
+        for view in views:
+            ddl.create_view(cursor, view)
+    except errors.ProgrammingError as error:
+        raise _ViewsStandAgainst from error
+
+
+def _retype(cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest]) -> None:
+    """Decide the kind of each known path anew, from all batches together."""
+    for child, path, kind in cursor.execute(
+        "select child, path, kind from ops.columns where (source, table_name) = (%s, %s)", place
+    ).fetchall():
+        seen: dict[str, int] = {}
+        for manifest in manifests:
+            part = manifest.children.get(child) if child else manifest
+            if part is None or path not in part.fields:
+                continue
+            landed = kinds.landed_kinds(part.columns).get(path, [])
+            counted = kinds.counts({path: landed}, {path: part.fields[path].types})[path] if landed else {}
+            for name, count in counted.items():
+                seen[name] = seen.get(name, 0) + count
+        decided = kinds.weigh(seen) if seen else kind
+        cursor.execute(
+            "update ops.columns set kind = %s, pg_type = %s, vanished_batch = null"
+            " where (source, table_name, child, path) = (%s, %s, %s, %s)",
+            [decided, kinds.PG_TYPES[decided], *place, child, path],
+        )
+
+
+def _forget(cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest]) -> None:
+    """Forget that the batches were loaded; the checkpoint and the ledger of schema changes stay."""
+    ids = [manifest.batch_id for manifest in manifests]
+    for table in ("batches", "field_statistics", "rejects"):
+        cursor.execute(
+            sql.SQL("delete from ops.{} where (source, table_name) = (%s, %s) and batch_id = any(%s)").format(
+                sql.Identifier(table)
+            ),
+            [*place, ids],
+        )

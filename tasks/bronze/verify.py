@@ -1,0 +1,314 @@
+"""Proof of completeness: the source's documents against bronze, by counts and checksums, down to what differs and why.
+
+First the rows of both sides are counted and their document hashes summed by ranges of `_id`, which needs no order and
+moves no documents out of Postgres. Ranges that differ are compared document by document. With `deep`, the values of
+every document are compared with those in bronze as well: hashes tell that the right version was loaded, values that
+nothing was lost or altered on the way into columns.
+"""
+
+from __future__ import annotations
+
+import bisect
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from tasks import database
+from tasks.bronze import canonical, ddl
+from tasks.bronze.convert import keys_of
+from tasks.bronze.load import known_columns, relation_for
+from tasks.errors import LoadError
+from tasks.landing import Landing
+
+if TYPE_CHECKING:
+    from tasks.settings import Settings
+    from tasks.sources import TableRef
+
+Frames = Callable[[], Iterator[pl.DataFrame]]
+# Ranges that are small enough to be listed when they differ, few enough to be summed in one pass.
+_RANGES = 256
+_LEAST_ROWS_PER_RANGE = 200
+_DEEP_ROWS = 2_000
+_MOST_PATHS = 5
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One document that differs.
+
+    Attributes:
+        id: Key text.
+        why: A sentence.
+    """
+
+    id: str
+    why: str
+
+
+@dataclass
+class Verified:
+    """What verifying one table found.
+
+    Attributes:
+        source_rows: Documents at the source.
+        bronze_rows: Live rows in bronze.
+        ranges: Ranges compared.
+        ranges_differing: `(from, to)` of those that differ; None is an open end.
+        differing: Number of documents that differ.
+        differences: The first of them, with the reason.
+        deep: Whether values were compared, too.
+    """
+
+    table: str
+    source_rows: int = 0
+    bronze_rows: int = 0
+    ranges: int = 0
+    ranges_differing: list[tuple[str | None, str | None]] = field(default_factory=list)
+    differing: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    deep: bool = False
+
+    @property
+    def equal(self) -> bool:
+        """Whether bronze equals the source."""
+        return not self.differing and not self.ranges_differing
+
+
+def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: int = 100) -> Verified:
+    """Read a table's source as a whole and compare it with bronze.
+
+    The documents are put aside in a temporary folder meanwhile, so that both passes see the same.
+
+    Args:
+        ref: The table.
+        settings: Where the warehouse is.
+        deep: Whether values are compared, too.
+        most: Most differences listed.
+    """
+    from tasks.extract import ExtractContext, extract_table
+
+    with tempfile.TemporaryDirectory(prefix="warehouse-verify-") as folder:
+        landing = Landing.open(folder)
+        context = ExtractContext(landing=landing, memory_bytes=settings.memory_budget())
+        extract_table(ref, context)
+
+        def frames() -> Iterator[pl.DataFrame]:
+            for batch_id in landing.batches(ref.source_name, ref.table_name)[:1]:
+                manifest = landing.manifest(ref.source_name, ref.table_name, batch_id)
+                for part in manifest.of_kind("rows"):
+                    yield landing.read(manifest, part)
+
+        with database.connect(settings.database_url(), application="warehouse verify") as connection:
+            return verify(connection, ref.source_name, ref.table_name, frames, deep=deep, most=most)
+
+
+def verify(
+    connection: psycopg.Connection[Any],
+    source: str,
+    table_name: str,
+    frames: Frames,
+    *,
+    deep: bool = True,
+    most: int = 100,
+) -> Verified:
+    """Compare decoded source frames with bronze.
+
+    Args:
+        connection: Outside a transaction; one snapshot of bronze is used throughout.
+        source: Source name.
+        table_name: Table name.
+        frames: Gives the frames of all source documents; called twice when something differs.
+        deep: Whether values are compared, too.
+        most: Most differences listed.
+
+    Raises:
+        LoadError: The table was never loaded.
+    """
+    database.ensure_ops(connection)
+    connection.commit()
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("set transaction isolation level repeatable read")
+        name = relation_for(cursor, source, table_name, "")
+        if not ddl.exists(cursor, name):
+            raise LoadError("the table was never loaded", f"{source}.{table_name}", "run it first")
+        return _Comparison(cursor, source, table_name, name, frames, deep, most).run()
+
+
+class _Comparison:
+    def __init__(
+        self,
+        cursor: psycopg.Cursor[Any],
+        source: str,
+        table_name: str,
+        name: str,
+        frames: Frames,
+        deep: bool,
+        most: int,
+    ) -> None:
+        self._cursor = cursor
+        self._place = (source, table_name)
+        self._relation = ddl.relation(name)
+        self._name = name
+        self._frames = frames
+        self._most = most
+        self._columns = [column for column in known_columns(cursor, source, table_name, "") if column.stored]
+        self._result = Verified(f"{source}.{table_name}", deep=deep)
+
+    def run(self) -> Verified:
+        bounds = self._bounds()
+        ours = self._bronze_sums(bounds)
+        theirs = self._source_sums(bounds)
+        result = self._result
+        result.ranges = len(bounds) + 1
+        result.source_rows = sum(count for count, _, _ in theirs.values())
+        result.bronze_rows = sum(count for count, _, _ in ours.values())
+        wrong = [number for number in range(len(bounds) + 1) if ours.get(number, _NONE) != theirs.get(number, _NONE)]
+        edges = [None, *bounds, None]
+        result.ranges_differing = [(edges[number], edges[number + 1]) for number in wrong]
+        for number in wrong:
+            self._compare_range(number, bounds)
+        result.differences.sort(key=lambda found: found.id)
+        return result
+
+    # -- sums -------------------------------------------------------------------------------------------------
+
+    def _bounds(self) -> list[str]:
+        """Return the keys that split bronze into ranges of about the same size, by byte order."""
+        [[count]] = self._cursor.execute(sql.SQL("select count(*) from {}").format(self._relation)).fetchall()
+        ranges = min(_RANGES, count // _LEAST_ROWS_PER_RANGE)
+        if ranges < 2:
+            return []
+        share = [number / ranges for number in range(1, ranges)]
+        [[bounds]] = self._cursor.execute(
+            sql.SQL(
+                'select percentile_disc(%s::float8[]) within group (order by _id collate "C") from {} '
+                "tablesample bernoulli (%s) repeatable (1)"
+            ).format(self._relation),
+            [share, min(100.0, 100.0 * 20_000 / count)],
+        ).fetchall()
+        return sorted(set(bounds or []) - {None})
+
+    def _bronze_sums(self, bounds: Sequence[str]) -> dict[int, tuple[int, int, int]]:
+        rows = self._cursor.execute(
+            sql.SQL(
+                """
+                select width_bucket(_id collate "C", %s::text[] collate "C"), count(*),
+                       sum(('x' || left(_hash::text, 8))::bit(32)::bigint),
+                       sum(('x' || right(_hash::text, 8))::bit(32)::bigint)
+                from {} where _deleted_at is null group by 1
+                """
+            ).format(self._relation),
+            [list(bounds)],
+        )
+        return {number: (count, int(high or 0), int(low or 0)) for number, count, high, low in rows.fetchall()}
+
+    def _source_sums(self, bounds: Sequence[str]) -> dict[int, tuple[int, int, int]]:
+        sums: dict[int, tuple[int, int, int]] = {}
+        for frame in self._frames():
+            numbered = _numbered(frame, bounds)
+            found = numbered.group_by("range").agg(
+                pl.len(), _word(0).cast(pl.UInt64).sum().alias("high"), _word(12).cast(pl.UInt64).sum().alias("low")
+            )
+            for number, *more in found.iter_rows():
+                before = sums.get(number, _NONE)
+                sums[number] = (before[0] + more[0], before[1] + more[1], before[2] + more[2])
+            if self._result.deep:
+                self._compare_values(frame)
+        return sums
+
+    # -- documents --------------------------------------------------------------------------------------------
+
+    def _differs(self, key: str, why: str) -> None:
+        self._result.differing += 1
+        if len(self._result.differences) < self._most:
+            self._result.differences.append(Difference(key, why))
+
+    def _compare_values(self, frame: pl.DataFrame) -> None:
+        """Compare the values of documents whose version is the one in bronze."""
+        for part in frame.iter_slices(_DEEP_ROWS):
+            ids = keys_of(part.select("_id"))["_id"].to_list()
+            bronze = canonical.fetch(self._cursor.connection, self._name, self._columns, ids)
+            hashes = part["_hash"].bin.encode("hex").to_list()
+            for key, digest, wanted in zip(ids, hashes, canonical.of_landed(part), strict=True):
+                found = bronze.get(key)
+                if found is None or found[0] != digest or not found[1]:
+                    continue
+                held = canonical.of_bronze(self._columns, found[2], found[3])
+                if held != wanted:
+                    self._differs(key, _why_values(wanted, held))
+
+    def _compare_range(self, number: int, bounds: Sequence[str]) -> None:
+        """Compare one range document by document."""
+        low = bounds[number - 1] if number else None
+        high = bounds[number] if number < len(bounds) else None
+        condition = sql.SQL('(%(low)s::text is null or _id collate "C" >= %(low)s::text)')
+        condition += sql.SQL(' and (%(high)s::text is null or _id collate "C" < %(high)s::text)')
+        rows = self._cursor.execute(
+            sql.SQL(
+                "select _id, _hash::text, _deleted_at is null, _extracted_at::text, _batch_id from {} where {}"
+            ).format(self._relation, condition),
+            {"low": low, "high": high},
+        ).fetchall()
+        bronze = {row[0]: row[1:] for row in rows}
+        seen: set[str] = set()
+        for frame in self._frames():
+            chosen = _numbered(frame, bounds).filter(pl.col("range") == number)
+            for key, digest in chosen.select("_id", pl.col("_hash").bin.encode("hex")).iter_rows():
+                seen.add(key)
+                self._compare_document(key, digest, bronze.get(key))
+        for key, (_, live, extracted, batch_id) in bronze.items():
+            if live and key not in seen:
+                self._differs(key, f"not at the source (any more); loaded by batch {batch_id}, read at {extracted}")
+
+    def _compare_document(self, key: str, digest: str, held: Sequence[Any] | None) -> None:
+        if held is None:
+            self._differs(key, f"not in bronze{self._rejected(key)}")
+        elif not held[1]:
+            self._differs(key, f"at the source, but marked deleted in bronze by batch {held[3]}")
+        elif (held[0] or "").replace("-", "") != digest:
+            self._differs(key, f"another version: bronze has the one read at {held[2]} by batch {held[3]}")
+
+    def _rejected(self, key: str) -> str:
+        row = self._cursor.execute(
+            """
+            select reason from ops.rejects where (source, table_name, document_id) = (%s, %s, %s)
+            order by id desc limit 1
+            """,
+            [*self._place, key],
+        ).fetchone()
+        return f": rejected, {row[0]}" if row else ""
+
+
+_NONE = (0, 0, 0)
+
+
+def _numbered(frame: pl.DataFrame, bounds: Sequence[str]) -> pl.DataFrame:
+    """Return `_id`, `_hash` and the number of the range that each row is in, as width_bucket counts."""
+    keys = keys_of(frame.select("_id", "_hash"))
+    encoded = [bound.encode() for bound in bounds]
+    numbers = [bisect.bisect_right(encoded, key.encode()) for key in keys["_id"].to_list()] if bounds else 0
+    return keys.with_columns(pl.lit(pl.Series("range", numbers)) if bounds else pl.lit(numbers).alias("range"))
+
+
+def _word(offset: int) -> pl.Expr:
+    return pl.col("_hash").bin.slice(offset, 4).bin.reinterpret(dtype=pl.UInt32, endianness="big")
+
+
+def _why_values(wanted: canonical.Row, held: canonical.Row) -> str:
+    paths = sorted(path for path in wanted.keys() | held.keys() if wanted.get(path) != held.get(path))
+    told = [
+        f"{path}: source {_short(wanted.get(path))}, bronze {_short(held.get(path))}" for path in paths[:_MOST_PATHS]
+    ]
+    more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
+    return f"values differ: {'; '.join(told)}{more}"
+
+
+def _short(text: str | None) -> str:
+    if text is None:
+        return "nothing"
+    return text if len(text) <= 60 else f"{text[:60]}..."

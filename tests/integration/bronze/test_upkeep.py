@@ -1,0 +1,190 @@
+"""Rebuild from the landing, replay of rejects, retention, and checkpoints against blocks and people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import bson
+import pytest
+
+from tasks import checkpoints, database
+from tasks.bronze import load_pending
+from tasks.bronze.maintenance import retain
+from tasks.bronze.rebuild import rebuild_table
+from tasks.bronze.rejects import find, replay
+from tasks.errors import LoadError
+from tasks.settings import Settings
+from tasks.sources import MongoSource, MongoTable, TableRef
+from tests.integration.bronze.conftest import Warehouse
+
+SNAPSHOT = {"type": "snapshot"}
+
+
+@pytest.fixture
+def place(warehouse: Warehouse) -> tuple[TableRef, Settings]:
+    source = MongoSource.model_validate(
+        {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {"orders": {}}}
+    )
+    settings = Settings.model_validate({"url": warehouse.url, "landing": warehouse.landing.root})
+    return TableRef("shop", "orders", source, warehouse.table), settings
+
+
+def with_table(place: tuple[TableRef, Settings], table: MongoTable) -> TableRef:
+    ref = place[0]
+    return TableRef(ref.source_name, ref.table_name, ref.source, table)
+
+
+def test_pending_batches_load_in_order_once(warehouse: Warehouse, place: Any) -> None:
+    for value in (1, 2, 3):
+        warehouse.land([{"_id": 1, "v": value}])
+    assert [result.status for result in load_pending(*place)] == ["loaded"] * 3
+    assert warehouse.rows("select v from bronze.shop__orders") == [(3,)]
+    assert load_pending(*place) == []
+
+
+def test_rebuild_gives_the_same_rows_and_better_types(warehouse: Warehouse, place: Any) -> None:
+    warehouse.table = MongoTable(arrays={"items": "table"}, history=True)
+    ref = with_table(place, warehouse.table)
+    warehouse.load([{"_id": 1, "x": "odd", "items": [{"n": 1}]}], mode="full", scope=SNAPSHOT)
+    warehouse.load([{"_id": 1, "x": 5, "items": [{"n": 2}, {"n": 3}]}, {"_id": 2, "x": 6}], mode="cdc")
+    warehouse.load([{"_id": 3, "x": 7}], deletes=[2], mode="cdc")
+    warehouse.execute("create view above as select _id from bronze.shop__orders")
+    assert warehouse.column_type("x") == "text"
+    query = "select _id, _batch_id, _extracted_at, _deleted_at from bronze.shop__orders order by 1"
+    before = warehouse.rows(query), warehouse.rows("select * from ops.checkpoints"), warehouse.changes()
+    results = rebuild_table(ref, place[1])
+    assert [result.status for result in results] == ["loaded"] * 3
+    assert (warehouse.rows(query), warehouse.rows("select * from ops.checkpoints"), warehouse.changes()) == before
+    assert warehouse.column_type("x") == "bigint"
+    assert warehouse.rows("select _id, x, _rescued from bronze.shop__orders order by 1") == [
+        ("1", 5, None),
+        ("2", 6, None),
+        ("3", 7, None),
+    ]
+    assert warehouse.rows("select n from bronze.shop__orders__items order by n") == [(2,), (3,)]
+    assert warehouse.value("select count(*) from bronze.shop__orders__history") == 4
+    assert warehouse.value("select count(*) from above") == 3
+    assert warehouse.load([{"_id": 3, "x": 8}], mode="cdc").updated == 1
+
+
+def test_rebuild_keeps_types_where_views_stand_against_new_ones(warehouse: Warehouse, place: Any) -> None:
+    warehouse.load([{"_id": 1, "x": "odd"}], mode="full", scope=SNAPSHOT)
+    warehouse.load([{"_id": 1, "x": 5}, {"_id": 2, "x": 6}], mode="cdc")
+    warehouse.execute("create view above as select upper(x) as x from bronze.shop__orders")
+    rebuild_table(*place)
+    assert warehouse.column_type("x") == "text"
+    assert warehouse.rows("select _id, x, _rescued from bronze.shop__orders order by 1") == [
+        ("1", None, {"x": 5}),
+        ("2", None, {"x": 6}),
+    ]
+
+
+def test_rebuild_refuses_when_a_batch_is_missing(warehouse: Warehouse, place: Any) -> None:
+    warehouse.load([{"_id": 1}], mode="full", scope=SNAPSHOT)
+    middle = warehouse.land([{"_id": 2}], mode="cdc")
+    warehouse.load_landed(middle)
+    warehouse.load([{"_id": 3}], mode="cdc")
+    warehouse.landing.delete("shop", "orders", middle.batch_id)
+    with pytest.raises(LoadError, match="no longer there"):
+        rebuild_table(*place)
+    assert warehouse.value("select count(*) from bronze.shop__orders") == 3
+
+
+def test_retention_keeps_what_is_not_loaded_and_what_a_rebuild_needs(warehouse: Warehouse, place: Any) -> None:
+    batches = [warehouse.land([{"_id": n}], mode="full", scope=SNAPSHOT) for n in range(3)]
+    batches.append(warehouse.land([{"_id": 9}], mode="cdc"))
+    batches.append(warehouse.land([{"_id": 10}], mode="full", scope=SNAPSHOT))
+    for manifest in batches[:4]:
+        warehouse.load_landed(manifest)
+    assert retain(*place, keep=timedelta(days=365_000)).removed == []
+    done = retain(*place, keep=timedelta(0))
+    assert done.removed == [manifest.batch_id for manifest in batches[:2]] and done.bytes > 0
+    assert warehouse.landing.batches("shop", "orders") == [manifest.batch_id for manifest in batches[2:]]
+    assert len(rebuild_table(*place)) == 2
+    assert [result.status for result in load_pending(*place)] == ["loaded"]
+
+
+@dataclass
+class Odd:
+    """A document whose last element has a type that no specification has, until it is mended."""
+
+    raw: bytes
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Odd:
+        return cls(bson.encode(document)[:-1].replace(b"\x08odd\x00", b"\x7eodd\x00") + b"\x00")
+
+
+def test_rejects_are_replayed_unless_a_later_read_is_there(
+    warehouse: Warehouse, place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = [Odd.of({"_id": n, "v": n, "odd": True}).raw for n in (1, 2)]
+    warehouse.load([{"_id": 0, "v": 0}, *bad])
+    warehouse.load([{"_id": 2, "v": 22}])
+    assert replay(*place).refused == 2
+    from tasks.mongodb import decoder
+
+    make = decoder.make_decoder
+
+    class Mended:
+        def __init__(self, **options: Any) -> None:
+            self._inner = make(**options)
+
+        def push(self, raw: bytes) -> int:
+            return self._inner.push(raw.replace(b"\x7eodd\x00", b"\x08odd\x00"))
+
+        def flush(self) -> Any:
+            return self._inner.flush()
+
+    monkeypatch.setattr(decoder, "make_decoder", Mended)
+    done = replay(*place)
+    assert (done.loaded, done.outdated, done.refused) == (1, 1, 0)
+    assert warehouse.rows("select _id, v, odd from bronze.shop__orders order by 1") == [
+        ("0", 0, None),
+        ("1", 1, True),
+        ("2", 22, None),
+    ]
+    with database.connect(warehouse.url) as connection:
+        assert find(connection, "shop", waiting=True) == []
+    assert warehouse.value("select state from ops.checkpoints") == {"tick": 2}
+    assert load_pending(*place) == []
+    assert warehouse.load([{"_id": 0, "v": 1}]).updated == 1
+
+
+@dataclass
+class Block:
+    state: dict[str, Any]
+    version: int
+    rewind_to: dict[str, Any] | None = None
+
+
+def test_row_and_block_are_reconciled_in_both_directions(warehouse: Warehouse) -> None:
+    place = ("shop", "orders")
+    with database.connect(warehouse.url, autocommit=True) as connection:
+        database.ensure_ops(connection)
+        assert checkpoints.reconcile(connection, *place, None).checkpoint is None
+        stale = checkpoints.reconcile(connection, *place, Block({"tick": 9}, 9))
+        assert stale.checkpoint is None and stale.block_behind
+        warehouse.load([{"_id": 1}])
+        behind = checkpoints.reconcile(connection, *place, Block({}, 0))
+        assert behind.block_behind and behind.checkpoint is not None and behind.checkpoint.state == {"tick": 1}
+        ahead = checkpoints.reconcile(connection, *place, Block({"tick": 99}, 7))
+        assert ahead.block_behind and ahead.checkpoint == behind.checkpoint
+        assert not checkpoints.reconcile(connection, *place, Block({"tick": 1}, 1)).block_behind
+        rewound = checkpoints.reconcile(connection, *place, Block({"tick": 1}, 1, {"tick": 0}))
+        assert rewound.rewound and rewound.checkpoint is not None
+        assert (rewound.checkpoint.state, rewound.checkpoint.version) == ({"tick": 0}, 2)
+    assert warehouse.rows("select cause, state from ops.checkpoint_history order by id") == [
+        ("load", {"tick": 1}),
+        ("rewind", {"tick": 0}),
+    ]
+
+
+def test_a_batch_read_before_a_rewind_loads_but_does_not_undo_it(warehouse: Warehouse) -> None:
+    warehouse.load([{"_id": 1}])
+    warehouse.execute("update ops.checkpoints set rewound_at = '2027-01-01', state = '{\"tick\": 0}', version = 2")
+    result = warehouse.load([{"_id": 2}])
+    assert result.inserted == 1 and "set by hand" in result.warnings[0]
+    assert warehouse.value("select state from ops.checkpoints") == {"tick": 0}

@@ -1,0 +1,169 @@
+"""Values of every kind through bronze and back, and what verify says when the two sides differ."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import bson
+import polars as pl
+import pytest
+from bson import Binary, Code, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks import database
+from tasks.bronze.verify import Verified, verify
+from tasks.mongodb.decoder import make_decoder
+from tests.integration.bronze.conftest import Warehouse
+
+
+def frames_of(warehouse: Warehouse, documents: list[dict[str, Any]]) -> Iterator[pl.DataFrame]:
+    for start in range(0, max(len(documents), 1), 700):
+        decoder = make_decoder(seed=warehouse.table.fingerprint())
+        decoder.push(b"".join(bson.encode(document) for document in documents[start : start + 700]))
+        yield decoder.flush().tables[""]
+
+
+def compare(warehouse: Warehouse, documents: list[dict[str, Any]], **options: Any) -> Verified:
+    with database.connect(warehouse.url) as connection:
+        return verify(connection, *warehouse.place, lambda: frames_of(warehouse, documents), **options)
+
+
+ODD: list[Any] = [
+    "", "a\x00b", "\x00", "\\u0000", "\\\\u0000\x00", "\\.", "\\N", 'q"uo,te\nline\r\n', "ünï💥", " lead", "NULL", "null",
+    0, -1, 2**31, Int64(2**63 - 1), Int64(-(2**63)), 0.0, -0.0, 0.1, 1e308, 5e-324, math.inf, -math.inf, math.nan,
+    2.0**53, Decimal128("0"), Decimal128("-0"), Decimal128("1.20"), Decimal128("9.999999999999999999999999999999999E+6144"),
+    Decimal128("1E-6176"), Decimal128("NaN"), Decimal128("-Infinity"), True, False, None,
+    DatetimeMS(0), DatetimeMS(-(2**63)), DatetimeMS(2**63 - 1), DatetimeMS(-62135596800001), DatetimeMS(253402300800000),
+    DatetimeMS(-210866803200000), DatetimeMS(-210866803200001), DatetimeMS(9223371331200000), DatetimeMS(-1),
+    datetime(2026, 2, 28, 23, 59, 59, 999000, tzinfo=UTC), ObjectId("64b000000000000000000001"),
+    Binary(b""), Binary(b"\x00\xff\\x"), Binary(b"abc", 5), Binary.from_uuid(uuid.UUID(int=7)),
+    [], [1, "x", None, {"a": [math.nan, "\x00"]}], {}, {"a": {"b": 1}}, Regex("a.*", "i"), Code("f()"), Timestamp(1, 2),
+    MinKey(), MaxKey(), [2**62, 1.0, -0.0, 1e300, "x\x00\\u0000"], ["\ud7ff", "\uffff"],
+]  # fmt: skip
+
+
+def test_every_odd_value_comes_through_in_every_column(warehouse: Warehouse) -> None:
+    documents = [{"_id": number, "any": value, f"own{number}": value} for number, value in enumerate(ODD)]
+    warehouse.load(documents)
+    assert warehouse.value("select count(*) from ops.rejects") == 0
+    found = compare(warehouse, documents)
+    assert found.differences == []
+    assert (found.source_rows, found.bronze_rows) == (len(ODD), len(ODD))
+
+
+@pytest.mark.parametrize("kind", range(len(ODD)))
+def test_established_columns_take_or_rescue_every_odd_value(kind: int, module_warehouse: Warehouse) -> None:
+    if isinstance(ODD[kind], dict) or ODD[kind] is None:
+        pytest.skip("gives no column of its own")
+    module_warehouse.place = ("odd", f"t{kind}")
+    module_warehouse.load([{"_id": -1, "x": ODD[kind]}])
+    documents = [{"_id": number, "x": value} for number, value in enumerate(ODD)]
+    module_warehouse.load([*documents, {"_id": -1, "x": ODD[kind]}])
+    assert compare(module_warehouse, [*documents, {"_id": -1, "x": ODD[kind]}]).differences == []
+
+
+@pytest.fixture
+def module_warehouse(module_postgres_url: str, landing: Any) -> Warehouse:
+    return Warehouse(module_postgres_url, landing)
+
+
+def test_later_values_of_a_repeated_key_are_kept_beside_the_first(warehouse: Warehouse) -> None:
+    def document(*pairs: tuple[str, Any]) -> bytes:
+        body = b"".join(bson.encode({key: value})[4:-1] for key, value in pairs)
+        return (len(body) + 5).to_bytes(4, "little") + body + b"\x00"
+
+    raws = [
+        document(("_id", 1), ("a", 1), ("a", "later")),
+        document(("_id", 2), ("a", "first"), ("a", 2), ("a", 3)),
+        document(("_id", 3), ("b", "x\x00y"), ("b", "z"), ("a", 1)),
+    ]
+    warehouse.load([*raws, *({"_id": n, "a": n} for n in range(4, 9))])
+    assert warehouse.rows("select a, b, _rescued from bronze.shop__orders where _id < '4' order by _id") == [
+        (1, None, {"a": {"$duplicates": ["later"]}}),
+        (None, None, {"a": {"$original": "first", "$duplicates": [2, 3]}}),
+        (1, "xy", {"b": {"$original": {"$text": {"base64": "eAB 5".replace(" ", "")}}, "$duplicates": ["z"]}}),
+    ]
+
+
+values = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1).map(Int64), st.floats(), st.text(max_size=8),
+        st.integers(-(2**63), 2**63 - 1).map(DatetimeMS), st.binary(max_size=5), st.binary(min_size=12, max_size=12).map(ObjectId),
+        st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**20), max_value=10**20).map(Decimal128),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text("ab._\\|é", max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)  # fmt: skip
+documents_of_any_shape = st.lists(
+    st.dictionaries(st.text("abAB._\\|é$", max_size=3), values, max_size=4), min_size=1, max_size=12
+)
+_tables = iter(range(10**9))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(documents_of_any_shape, min_size=1, max_size=3))
+def test_documents_of_any_shape_come_through_batch_after_batch(
+    module_warehouse: Warehouse, batches: list[list[dict[str, Any]]]
+) -> None:
+    module_warehouse.place = ("any", f"t{next(_tables)}")
+    source: dict[int, dict[str, Any]] = {}
+    for batch in batches:
+        documents = [{**document, "_id": number} for number, document in enumerate(batch)]
+        module_warehouse.load(documents)
+        source |= {document["_id"]: document for document in documents}
+    found = compare(module_warehouse, list(source.values()))
+    assert found.differences == [] and found.equal
+
+
+def test_differences_are_narrowed_down_and_explained(warehouse: Warehouse) -> None:
+    documents = [{"_id": f"k{number:05d}", "total": number} for number in range(3_000)]
+    warehouse.load(documents)
+    assert compare(warehouse, documents).equal
+    source = [d for d in documents if d["_id"] != "k00007"]
+    source[100] = {**source[100], "total": -1}
+    source.append({"_id": "k01000x", "total": 1})
+    warehouse.execute("update bronze.shop__orders set _deleted_at = now() where _id = 'k02000'")
+    warehouse.execute("update bronze.shop__orders set total = 5 where _id = 'k02999'")
+    found = compare(warehouse, source)
+    why = {difference.id: difference.why for difference in found.differences}
+    assert set(why) == {"k00007", "k00101", "k01000x", "k02000", "k02999"}
+    assert "not at the source" in why["k00007"] and "another version" in why["k00101"]
+    assert why["k01000x"] == "not in bronze" and "marked deleted" in why["k02000"]
+    assert why["k02999"] == "values differ: total: source 2999, bronze 5"
+    assert found.ranges > 10 and 1 <= len(found.ranges_differing) <= 4
+    assert (found.source_rows, found.bronze_rows, found.differing) == (3_000, 2_999, 5)
+
+
+def test_keys_beyond_an_index_entry_and_with_nul_stay_distinct(warehouse: Warehouse) -> None:
+    documents: list[dict[str, Any]] = [
+        {"_id": "x" * 5_000 + tail, "n": n} for n, tail in enumerate(("", "a", "\x00"))
+    ] + [{"_id": "a\x00b", "n": 8}, {"_id": "ab", "n": 9}]
+    assert warehouse.load(documents).inserted == 5
+    assert compare(warehouse, documents).differences == []
+    assert warehouse.load(documents, mode="full", scope={"type": "snapshot"}).unchanged == 5
+    assert warehouse.load([], ids=[d["_id"] for d in documents]).deleted == 0
+    assert warehouse.value("select _rescued->>'_id' from bronze.shop__orders where n = 1") == "x" * 5_000 + "a"
+
+
+def test_dates_are_what_postgres_itself_says(warehouse: Warehouse) -> None:
+    moments = [datetime(1, 1, 1, tzinfo=UTC), datetime(1582, 10, 15, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)]
+    before = datetime(1, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC) - timedelta(days=1)
+    far = DatetimeMS(int(before.total_seconds() * 1000))
+    warehouse.load([{"_id": n, "at": moment} for n, moment in enumerate([*moments, far, DatetimeMS(253402300800000)])])
+    assert [row[0] for row in warehouse.rows("select at::text from bronze.shop__orders order by _id")] == [
+        "0001-01-01 00:00:00+00",
+        "1582-10-15 00:00:00+00",
+        "9999-12-31 00:00:00+00",
+        "0001-12-31 00:00:00+00 BC",
+        "10000-01-01 00:00:00+00",
+    ]
