@@ -48,7 +48,7 @@ def purchases(path: Path | None = None) -> Iterator[Purchase]:
         next(file)  # the line of column names
         for line in file:
             customer, day, units, amount = line.split()
-            moment = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
+            moment = datetime(int(day[:4]), int(day[4:6]), int(day[6:]), tzinfo=UTC)
             yield Purchase(int(customer), moment, int(units), Decimal(amount))
 
 

@@ -91,7 +91,7 @@ def _kind(series: pl.Series) -> tuple[str, pl.Series]:
 def _moments(series: pl.Series) -> tuple[str, pl.Series]:
     zoned = series.dt.replace_time_zone("UTC") if series.dtype.time_zone is None else series.dt.convert_time_zone("UTC")  # type: ignore[attr-defined]
     micros = zoned.dt.cast_time_unit("us")
-    if series.dtype.time_unit == "ns" and (zoned.dt.nanosecond() % 1_000).any():  # type: ignore[attr-defined]
+    if series.dtype.time_unit == "ns" and (zoned.dt.nanosecond() % 1_000 != 0).any():  # type: ignore[attr-defined]
         # No type of the warehouse holds nanoseconds; the text keeps them.
         return "string", zoned.dt.to_string("iso:strict")
     return "micros", micros

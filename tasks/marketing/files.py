@@ -109,10 +109,10 @@ def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
         reader = _Reader(table, context, writer)
         read = [reader.read(folder, file.name) for file in sorted(chosen, key=lambda file: (file.modified, file.name))]
         segment = reader.finish()
-    for file, days in read:
-        known.fingerprints[file.name], known.days[file.name] = file.fingerprint, days
     warnings = reader.warnings
-    days = _span(read)
+    days = _span(read, known)
+    for file, held in read:
+        known.fingerprints[file.name], known.days[file.name] = file.fingerprint, held
     replaces = table.partition is not None and bool(days.first) and not gap and not segment.reject_rows
     if table.partition and not replaces:
         reason = "rows were rejected" if segment.reject_rows else "files of these days are no longer there"
@@ -147,10 +147,11 @@ def _scope(table: FilesTable, days: Days) -> dict[str, str]:
     return {"type": "partition", "field": table.partition or "", "from": days.first, "to": days.last}
 
 
-def _span(read: list[tuple[FoundFile, Days]]) -> Days:
+def _span(read: list[tuple[FoundFile, Days]], known: _Known) -> Days:
+    """Return the days that the files hold now or held before: what they no longer hold is to be deleted."""
     span = Days()
-    for _, days in read:
-        span = span.joined(days)
+    for file, days in read:
+        span = span.joined(days).joined(known.days.get(file.name, Days()))
     return span
 
 

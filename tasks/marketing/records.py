@@ -44,7 +44,7 @@ class Record:
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines without their ends, in UTF-8 without a byte order mark; gzip and UTF-16 are unpacked.
+    """Yield lines without their line feed, in UTF-8 without a byte order mark; gzip and UTF-16 are unpacked.
 
     Raises:
         FileProblem: Broken gzip or UTF-16, or a line beyond all measure.
@@ -54,11 +54,11 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         pending += chunk
         if b"\n" in chunk:
             *complete, pending = pending.split(b"\n")
-            yield from (line.removesuffix(b"\r") for line in complete)
+            yield from complete
         if len(pending) > MAX_LINE_BYTES:
             raise FileProblem(f"a line is longer than {MAX_LINE_BYTES >> 20} MiB")
     if pending:
-        yield pending.removesuffix(b"\r")
+        yield pending
 
 
 def _plain(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -159,10 +159,10 @@ class _Lines:
 
 def _split(source: _Lines, delimiter: str | None) -> Iterator[_Cells]:
     """Yield rows as cells; without a delimiter the first line decides it."""
-    while (line := source.take()) is not None:
+    while (taken := source.take()) is not None:
+        number, line = source.number, taken.removesuffix(b"\r")
         if not line:
             continue
-        number = source.number
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
@@ -172,27 +172,27 @@ def _split(source: _Lines, delimiter: str | None) -> Iterator[_Cells]:
         if '"' not in text:
             yield _Cells(number, line, [cell or None for cell in text.split(chosen)], "", chosen)
         else:
-            yield _quoted(source, number, line, chosen)
+            yield _quoted(source, number, taken, chosen)
 
 
 def _quoted(source: _Lines, number: int, first: bytes, delimiter: str) -> _Cells:
     """Read a row with quotes, over as many lines as its quotes span."""
     taken = [first]
     while True:
-        raw = b"\n".join(taken)
+        raw = b"\n".join(taken).removesuffix(b"\r")
         try:
             fields = split_cells(raw.decode(), delimiter)
         except (ValueError, UnicodeDecodeError) as error:
             source.give_back(taken[1:])
             reason = "not valid UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            return _Cells(number, first, [], reason, delimiter)
+            return _Cells(number, first.removesuffix(b"\r"), [], reason, delimiter)
         if fields is not None:
             return _Cells(number, raw, fields, "", delimiter)
         line = source.take() if len(taken) < _MAX_QUOTED_LINES else None
         if line is None:
             # Only the line with the quote is lost to it: what follows is read on its own.
             source.give_back(taken[1:])
-            return _Cells(number, first, [], "a quote is opened and never closed", delimiter)
+            return _Cells(number, first.removesuffix(b"\r"), [], "a quote is opened and never closed", delimiter)
         taken.append(line)
 
 
@@ -268,7 +268,8 @@ def json_records(chunks: Iterable[bytes], key: Sequence[str]) -> Iterator[Record
     Raises:
         FileProblem: Broken gzip or UTF-16.
     """
-    for number, line in enumerate(lines(chunks), start=1):
+    for number, taken in enumerate(lines(chunks), start=1):
+        line = taken.removesuffix(b"\r")
         if not line.strip():
             continue
         try:

@@ -1,0 +1,129 @@
+"""The sample shop: the same for the same arguments, coherent across collections, at any size."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.sample import COLLECTIONS, Shop, Size, ad_spend, generate, write_ad_spend
+
+LAST_DAY = date(2026, 3, 14)
+SHOP = Size(customers=200, days=60, seed=3, end_date=LAST_DAY).shop()
+Documents = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def documents() -> Documents:
+    return {name: list(SHOP.documents(name)) for name in COLLECTIONS}
+
+
+def test_equal_arguments_give_equal_documents(documents: Documents) -> None:
+    again = generate(3, 200, 60, LAST_DAY)
+    assert {name: list(stream) for name, stream in again.items()} == documents
+
+
+def test_another_seed_gives_other_documents(documents: Documents) -> None:
+    other = generate(4, 200, 60, LAST_DAY)
+    assert {d["_id"] for d in other["orders"]}.isdisjoint(d["_id"] for d in documents["orders"])
+
+
+def test_documents_stream_without_being_counted_first() -> None:
+    huge = Shop(1, 50_000_000, 365, datetime(2026, 3, 14, tzinfo=UTC))
+    for name in ("customers", "orders", "events"):
+        assert len(list(islice(huge.documents(name), 5))) == 5
+
+
+def test_ids_are_unique(documents: Documents) -> None:
+    for name, found in documents.items():
+        assert len({document["_id"] for document in found}) == len(found), name
+
+
+def _dates(value: Any) -> list[datetime]:
+    if isinstance(value, datetime):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [moment for one in inner for moment in _dates(one)]
+
+
+def test_nothing_is_dated_after_the_end_and_something_on_the_last_day(documents: Documents) -> None:
+    end = datetime(2026, 3, 15, tzinfo=UTC)
+    moments = [moment for found in documents.values() for document in found for moment in _dates(document)]
+    assert max(moments) < end
+    assert max(order["placed_at"] for order in documents["orders"]).date() == LAST_DAY
+
+
+def test_until_within_a_day_holds_too() -> None:
+    until = datetime(2026, 3, 14, 1, 0, tzinfo=UTC)
+    shop = Size(customers=300, days=5, end_date=until).shop()
+    moments = [moment for name in COLLECTIONS for document in shop.documents(name) for moment in _dates(document)]
+    assert max(moments) < until
+    assert any(moment >= until - timedelta(days=1) for moment in moments)
+
+
+def test_orders_belong_to_customers_products_and_the_visit_that_bought(documents: Documents) -> None:
+    customers = {document["_id"] for document in documents["customers"]}
+    products = {document["_id"] for document in documents["products"]}
+    purchases = {event["order_id"]: event for event in documents["events"] if event["type"] == "purchase"}
+    assert len(purchases) == len(documents["orders"]) > 50
+    for order in documents["orders"]:
+        assert order["customer_id"] in customers
+        assert {item["product_id"] for item in order["items"]} <= products
+        assert purchases[order["_id"]]["session_id"] == order["session_id"]
+
+
+def test_money_of_an_order_adds_up_to_the_cent(documents: Documents) -> None:
+    def number(value: Any) -> Decimal:
+        return Decimal(value) if isinstance(value, int) else value.to_decimal()
+
+    for order in documents["orders"]:
+        items = order["items"]
+        assert sum(item["quantity"] * number(item["unit_price"]) for item in items) == number(order["subtotal"])
+        assert sum(number(item["discount"]) for item in items) == number(order["discount"])
+        total = number(order["subtotal"]) - number(order["discount"]) + number(order["shipping"])
+        assert number(order["total"]) == total
+        assert sum(number(payment["amount"]) for payment in order["payments"]) == total
+        assert sum(number(refund["amount"]) for refund in order["refunds"]) <= total
+
+
+def test_realistic_variety(documents: Documents) -> None:
+    shapes = {type(order["shipping"]).__name__ for order in documents["orders"]}
+    assert shapes == {"int", "Decimal128"}
+    assert {"phone" in customer for customer in documents["customers"]} == {True, False}
+    assert len(Counter(order["status"] for order in documents["orders"])) >= 4
+
+
+def test_ad_spend_relates_to_the_visits_that_the_campaign_brought(documents: Documents) -> None:
+    visits: dict[tuple[str, date], int] = defaultdict(int)
+    for event in documents["events"]:
+        if "utm" in event:
+            visits[event["utm"].get("campaign", ""), event["at"].date()] += 1
+    rows = list(ad_spend(SHOP))
+    assert sum(row.clicks for row in rows) > 100
+    for row in rows:
+        brought = visits[row.campaign.touch.campaign or "", row.day]
+        assert row.impressions > row.clicks >= brought
+        assert (row.spend > 0) == (row.clicks > 0)
+
+
+def test_ad_spend_files_hold_every_campaign_day_once_and_are_left_alone_when_right(tmp_path: Path) -> None:
+    paths = write_ad_spend(tmp_path, SHOP)
+    rows = list(ad_spend(SHOP))
+    lines = {path: list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())) for path in paths}
+    assert sum(map(len, lines.values())) == len(rows)
+    google = sum(int(line["cost_micros"]) for path in paths for line in lines[path] if path.parent.name == "google_ads")
+    assert google == sum(int(row.spend * 1_000_000) for row in rows if row.campaign.platform == "google_ads")
+    before = {path: path.stat().st_mtime_ns for path in paths}
+    write_ad_spend(tmp_path, SHOP)
+    assert {path: path.stat().st_mtime_ns for path in paths} == before
+
+
+def test_an_unknown_collection_is_named() -> None:
+    with pytest.raises(ValueError, match="'carts'"):
+        SHOP.documents("carts")
