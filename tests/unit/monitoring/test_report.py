@@ -1,0 +1,133 @@
+"""The report says what happened, what to do and who; figures are sums of known rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from monitoring import flow, log, report
+
+RUN, CHILD = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+
+
+def row(stage: str, table: str | None = None, **more: Any) -> dict[str, Any]:
+    source, name = table.split(".") if table else (None, None)
+    return {"flow_run_id": CHILD, "stage": stage, "source": source, "table_name": name, "state": "Completed"} | more
+
+
+def pipeline(state: str = "Completed", **more: Any) -> dict[str, Any]:
+    began = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    return row("pipeline", state=state, flow_run_id=RUN, started_at=began, seconds=60.0) | more
+
+
+GOOD = [
+    pipeline(),
+    row("extract", "shop.orders", rows_read=1000, rows_landed=990, rows_rejected=10, seconds=2.0),
+    row("load", "shop.orders", rows_landed=990, rows_loaded=900, rows_unchanged=90, rows_rescued=3, seconds=3.0),
+    row("extract", "shop.tags", rows_read=0, rows_landed=0, seconds=1.0),
+    row("dbt", "gold.fct_order", seconds=4.0),
+    row("dbt", "test.not_null", seconds=1.0),
+]
+
+
+def test_stages_of_a_table_are_one_line_and_nothing_is_counted_twice() -> None:
+    (orders, tags) = report.build(GOOD).tables
+    assert orders.name == "shop.orders"
+    assert (orders.counts["rows_read"], orders.counts["rows_landed"], orders.counts["rows_loaded"]) == (1000, 990, 900)
+    assert orders.counts["rows_rejected"] == 10 and orders.seconds == 5.0 and orders.rows_per_second == 200
+    assert tags.counts["rows_read"] == 0 and tags.counts["rows_loaded"] is None
+
+
+def test_ranges_of_a_table_add_up() -> None:
+    ranges = [row("extract", "shop.orders", rows_read=5, flow_run_id=str(number)) for number in range(4)]
+    assert report.build([pipeline(), *ranges]).tables[0].counts["rows_read"] == 20
+
+
+def test_the_first_line_of_a_good_run() -> None:
+    headline = report.build(GOOD).headline
+    assert headline == (
+        "All well: 2 of 2 table(s) loaded, 900 rows changed in 60 s. Nothing to do, "
+        "but look at 10 rejected (`warehouse rejects list`), 3 rescued."
+    )
+
+
+def test_the_first_line_of_a_bad_run_names_the_cause_and_who_acts() -> None:
+    bad = [
+        *GOOD,
+        row("dbt", "gold.x", state="Failed", error_class="data_quality", error_message="got 1 result"),
+        row("extract", "crm.leads", state="Failed", error_class="auth", error_message="refused\nmore"),
+        row("extract", state="Failed", error_message="1 of 2 tables failed"),
+    ]
+    built = report.build([pipeline("Failed"), *bad[1:]])
+    assert [item.name for item in built.failures] == ["crm.leads", "gold.x"]
+    assert built.headline.startswith("2 failure(s): 2 of 3 table(s) loaded")
+    assert "First: crm.leads (extract): refused Who acts: owner of the source." in built.headline
+
+
+def test_a_run_that_crashed_without_a_word_of_its_tables_is_a_failure() -> None:
+    rows = [pipeline("Failed"), row("extract", state="Crashed", error_class="resource", flow_name="extract")]
+    (failure,) = report.build(rows).failures
+    assert (failure.name, failure.error_class, failure.message) == ("extract", "resource", "ended as Crashed")
+
+
+def test_a_pipeline_that_failed_before_any_step_says_why() -> None:
+    rows = [pipeline("Failed", error_class="config", error_message="ConfigError: 2 mistakes", flow_name="pipeline")]
+    assert "ConfigError: 2 mistakes" in report.build(rows).headline
+
+
+def test_against_the_run_before() -> None:
+    before = [pipeline(seconds=30.0), row("extract", "shop.orders", rows_read=100)]
+    built = report.build(GOOD, before)
+    assert report.note(built.tables[0]) == "+900% rows read"
+    assert report.note(built.tables[1]) == ""
+    assert "the run before took 30 s" in report.render_text(built)
+
+
+def test_every_rendering_holds_the_same_facts() -> None:
+    bad = row("load", "shop.orders", state="Failed", error_class="resource", error_message="<b>out of memory | `x`</b>")
+    changes = [{"source": "shop", "table_name": "orders", "field": "zip", "change": "widened", "action": "altered"}]
+    built = report.build([*GOOD, bad], schema_changes=changes)
+    markdown, text, page = report.render_markdown(built), report.render_text(built), report.render_html(built)
+    assert markdown.splitlines()[0] == text.splitlines()[0] == built.headline
+    for rendered in (markdown, text, page):
+        assert "shop.orders" in rendered and "out of memory" in rendered
+    assert "out of memory \\| 'x'" in markdown
+    assert "&lt;b&gt;out of memory" in page and "<b>out" not in page
+    assert "widened" in markdown and "widened" in page
+
+
+def test_nothing_at_all_still_renders() -> None:
+    built = report.build([])
+    assert report.render_markdown(built) and report.render_text(built) and report.render_html(built)
+
+
+def test_rows_of_artifacts_come_as_json_text_and_only_ours_are_taken() -> None:
+    text = '[{"stage": "extract", "source": "shop", "table_name": "orders", "rows_read": 5, "other": 1}, {"unit": "x"}]'
+    assert flow.artifact_rows(text) == [{"stage": "extract", "source": "shop", "table_name": "orders", "rows_read": 5}]
+    for odd in (None, "not json", '{"a": 1}', "[1, 2]"):
+        assert flow.artifact_rows(odd) == []
+
+
+def test_pages_are_read_to_the_last() -> None:
+    items = list(range(450))
+    asked: list[tuple[int, int]] = []
+
+    def read(limit: int, offset: int) -> list[int]:
+        asked.append((limit, offset))
+        return items[offset : offset + limit]
+
+    assert list(flow.pages(read)) == items
+    assert asked == [(200, 0), (200, 200), (200, 400)]
+
+
+def test_ids_are_stable_and_apart() -> None:
+    first, again, other = GOOD[1], {**GOOD[1], "rows_read": 7, "state": "Failed"}, GOOD[2]
+    assert log.row_id(first) == log.row_id(again) != log.row_id(other)
+
+
+def test_values_of_artifacts_are_json() -> None:
+    import json
+    from decimal import Decimal
+
+    made = log.json_safe({"started_at": datetime(2026, 1, 1, tzinfo=UTC), "rows_read": Decimal(3), "x": object()})
+    assert json.loads(json.dumps(made)) == {"started_at": "2026-01-01T00:00:00+00:00", "rows_read": 3.0}
