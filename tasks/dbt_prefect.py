@@ -44,6 +44,8 @@ def main(arguments: Sequence[str], context: bytes) -> int:
             super()._run_post_model_hooks(node_id, event_data, event_message)
 
     logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
+    # Prefect loads a deployment's flow from its file, as a top-level module, and the context names it so.
+    sys.path.append(str(PROJECT.parent / "flows"))
     # Lines of single nodes belong to task runs; people follow the run by what the parent prints.
     settings = PrefectDbtSettings(project_dir=PROJECT, profiles_dir=PROJECT, log_level=EventLevel.WARN)
     with hydrated_context(pickle.loads(context)):  # noqa: S301 - written by the parent process a moment ago
