@@ -58,7 +58,9 @@ impl Views {
         }
         let (index, offset) = (self.full.len() as u128, self.block.len() as u128);
         self.block.extend_from_slice(bytes);
-        let prefix = bytes.first_chunk::<4>().map_or(0, |head| u32::from_le_bytes(*head));
+        let prefix = bytes
+            .first_chunk::<4>()
+            .map_or(0, |head| u32::from_le_bytes(*head));
         self.views
             .push(size | u128::from(prefix) << 32 | index << 64 | offset << 96);
     }

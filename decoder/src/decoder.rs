@@ -101,7 +101,7 @@ impl Core {
         };
         let mut paths = vec![String::new()];
         for path in children {
-            if !path.is_empty() && !shared.children.contains_key(path) {
+            if !shared.children.contains_key(path) {
                 shared.children.insert(path.clone(), paths.len() as u32);
                 paths.push(path.clone());
             }
@@ -282,7 +282,12 @@ impl Core {
             text::document(&mut json, raw, start);
             document = Some(json);
         }
-        let segments: Vec<&str> = malformed.segments.iter().rev().map(String::as_str).collect();
+        let segments: Vec<&str> = malformed
+            .segments
+            .iter()
+            .rev()
+            .map(String::as_str)
+            .collect();
         let path = (!segments.is_empty()).then(|| segments.join("."));
         self.rejects.push([
             key.as_deref(),

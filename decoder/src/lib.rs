@@ -83,12 +83,13 @@ impl Decoder {
         with_op: bool,
     ) -> PyResult<Self> {
         if !(1..=64).contains(&max_depth) {
-            return Err(PyValueError::new_err(
-                "max_depth must be between 1 and 64",
-            ));
+            return Err(PyValueError::new_err("max_depth must be between 1 and 64"));
         }
         if max_bytes < 1 {
             return Err(PyValueError::new_err("max_bytes must be at least 1"));
+        }
+        if children.iter().any(String::is_empty) {
+            return Err(PyValueError::new_err("a child table needs a path"));
         }
         let core = Core::new(
             &children,

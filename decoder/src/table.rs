@@ -232,7 +232,9 @@ impl Table {
             rescued: Vec::new(),
             scratch: Vec::new(),
         };
-        table.nodes.push(node(Box::default(), NONE, 0, NONE, String::new()));
+        table
+            .nodes
+            .push(node(Box::default(), NONE, 0, NONE, String::new()));
         if path.is_empty() {
             table.add_node(shared, ROOT, b"_id", "_id".to_owned());
         }
@@ -294,7 +296,10 @@ impl Table {
         loop {
             let guess = match self.nodes.get(previous as usize) {
                 Some(node) => node.next,
-                None => self.nodes.get(parent as usize).map_or(NONE, |node| node.first),
+                None => self
+                    .nodes
+                    .get(parent as usize)
+                    .map_or(NONE, |node| node.first),
             };
             if let Some(node) = self.nodes.get(guess as usize)
                 && node.parent == parent
@@ -343,7 +348,9 @@ impl Table {
     ) -> Option<u32> {
         let known = self
             .lookup
-            .find(hash(parent, key), |&id| is_node(&self.nodes, id, parent, key))
+            .find(hash(parent, key), |&id| {
+                is_node(&self.nodes, id, parent, key)
+            })
             .copied();
         let id = match known {
             Some(id) => id,

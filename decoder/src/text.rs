@@ -82,27 +82,45 @@ fn text_or_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Writes a finite double the way Python's `repr` does: shortest digits, always a `.` or an `e`.
 fn finite_double(out: &mut Vec<u8>, value: f64) {
-    let shortest = format!("{:e}", value.abs());
-    let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let mut buffer = ryu::Buffer::new();
+    let shortest = buffer.format_finite(value.abs());
+    let (mantissa, power) = shortest.split_once('e').unwrap_or((shortest, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = [whole, fraction].concat();
+    let digits = all.trim_start_matches('0');
+    let leading = all.len() - digits.len();
+    let digits = digits.trim_end_matches('0');
+    // Of the first digit; zero itself has none.
+    let exponent = match digits {
+        "" => 0,
+        _ => whole.len() as i32 - leading as i32 - 1 + power.parse::<i32>().unwrap_or(0),
+    };
     if value.is_sign_negative() {
         out.push(b'-');
     }
-    if !(-4..16).contains(&exponent) {
+    if (-4..16).contains(&exponent) {
+        positional(out, digits.as_bytes(), exponent);
+    } else {
+        let (first, rest) = digits.split_at(digits.len().min(1));
+        let point = if rest.is_empty() { "" } else { "." };
         let sign = if exponent < 0 { '-' } else { '+' };
-        return put(
+        let exponent = exponent.unsigned_abs();
+        put(
             out,
-            format_args!("{mantissa}e{sign}{:02}", exponent.unsigned_abs()),
+            format_args!("{first}{point}{rest}e{sign}{exponent:02}"),
         );
     }
-    let digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
+}
+
+/// Writes digits whose first stands for 10 to the power of `exponent`.
+fn positional(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {
     let zeros = |out: &mut Vec<u8>, count: usize| out.resize(out.len() + count, b'0');
     if exponent < 0 {
         out.extend_from_slice(b"0.");
         zeros(out, exponent.unsigned_abs() as usize - 1);
-        return out.extend_from_slice(&digits);
+        return out.extend_from_slice(digits);
     }
-    let whole = exponent as usize + 1;
+    let whole = exponent.unsigned_abs() as usize + 1;
     let (before, after) = digits.split_at(whole.min(digits.len()));
     out.extend_from_slice(before);
     zeros(out, whole - before.len());

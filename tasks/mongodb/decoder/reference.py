@@ -211,7 +211,7 @@ class _Table:
     def add_node(self, parent: _Node, key: bytes, path: str) -> _Node:
         """Add a path to the tree."""
         full = f"{self.path}.{path}" if self.path else path
-        node = _Node(path, parent.depth + 1, full if full in self.decoder.tables else None)
+        node = _Node(path, parent.depth + 1, full if full and full in self.decoder.tables else None)
         parent.children[key] = node
         self.nodes.append(node)
         return node
@@ -327,6 +327,8 @@ class ReferenceDecoder:
             raise ValueError("seed must have 64 bits")
         if max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
+        if "" in children:
+            raise ValueError("a child table needs a path")
         self.max_depth = max_depth
         self.child_limit = max(_OVERSHOOT * max_bytes, _CHILD_LIMIT)
         self._seed = seed
