@@ -177,7 +177,8 @@ def test_statistics_count_what_columns_hold(make: Any, seed: int) -> None:
 
 
 def test_a_frame_has_no_column_without_values(make: Any) -> None:
-    (flush,), _ = drain(make(), b"".join(b.Generator(7).document() for _ in range(50)))
+    generator = b.Generator(7)
+    (flush,), _ = drain(make(), b"".join(generator.document() for _ in range(50)))
     values = [series for series in flush.tables[""] if "|" in series.name]
     assert len(values) > 5
     assert all(series.count() > 0 for series in values)
