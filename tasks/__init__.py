@@ -1,0 +1,1 @@
+"""What the flows call: sources, landing, bronze, drift, checkpoints, dbt, configuration."""

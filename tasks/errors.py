@@ -6,7 +6,7 @@ import re
 
 _CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@")
 _PASSWORD_WORDS = re.compile(
-    r"(?i)\b(password|passwd|pwd|token|secret|api[_-]?key)\b(\s*[=:]\s*)('[^']*'|\"[^\"]*\"|\S+)"
+    r"(?i)\b(password|passwd|pwd|token|secret|api[_-]?key)\b(['\"]?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|\S+)"
 )
 
 

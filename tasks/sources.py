@@ -179,7 +179,7 @@ class MongoTable(Table):
     fields: Fields = Fields()
     partitions: int = Field(default=1, ge=1, le=256)
     hint: str | None = None
-    on_lost_token: Literal["fail", "resnapshot"] = "fail"
+    on_lost_token: Literal["fail", "resnapshot"] = "fail"  # noqa: S105  a policy, no password
     max_events: int = Field(default=1_000_000, ge=1)
     max_seconds: int = Field(default=900, ge=1)
 
@@ -313,7 +313,7 @@ def load_sources(path: Path, environment: Mapping[str, str] | None = None) -> So
     try:
         sources = Sources.model_validate(expanded)
     except ValidationError as error:
-        problems += [f"line {_line(document, item['loc'])}: {_say(item)}" for item in error.errors()]
+        problems += [f"line {_line(document, _place(item))}: {_say(item)}" for item in error.errors()]
     if problems:
         problems.sort(key=lambda problem: int(problem.split(":")[0].removeprefix("line ")))
         raise ConfigError(f"{len(problems)} mistake(s)", str(path), "correct the lines below", tuple(problems))
@@ -351,6 +351,12 @@ def _line(root: object, loc: Sequence[str | int]) -> int:
             # Not in the file: a discriminator's tag, or a key that YAML merged in; go on from the parent.
             continue
     return int(line) + 1
+
+
+def _place(item: Any) -> tuple[str | int, ...]:
+    """Return where a validation error points to; an unknown kind of source is on its own line."""
+    loc: tuple[str | int, ...] = item["loc"]
+    return (*loc, "kind") if item["type"] == "union_tag_invalid" else loc
 
 
 def _say(item: Any) -> str:

@@ -1,0 +1,158 @@
+"""sources.yaml: every mistake at once, each with its line, and never a secret in a message."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import ConfigError, redact
+from tasks.settings import Settings
+from tasks.sources import MongoTable, load_sources
+
+GOOD = """
+sources:
+  shop:
+    kind: mongodb
+    uri: ${MONGODB_URI}
+    database: shop
+    tables:
+      orders: {mode: incremental, cursor: updated_at, lag: 10m, arrays: {items: table, tags: json}}
+      products: {}
+  ads:
+    kind: files
+    path: exports
+    tables:
+      google: {pattern: "*.csv", format: csv, key: [day], types: {day: day}}
+"""
+ENVIRONMENT = {"MONGODB_URI": "mongodb://user:hunter2@host/"}
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "sources.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_a_good_file_gives_every_table_in_order(tmp_path: Path) -> None:
+    sources = load_sources(write(tmp_path, GOOD), ENVIRONMENT)
+    assert [ref.name for ref in sources.refs()] == ["shop.orders", "shop.products", "ads.google"]
+    orders = sources.table("shop.orders").table
+    assert isinstance(orders, MongoTable)
+    assert orders.lag == timedelta(minutes=10)
+    assert orders.child_paths == ("items",)
+    assert "hunter2" not in repr(sources)
+
+
+def test_every_mistake_is_named_at_once_with_its_line(tmp_path: Path) -> None:
+    text = """
+sources:
+  shop:
+    kind: mongodb
+    uri: ${NOT_SET}
+    database: shop
+    tables:
+      orders: {mode: incremental, curser: x, lag: 10x}
+      Bad: {mode: cdc}
+  ads:
+    kind: fles
+"""
+    with pytest.raises(ConfigError) as caught:
+        load_sources(write(tmp_path, text), {})
+    problems = caught.value.problems
+    expected = ["line 5: ", "line 8: ", "line 8: ", "line 9: ", "line 11: "]
+    assert [problem[: len(start)] for problem, start in zip(problems, expected, strict=True)] == expected
+    text = str(caught.value)
+    for part in ("NOT_SET is not set", "curser: unknown key", "10m", "not a usable name", "'fles'"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("{mode: incremental}", "needs a cursor"),
+        ("{mode: full, cursor: x}", "cursor is for mode incremental"),
+        ("{mode: cdc, deletes: sweep}", "knows deletes already"),
+        ("{fields: {include: [a], exclude: [b]}}", "not both"),
+        ("{transforms: [{drop: a, hash: b}]}", "exactly one of"),
+        ("{arrays: {items: rows}}", "'table' or 'json'"),
+        ("{partitions: 0}", "greater than or equal to 1"),
+    ],
+)
+def test_tables_that_contradict_themselves_are_refused(tmp_path: Path, table: str, message: str) -> None:
+    text = GOOD.replace("products: {}", f"products: {table}")
+    with pytest.raises(ConfigError, match="1 mistake") as caught:
+        load_sources(write(tmp_path, text), ENVIRONMENT)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sources: {a: 1, a: 2}", "duplicate key"),
+        ("sources: [", "not valid YAML"),
+        ("", "is empty"),
+        ("sources: {}", "at least 1 item"),
+    ],
+)
+def test_files_that_are_no_sources_at_all(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_sources(write(tmp_path, text), {})
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_not_there_names_the_variable(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="WAREHOUSE_SOURCES"):
+        load_sources(tmp_path / "absent.yaml", {})
+
+
+def test_an_unknown_table_is_answered_with_those_that_exist(tmp_path: Path) -> None:
+    sources = load_sources(write(tmp_path, GOOD), ENVIRONMENT)
+    with pytest.raises(ConfigError, match=r"shop\.orders, shop\.products, ads\.google"):
+        sources.table("shop.order")
+
+
+def test_the_fingerprint_follows_what_shapes_a_row_and_nothing_else() -> None:
+    plain = MongoTable()
+    assert plain.fingerprint() == MongoTable(resources="large", reject_limit=3).fingerprint()
+    changed = [
+        MongoTable(arrays={"items": "table"}),
+        MongoTable.model_validate({"fields": {"exclude": ["a"]}}),
+        MongoTable.model_validate({"transforms": [{"drop": "a"}]}),
+    ]
+    assert len({table.fingerprint() for table in (plain, *changed)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("mongodb://user:hunter2@host/db", "hunter2"),
+        ("postgresql://u:p%40ss@h/db failed", "p%40ss"),
+        ("connection failed: password=hunter2 host=x", "hunter2"),
+        ("'api_key': sk-123456", "sk-123456"),
+    ],
+)
+def test_secrets_are_hidden_in_messages(text: str, hidden: str) -> None:
+    assert hidden not in redact(text)
+
+
+def test_settings_refuse_what_is_no_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks import settings
+
+    monkeypatch.setenv("WAREHOUSE_URL", "mysql://u:hunter2@h/x")
+    monkeypatch.setenv("WAREHOUSE_EXECUTION", "somehow")
+    settings.get_settings.cache_clear()
+    with pytest.raises(ConfigError) as caught:
+        settings.get_settings()
+    settings.get_settings.cache_clear()
+    text = str(caught.value)
+    assert "2 setting(s)" in text
+    assert "WAREHOUSE_URL" in text
+    assert "hunter2" not in text
+
+
+def test_the_landing_is_absolute_or_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Settings(landing="s3://bucket/x").landing_root() == "s3://bucket/x"
+    assert Settings(landing=None, home=Path("home")).landing_root() == str(tmp_path / "home" / "landing")

@@ -1,0 +1,98 @@
+"""Transforms act on landed columns of every kind of a path, exactly or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tasks.errors import ConfigError
+from tasks.mongodb.transforms import Transforms
+from tasks.sources import Transform
+
+FRAME = pl.DataFrame(
+    {
+        "_id": ["1", "2", "3"],
+        "_rescued": [None, '{"email":"x"}', None],
+        "email|string": ["a@x", None, None],
+        "email|int": [None, 5, None],
+        "email.verified|bool": [True, None, None],
+        "total|string": ["12.50", "oops", None],
+        "total|int": [None, None, 7],
+        "discount|double": [0.5, 1.0, None],
+    }
+)
+
+
+def apply(*steps: dict[str, Any]) -> pl.DataFrame:
+    return Transforms([Transform.model_validate(step) for step in steps]).apply(FRAME)
+
+
+def test_drop_takes_every_kind_and_all_below_it_and_what_was_set_aside() -> None:
+    dropped = apply({"drop": "email"})
+    assert not [name for name in dropped.columns if name.startswith("email")]
+    assert dropped["_rescued"].null_count() == 3
+
+
+def test_hash_is_a_keyed_digest_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_HASH_KEY", "key")
+    hashed = apply({"hash": "email"})
+    expected = hmac.new(b"key", b"a@x", hashlib.sha256).hexdigest()
+    five = hmac.new(b"key", b"5", hashlib.sha256).hexdigest()
+    assert hashed["email|string"].to_list()[:2] == [expected, five]
+    assert "email|int" not in hashed.columns
+
+
+def test_hash_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WAREHOUSE_HASH_KEY", raising=False)
+    with pytest.raises(ConfigError, match="WAREHOUSE_HASH_KEY"):
+        apply({"hash": "email"})
+
+
+def test_rename_moves_every_kind_and_refuses_to_overwrite() -> None:
+    renamed = apply({"rename": {"email": "mail"}})
+    assert {"mail|string", "mail|int", "mail.verified|bool"} <= set(renamed.columns)
+    with pytest.raises(ConfigError, match="overwrite"):
+        apply({"rename": {"discount": "x"}}, {"rename": {"total": "email"}})
+
+
+def test_cast_moves_what_is_exact_and_leaves_the_rest() -> None:
+    cast = apply({"cast": {"total": "decimal"}})
+    assert cast["total|decimal"].to_list() == ["12.50", None, "7"]
+    assert cast["total|string"].to_list() == [None, "oops", None], "what does not fit stays, for the rescue"
+    whole = apply({"cast": {"discount": "int"}})
+    assert whole["discount|int"].to_list() == [None, 1, None]
+    assert whole["discount|double"].to_list() == [0.5, None, None]
+
+
+def test_derive_computes_from_paths_and_a_missing_one_is_null() -> None:
+    derived = apply({"derive": {"name": "half", "expression": "discount / 2", "kind": "double"}})
+    assert derived["half|double"].to_list() == [0.25, 0.5, None]
+    absent = apply({"derive": {"name": "x", "expression": "coalesce(nowhere, 3)", "kind": "int"}})
+    assert absent["x|int"].to_list() == [3, 3, 3]
+
+
+def test_a_derived_expression_is_checked_at_start() -> None:
+    with pytest.raises(ConfigError, match="not valid"):
+        Transforms([Transform.model_validate({"derive": {"name": "x", "expression": "a +", "kind": "int"}})])
+
+
+def test_statistics_follow_the_steps() -> None:
+    transforms = Transforms([Transform.model_validate({"cast": {"total": "decimal"}}), Transform(drop="email")])
+    transforms.apply(FRAME)
+    fields = {
+        "total": {"present": 3, "types": {"string": 2, "int32": 1}, "empty": 0},
+        "email": {"present": 2, "types": {"string": 1, "int32": 1}, "empty": 0},
+    }
+    found = transforms.apply_statistics({"": {"rows": 3, "fields": fields}})[""]["fields"]
+    assert found == {"total": {"present": 3, "types": {"decimal": 2, "string": 1}, "empty": 0}}
+
+
+def test_rejects_keep_no_personal_data() -> None:
+    rejects = pl.DataFrame({"_id": ["1"], "reason": ["bad"], "document": ["{}"], "bytes": [b"secret"]})
+    kept = Transforms([Transform(drop="email")]).apply_rejects(rejects)
+    assert kept["bytes"].to_list() == [None]
+    assert Transforms([]).apply_rejects(rejects)["bytes"].to_list() == [b"secret"]
