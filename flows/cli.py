@@ -14,6 +14,7 @@ from tasks.errors import ConfigError, WarehouseError, redact
 
 if TYPE_CHECKING:
     from tasks.settings import Settings
+    from tasks.sources import TableRef
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -115,6 +116,11 @@ def up() -> None:
     for name, place in elsewhere.items():
         say(f"{name}: configured by {place}, not started")
     _print_servers(settings)
+    embedded = [services.VARIABLES[name] for name in ("prefect", "mongodb") if name not in elsewhere]
+    if embedded:
+        say("For other programs of this shell (`warehouse` finds them by itself):")
+    for variable in embedded:
+        say(f"  export {variable}='{os.environ[variable]}'")
 
 
 @app.command()
@@ -380,6 +386,64 @@ def rejects_show(number: Annotated[int, typer.Argument(metavar="ID", help="From 
     for field, value in views.reject(_settings().database_url(), number).items():
         if value is not None:
             say(f"{field}: {value.hex() if isinstance(value, bytes) else value}")
+
+
+@rejects_app.command("replay")
+def rejects_replay(
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")],
+    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="None means all that wait.")] = None,
+) -> None:
+    """Try to load a table's rejects again, after a rule or a schema was mended."""
+    from flows.console import say
+    from tasks.bronze.rejects import replay
+
+    settings, ref = _table(name)
+    done = replay(ref, settings, ids or [])
+    say(f"{done.loaded} loaded, {done.outdated} outdated by a later read, {done.refused} still refused")
+    raise typer.Exit(FAILED if done.refused else DONE)
+
+
+# -- proof and repair -----------------------------------------------------------------------------------------
+
+
+@app.command()
+def verify(
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")],
+    values: Annotated[bool, typer.Option(help="Compare values too, not only presence and fingerprints.")] = True,
+    most: Annotated[int, typer.Option(min=1, help="Differences to list at most.")] = 20,
+) -> None:
+    """Read a table's source as a whole and compare it with bronze, down to the documents that differ."""
+    from flows.console import say, table
+    from tasks.bronze.verify import verify_table
+
+    settings, ref = _table(name)
+    found = verify_table(ref, settings, deep=values, most=most)
+    say(f"{ref.name}: {found.source_rows:,} at the source, {found.bronze_rows:,} in bronze, {found.ranges} range(s)")
+    if found.differences:
+        table(("_id", "why"), [(one.id, one.why) for one in found.differences])
+    say("bronze equals the source" if found.equal else f"{found.differing:,} document(s) differ")
+    raise typer.Exit(DONE if found.equal else FAILED)
+
+
+@app.command()
+def rebuild(name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")]) -> None:
+    """Load a table anew from the landing, in one transaction, without touching the source."""
+    from flows.console import say
+    from tasks.bronze.rebuild import rebuild_table
+
+    settings, ref = _table(name)
+    results = rebuild_table(ref, settings)
+    rescued = sum(result.rescued for result in results)
+    say(f"{ref.name}: {len(results)} batch(es) loaded again, {rescued:,} row(s) with rescued values")
+
+
+def _table(name: str) -> tuple[Settings, TableRef]:
+    """Return settings and the table called `source.table`, with the embedded servers that are configured running."""
+    from tasks.sources import load_sources
+
+    settings = _settings()
+    _serve(settings)
+    return settings, load_sources(settings.sources).table(name)
 
 
 if __name__ == "__main__":
