@@ -235,7 +235,11 @@ def total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _reason(state: State[Any]) -> str:
-    error = state.data
+    try:
+        error: object = state.result(raise_on_failure=False)
+    except Exception:
+        # A crash leaves no exception to read; its message is all there is.
+        error = None
     text = say(error) if isinstance(error, BaseException) else (state.message or state.name or "no reason given")
     return taxonomy.first_line(redact(text))
 

@@ -1,0 +1,162 @@
+"""The pipeline in one process: what succeeds is loaded, what fails is named, and the log tells both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
+from pymongo import MongoClient
+
+if TYPE_CHECKING:
+    from conftest import Shop
+
+Run = Callable[..., Any]
+
+
+def newest_artifact(key: str) -> Any:
+    with get_client(sync_client=True) as client:
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+        return client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)[0].data
+
+
+def test_all_is_loaded_once_and_logged(shop: Shop, run_pipeline: Run) -> None:
+    state = run_pipeline()
+    assert state.is_completed(), state.message
+    assert (shop.count("shop__orders"), shop.count("shop__tags")) == (200, 7)
+    logged = shop.query(
+        "select stage, table_name, state, rows_read, rows_landed, rows_loaded from monitoring.pipeline_log "
+        "where table_name is not null order by stage, table_name"
+    )
+    assert logged == [
+        ("extract", "orders", "Completed", 200, 200, None),
+        ("extract", "tags", "Completed", 7, 7, None),
+        ("load", "orders", "Completed", None, 200, 200),
+        ("load", "tags", "Completed", None, 7, 7),
+    ]
+    ((run_id, seconds),) = shop.query(
+        "select flow_run_id, seconds from monitoring.pipeline_log where stage = 'pipeline'"
+    )
+    assert str(run_id) == str(state.state_details.flow_run_id) and seconds > 0
+    assert newest_artifact("run-report").startswith("All well: 2 of 2 table(s) loaded, 207 rows changed")
+
+
+def test_a_second_run_reads_only_what_is_new(shop: Shop, run_pipeline: Run) -> None:
+    run_pipeline()
+    with MongoClient(shop.uri) as client:
+        client[shop.database]["orders"].insert_one({"_id": 999, "total": 5, "updated_at": 999})
+    state = run_pipeline(tables=["shop.orders"])
+    assert state.is_completed(), state.message
+    assert shop.count("shop__orders") == 201
+    ((read, loaded),) = shop.query(
+        "select e.rows_read, l.rows_loaded from monitoring.pipeline_log e join monitoring.pipeline_log l "
+        "on l.parent_run_id = e.parent_run_id and l.stage = 'load' and l.table_name = e.table_name "
+        "where e.stage = 'extract' and e.parent_run_id = %s and e.table_name = 'orders'",
+        str(state.state_details.flow_run_id),
+    )
+    # The boundary value is read again, for documents that came later with the same value.
+    assert read <= 2 and loaded == 1
+
+
+def test_one_failing_table_stops_no_other_and_the_next_run_heals(shop: Shop, run_pipeline: Run) -> None:
+    shop.write_sources(
+        orders="{mode: incremental, cursor: updated_at}", tags="{mode: full}", ghosts="{collection: nowhere}"
+    )
+    state = run_pipeline()
+    assert state.is_failed()
+    assert "shop.ghosts: MissingCollection" in state.message and "shop.orders" not in state.message
+    assert (shop.count("shop__orders"), shop.count("shop__tags")) == (200, 7)
+    ((error_class, message),) = shop.query(
+        "select error_class, error_message from monitoring.pipeline_log where (stage, table_name) = ('extract', 'ghosts')"
+    )
+    assert error_class == "config" and "nowhere" in message
+    report = newest_artifact("run-report")
+    assert report.startswith("1 failure(s): 2 of 3 table(s) loaded") and "Who acts: data engineer" in report
+    with MongoClient(shop.uri) as client:
+        client[shop.database]["nowhere"].insert_one({"_id": 1})
+    healed = run_pipeline()
+    assert healed.is_completed(), healed.message
+    assert shop.count("shop__ghosts") == 1
+
+
+def test_a_batch_that_was_landed_but_not_loaded_is_loaded_by_the_next_run(shop: Shop, run_pipeline: Run) -> None:
+    from flows.extract import extract
+
+    assert extract(tables=["shop.tags"], return_state=True).is_completed()
+    with MongoClient(shop.uri) as client:
+        client[shop.database]["tags"].drop()
+    state = run_pipeline(tables=["shop.tags"])
+    assert state.is_failed() and "MissingCollection" in state.message
+    assert shop.count("shop__tags") == 7
+
+
+def test_a_mistake_in_sources_fails_the_run_with_all_its_lines(shop: Shop, run_pipeline: Run) -> None:
+    shop.write_sources(orders="{mode: sometimes, colour: red}")
+    state = run_pipeline()
+    assert state.is_failed()
+    assert "line 7" in state.message and "colour: unknown key" in state.message
+
+
+def test_an_unreachable_warehouse_fails_the_run_and_still_reports(
+    shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", "postgresql://someone:secret-word@127.0.0.1:1/none")
+    state = run_pipeline()
+    assert state.is_failed() and "WarehouseUnreachable" in state.message
+    assert "secret-word" not in state.message
+    report = newest_artifact("run-report")
+    assert "WarehouseUnreachable" in report.splitlines()[0] and "secret-word" not in report
+
+
+def test_a_rewind_wish_in_the_block_is_carried_out(shop: Shop, run_pipeline: Run) -> None:
+    from tasks import checkpoint_block
+
+    run_pipeline()
+    block = checkpoint_block.load("shop", "orders")
+    assert block is not None and block.version == 1 and block.state
+    block.rewind_to = {}
+    block.save(checkpoint_block.block_name("shop", "orders"), overwrite=True)
+    with psycopg.connect(shop.warehouse) as connection:
+        connection.execute("delete from bronze.shop__orders where _id = '17'")
+    state = run_pipeline(tables=["shop.orders"])
+    assert state.is_completed(), state.message
+    assert shop.count("shop__orders") == 200
+    again = checkpoint_block.load("shop", "orders")
+    assert again is not None and again.rewind_to is None and again.version > 1
+
+
+def test_the_log_is_written_again_with_the_same_result(shop: Shop, run_pipeline: Run) -> None:
+    from monitoring.flow import monitoring
+
+    state = run_pipeline()
+    stable = "select id, stage, state, source, table_name, rows_loaded from monitoring.pipeline_log order by id"
+    before = shop.query(stable)
+    assert monitoring(run=str(state.state_details.flow_run_id), return_state=True).is_completed()
+    after = shop.query(stable)
+    # The last run adds what the first could not know: how it ended itself.
+    assert {row for row in after if row[1] != "monitoring"} == set(before)
+
+
+def test_models_are_due_for_what_was_loaded_and_not_built(shop: Shop, run_pipeline: Run) -> None:
+    from flows.pipeline import tables_to_model
+    from monitoring import log
+    from tasks.settings import get_settings
+
+    run_pipeline()
+    names = ["shop.orders", "shop.tags"]
+    assert tables_to_model(get_settings(), names) == names
+    with psycopg.connect(shop.warehouse, autocommit=True) as connection:
+        now = connection.execute("select clock_timestamp()").fetchone()
+        assert now is not None
+        log.note_built(connection, [("shop", "orders"), ("shop", "tags")], now[0])
+    assert tables_to_model(get_settings(), names) == []
+    run_pipeline()
+    assert tables_to_model(get_settings(), names) == []
+    with MongoClient(shop.uri) as client:
+        client[shop.database]["tags"].delete_one({"_id": "tag-3"})
+    run_pipeline()
+    assert tables_to_model(get_settings(), names) == ["shop.tags"]
