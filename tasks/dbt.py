@@ -206,6 +206,18 @@ def missing_models(url: str, project: Path = PROJECT) -> tuple[str, ...]:
     return tuple(sorted(name for layer, name in models if (layer, name) not in present))
 
 
+def with_missing(select: tuple[str, ...], missing: Iterable[str]) -> tuple[str, ...]:
+    """Return the selectors, and those missing models that something below a selector's `...+` also reads.
+
+    Args:
+        select: dbt selectors.
+        missing: Names of models that do not exist.
+    """
+    # "@x" is x, all below it, and all that those read; the comma is dbt's "and".
+    roots = [f"@{selector[:-1]}" for selector in select if selector.endswith("+")]
+    return (*select, *(f"{model},{root}" for model in missing for root in roots))
+
+
 def run(
     settings: Settings,
     select: Sequence[str] | None = None,
@@ -237,9 +249,9 @@ def run(
         DbtError: dbt itself failed (a model that does not parse, a wrong selector) or ran into the deadline.
     """
     url = settings.database_url()
-    selected = tuple(select or ())
-    if selected:
-        selected += missing_models(url)
+    # Asked in any case: a server that is not there is found out before dbt takes its time to start.
+    missing = missing_models(url)
+    selected = with_missing(tuple(select), missing) if select else ()
     target = _fresh_target(settings.home / "dbt")
     command = DbtCommand(target, verb, selected, tuple(exclude), full_refresh, variables or {})
     started = time.monotonic()

@@ -72,6 +72,15 @@ def test_selection_covers_child_tables(tmp_path: Path) -> None:
     )
 
 
+def test_missing_models_are_added_only_where_the_selection_leads() -> None:
+    select = ("source:shop.orders+", "dim_date")
+    assert dbt.with_missing(select, ["stg_x", "fct_y"]) == (
+        *select,
+        "stg_x,@source:shop.orders",
+        "fct_y,@source:shop.orders",
+    )
+
+
 def _result(node: str, status: str, **more: Any) -> dict[str, Any]:
     timing = [] if status == "skipped" else [{"name": "execute", "started_at": "2026-01-02T03:04:05.678901Z"}]
     base = {"unique_id": node, "status": status, "timing": timing, "execution_time": 0.25, "adapter_response": {}}

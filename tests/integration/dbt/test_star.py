@@ -1,0 +1,346 @@
+"""The dbt project on a real Postgres: the star equals its source, drifts with it, and builds on whatever is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from bson import Decimal128
+from pydantic import SecretStr
+from pymongo import MongoClient
+
+from infra.sample import COLLECTIONS, Change, Shop, Size, ad_spend, drift, seed_mongodb, write_ad_spend
+from tasks import dbt
+from tasks.errors import DbtError, WarehouseUnreachable
+from tasks.settings import Settings
+from tests.integration.dbt import by_hand
+
+SIZE = Size(customers=250, days=45, seed=11, end_date=datetime(2026, 3, 14, 15, tzinfo=UTC))
+Documents = dict[str, list[dict[str, Any]]]
+
+
+def settings_of(url: str, home: Path) -> Settings:
+    return Settings(url=SecretStr(url), home=home, dbt_runner="subprocess")
+
+
+@pytest.fixture
+def settings(postgres_url: str, tmp_path: Path) -> Settings:
+    return settings_of(postgres_url, tmp_path)
+
+
+def number(value: Any) -> Decimal:
+    return value.to_decimal() if isinstance(value, Decimal128) else Decimal(value)
+
+
+def one(connection: psycopg.Connection[Any], query: str) -> Any:
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return row[0] if len(row) == 1 else row
+
+
+class Story:
+    """The sample before and after its drift, modelled twice in one database."""
+
+    def __init__(self, url: str, home: Path, uri: str, database: str) -> None:
+        self.url, self.settings = url, settings_of(url, home)
+        self._uri, self._database = uri, database
+        self.shop: Shop = SIZE.shop()
+        self.changes: dict[tuple[str, str, str], Change] = {}
+        seed_mongodb(uri, database, SIZE)
+        self.before = self._load()
+        write_ad_spend(home / "ads", self.shop)
+        with psycopg.connect(url) as connection:
+            by_hand.load_ads(connection, home / "ads")
+        self.first = dbt.run(self.settings)
+        with psycopg.connect(url) as connection:
+            self.phones_before = one(connection, "select count(phone) from gold.dim_customer")
+
+    def change(self) -> None:
+        made = drift(self._uri, self._database, now=datetime(2026, 3, 15, tzinfo=UTC))
+        self.changes = {(change.kind, change.collection, change.field): change for change in made}
+        self.after = self._load()
+        shop = ("customers", "products", "orders", "orders__items", "orders__payments", "events")
+        self.second = dbt.run(self.settings, select=[f"source:shop.{table}+" for table in shop])
+
+    def _load(self) -> Documents:
+        with MongoClient[dict[str, Any]](self._uri, tz_aware=True) as client:
+            found = {name: list(client[self._database][name].find()) for name in COLLECTIONS}
+        with psycopg.connect(self.url) as connection:
+            by_hand.load_shop(connection, found)
+        return found
+
+
+@pytest.fixture(scope="module")
+def story(module_postgres_url: str, mongodb_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    database = f"star_{os.getpid()}"
+    yield Story(module_postgres_url, tmp_path_factory.mktemp("story"), mongodb_uri, database)
+    with MongoClient[dict[str, Any]](mongodb_uri) as client:
+        client.drop_database(database)
+
+
+@pytest.fixture(scope="module")
+def drifted(story: Story) -> Story:
+    story.change()
+    return story
+
+
+def star_equals(connection: psycopg.Connection[Any], documents: Documents) -> None:
+    orders = documents["orders"]
+    items = [item for order in orders for item in order["items"]]
+    total = sum(number(order["total"]) for order in orders)
+    refunded = sum(number(refund["amount"]) for order in orders for refund in order["refunds"])
+    fact = one(connection, "select count(*), sum(total), sum(refunded), sum(net_revenue) from gold.fct_order")
+    assert fact == (len(orders), total, refunded, total - refunded)
+    lines = one(connection, "select count(*), sum(amount), sum(quantity) from gold.fct_order_item")
+    assert lines == (len(items), sum(number(item["total"]) for item in items), sum(item["quantity"] for item in items))
+    assert one(connection, "select count(*) from gold.dim_customer") == len(documents["customers"]) + 1
+    assert one(connection, "select count(*) from gold.dim_product") == len(documents["products"]) + 1
+    sessions = len({event["session_id"] for event in documents["events"]})
+    report = "select sum(sessions), sum(orders), sum(revenue) from gold.rpt_channel_performance_daily"
+    assert one(connection, report) == (sessions, len(orders), total)
+
+
+def test_the_star_equals_the_documents_to_the_cent(story: Story) -> None:
+    assert story.first.success
+    with psycopg.connect(story.url) as connection:
+        star_equals(connection, story.before)
+
+
+def test_orders_get_the_channel_of_their_visit(story: Story) -> None:
+    """Attribution as the generator made it, without the events: each order's own visit says where it came from."""
+    touches = {
+        str(story.shop.order_id(visit)): visit.touch for visit in story.shop.all_visits() if visit.order is not None
+    }
+    with psycopg.connect(story.url) as connection:
+        found = connection.execute("select order_id, channel_id, campaign from gold.fct_order").fetchall()
+    assert {
+        order: (f"{touches[order].source or '(direct)'} / {touches[order].medium or '(none)'}", touches[order].campaign)
+        for order, _, _ in found
+    } == {order: (channel, campaign) for order, channel, campaign in found}
+
+
+def test_spend_is_that_of_the_platforms(story: Story) -> None:
+    rows = list(ad_spend(story.shop))
+    with psycopg.connect(story.url) as connection:
+        found = connection.execute(
+            "select platform, count(*), sum(clicks), sum(spend) from gold.fct_ad_spend_daily group by 1"
+        ).fetchall()
+        groups = connection.execute(
+            "select distinct channel_group from gold.fct_ad_spend_daily join gold.dim_channel using (channel_id)"
+        ).fetchall()
+    places = {"google_ads": "0.000001", "linkedin_ads": "0.000001", "meta_ads": "0.01", "tiktok_ads": "0.01"}
+    for platform, count, clicks, spend in found:
+        expected = [row for row in rows if row.campaign.platform == platform]
+        assert (count, clicks) == (len(expected), sum(row.clicks for row in expected))
+        assert spend == sum(row.spend.quantize(Decimal(places[platform])) for row in expected)
+    assert len(found) == 4
+    assert {group for (group,) in groups} == {"Paid Search", "Paid Shopping", "Paid Social"}
+
+
+def test_rfm_counts_days_and_scores_evenly(story: Story) -> None:
+    with psycopg.connect(story.url) as connection:
+        buyers = one(connection, "select count(distinct customer_id) from gold.fct_order where status <> 'cancelled'")
+        scores = connection.execute(
+            "select recency_score, count(*) from gold.rpt_customer_rfm group by 1 order by 1"
+        ).fetchall()
+        money = one(connection, "select sum(net_revenue) from gold.fct_order where status <> 'cancelled'")
+        assert one(connection, "select sum(net_revenue) from gold.rpt_customer_rfm") == money
+    assert sum(count for _, count in scores) == buyers
+    assert max(count for _, count in scores) - min(count for _, count in scores) <= 1
+
+
+def test_descriptions_reach_the_database(story: Story) -> None:
+    query = "select obj_description('gold.fct_order'::regclass)"
+    with psycopg.connect(story.url) as connection:
+        assert one(connection, query) == "One row per order that the shop still has."
+
+
+def test_nodes_tell_what_they_built(story: Story) -> None:
+    nodes = {node.name: node for node in story.first.nodes}
+    assert nodes["fct_order"].relation == "gold.fct_order"
+    assert nodes["fct_order"].rows_affected == len(story.before["orders"])
+    assert nodes["stg_shop__orders"].relation == "silver.stg_shop__orders"
+
+
+def test_the_star_equals_the_drifted_documents(drifted: Story) -> None:
+    assert drifted.second.success
+    with psycopg.connect(drifted.url) as connection:
+        star_equals(connection, drifted.after)
+
+
+def test_drift_did_what_it_says(drifted: Story) -> None:
+    before = {document["_id"]: document for document in drifted.before["orders"]}
+    after = {document["_id"]: document for document in drifted.after["orders"]}
+    gone = drifted.changes["deleted", "orders", ""].ids
+    assert set(gone) == before.keys() - after.keys()
+    retyped = drifted.changes["changed type", "orders", "total"].ids
+    assert {key for key, order in after.items() if isinstance(order["total"], str)} == set(retyped)
+    assert all(number(after[key]["total"]) == number(before[key]["total"]) for key in retyped)
+    phones = drifted.changes["renamed field", "customers", "phone"].ids
+    customers = {document["_id"]: document for document in drifted.after["customers"]}
+    assert all("phone_number" in customers[key] and "phone" not in customers[key] for key in phones if key in customers)
+    assert all(change.ids for change in drifted.changes.values())
+
+
+def test_a_renamed_field_is_one_column_above(drifted: Story) -> None:
+    with psycopg.connect(drifted.url) as connection:
+        phones = one(connection, "select count(phone) from gold.dim_customer")
+        tiers = one(connection, "select count(loyalty_tier) from gold.dim_customer")
+    still = {document["_id"] for document in drifted.after["customers"]}
+    assert phones == len(still & set(drifted.changes["renamed field", "customers", "phone"].ids))
+    assert drifted.phones_before - 2 <= phones <= drifted.phones_before
+    assert tiers == len(still & set(drifted.changes["new field", "customers", "loyalty_tier"].ids))
+
+
+def test_values_of_a_changed_type_stay_readable(drifted: Story) -> None:
+    ids = [str(key) for key in drifted.changes["changed type", "customers", "address.zip"].ids]
+    with psycopg.connect(drifted.url) as connection:
+        found = dict(
+            connection.execute(
+                "select customer_id, postal_code from gold.dim_customer where customer_id = any(%s)", [ids]
+            ).fetchall()
+        )
+    expected = {str(d["_id"]): d["address"]["zip"] for d in drifted.after["customers"] if str(d["_id"]) in ids}
+    assert found == expected
+    assert all(isinstance(code, str) for code in expected.values())
+
+
+def test_orders_of_deleted_customers_belong_to_nobody_known(drifted: Story) -> None:
+    gone = set(drifted.changes["deleted", "customers", ""].ids)
+    orphans = sum(order["customer_id"] in gone for order in drifted.after["orders"])
+    with psycopg.connect(drifted.url) as connection:
+        assert one(connection, "select count(*) from gold.fct_order where customer_id = 'unknown'") == orphans
+
+
+def test_only_what_the_tables_feed_is_rebuilt(story: Story) -> None:
+    result = dbt.run(story.settings, select=["source:ads.tiktok_ads+"])
+    built = {node.name for node in result.nodes if node.resource_type == "model"}
+    assert "stg_ads__tiktok_ads" in built and "fct_ad_spend_daily" in built
+    assert not {"stg_shop__orders", "fct_order", "dim_customer", "stg_ads__meta_ads"} & built
+
+
+def test_a_soft_deleted_row_is_gone_from_silver_with_its_items(story: Story) -> None:
+    with psycopg.connect(story.url) as connection:
+        key = one(connection, "select order_id from gold.fct_order order by 1 limit 1")
+        connection.execute("update bronze.shop__orders set _deleted_at = now() where _id = %s", [key])
+        for model in ("stg_shop__orders", "stg_shop__orders__items", "stg_shop__orders__payments", "int_shop__refunds"):
+            found = connection.execute(f"select 1 from silver.{model} where order_id = %s", [key]).fetchall()
+            assert found == [], model
+        connection.rollback()
+
+
+def test_an_empty_warehouse_builds_empty_models(settings: Settings) -> None:
+    result = dbt.run(settings)
+    assert result.success, [node for node in result.nodes if node.failed]
+    with psycopg.connect(settings.database_url()) as connection:
+        assert one(connection, "select count(*) from gold.fct_order") == 0
+        assert one(connection, "select count(*) from gold.dim_customer") == 1
+
+
+def test_the_first_table_alone_builds_what_it_needs(settings: Settings) -> None:
+    with psycopg.connect(settings.database_url()) as connection:
+        orders = Size(customers=30, days=10, end_date=SIZE.end_date).shop().documents("orders")
+        by_hand.load_documents(connection, "shop", "orders", orders, ("items", "payments"))
+        connection.commit()
+    assert "dim_date" in dbt.missing_models(settings.database_url())
+    result = dbt.run(settings, select=["source:shop.orders+"], exclude=["test_type:generic"])
+    assert result.success, [node for node in result.nodes if node.failed]
+    assert dbt.missing_models(settings.database_url()) == ()
+    with psycopg.connect(settings.database_url()) as connection:
+        assert one(connection, "select count(*) > 0 and every(customer_id = 'unknown') from gold.fct_order")
+
+
+def test_a_failing_test_is_a_failed_node_with_its_count(settings: Settings) -> None:
+    products = [*Size(customers=10, days=5, end_date=SIZE.end_date).shop().documents("products")]
+    for product in products[:3]:
+        product["sku"] = products[0]["sku"]
+    with psycopg.connect(settings.database_url()) as connection:
+        by_hand.load_documents(connection, "shop", "products", products)
+        connection.commit()
+    result = dbt.run(settings, select=["stg_shop__products"])
+    assert not result.success
+    failed = {node.name: node.failures for node in result.failed}
+    assert failed == {"unique_stg_shop__products_sku": 1}
+    with pytest.raises(DbtError, match="unique_stg_shop__products_sku"):
+        result.check()
+
+
+def test_an_unknown_selector_word_is_an_error_of_dbt(settings: Settings) -> None:
+    with pytest.raises(DbtError, match="ended with code 2"):
+        dbt.run(settings, select=["nosuchmethod:x"])
+
+
+def test_a_server_that_is_not_there_is_named_without_the_password(tmp_path: Path) -> None:
+    url = "postgresql://ana:verysecret@127.0.0.1:9/dw"
+    with pytest.raises(WarehouseUnreachable) as caught:
+        dbt.run(settings_of(url, tmp_path))
+    assert "verysecret" not in str(caught.value)
+
+
+def test_no_secret_is_on_the_command_line_or_in_files_of_the_run(settings: Settings) -> None:
+    password = settings.database_url().split(":")[2].split("@")[0]
+    result = dbt.run(settings, verb="compile", select=["dim_date"])
+    assert len(password) > 8
+    for path in result.target.rglob("*"):
+        assert not path.is_file() or password.encode() not in path.read_bytes(), path
+
+
+def test_sigterm_ends_dbt_and_its_queries(settings: Settings, tmp_path: Path) -> None:
+    url = settings.database_url()
+    program = "from tasks import dbt; from tasks.settings import get_settings; dbt.run(get_settings())"
+    env = {**os.environ, "WAREHOUSE_URL": url, "WAREHOUSE_HOME": str(tmp_path), "WAREHOUSE_DBT_RUNNER": "subprocess"}
+    waiting = (
+        "select count(*) from pg_stat_activity where application_name = 'warehouse-dbt' and wait_event_type = 'Lock'"
+    )
+    sessions = "select count(*) from pg_stat_activity where application_name = 'warehouse-dbt'"
+    with psycopg.connect(url) as connection, psycopg.connect(url, autocommit=True) as watcher:
+        connection.execute("create schema bronze")
+        connection.execute("create table bronze.shop__products (_id text)")
+        connection.commit()
+        connection.execute("lock table bronze.shop__products in access exclusive mode")
+        process = subprocess.Popen([sys.executable, "-c", program], env=env, cwd=dbt.PROJECT.parent)
+        _until(lambda: one(watcher, waiting) > 0, 120)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+        _until(lambda: one(watcher, sessions) == 0, 10)
+
+
+def _until(condition: Any, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_models_are_task_runs_of_the_calling_flow(postgres_url: str, tmp_path: Path) -> None:
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.context import FlowRunContext
+
+    settings = Settings(url=SecretStr(postgres_url), home=tmp_path, dbt_runner="prefect")
+
+    @flow
+    def transform() -> tuple[Any, dbt.DbtResult]:
+        context = FlowRunContext.get()
+        assert context is not None and context.flow_run is not None
+        return context.flow_run.id, dbt.run(settings, select=["stg_shop__products+"])
+
+    run_id, result = transform()
+    assert result.success
+    models = {f"model {node.name}" for node in result.nodes if node.resource_type == "model"}
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])))
+    assert models == {run.name for run in runs} != set()
+    assert {run.state_name for run in runs} == {"Completed"}
