@@ -304,13 +304,14 @@ def checkpoint_set(
     from flows import views
     from flows.console import say
     from tasks import checkpoints
+    from tasks.mongodb.values import state_since
     from tasks.sources import load_sources
 
     if sum((since is not None, state is not None, start)) != 1:
         raise typer.BadParameter("give one of --since, --state and --start")
     settings = _settings()
     ref = load_sources(settings.sources).table(name)
-    wanted = _state_since(ref.name, getattr(ref.table, "cursor", None), since) if since else _state(state)
+    wanted = state_since(ref.name, getattr(ref.table, "cursor", None), since) if since else _state(state)
     with views.opened(settings.database_url()) as connection:
         mode = getattr(ref.table, "mode", "file")
         changed = checkpoints.rewind(connection, ref.source_name, ref.table_name, wanted, mode=mode)
@@ -327,28 +328,6 @@ def _state(text: str | None) -> dict[str, object]:
     if not isinstance(state, dict):
         raise typer.BadParameter("--state must be a JSON object")
     return state
-
-
-def _state_since(name: str, cursor: str | None, since: str) -> dict[str, object]:
-    """Return the state of an incremental table whose cursor is a date."""
-    from datetime import UTC, datetime
-
-    from tasks.mongodb.values import freeze
-
-    if cursor is None:
-        raise ConfigError(
-            f"{name} has no cursor", "--since", "it is for incremental tables; use --start to read all again"
-        )
-    try:
-        moment = datetime.fromisoformat(since)
-    except ValueError:
-        raise typer.BadParameter(
-            f"--since {since!r} is no time; write 2026-01-31 or 2026-01-31T12:00:00+02:00"
-        ) from None
-    return {"cursor": freeze(moment if moment.tzinfo else moment.replace(tzinfo=UTC))}
-
-
-# -- what happened --------------------------------------------------------------------------------------------
 
 
 @app.command()
@@ -435,6 +414,22 @@ def rebuild(name: Annotated[str, typer.Argument(metavar="TABLE", help="source.ta
     results = rebuild_table(ref, settings)
     rescued = sum(result.rescued for result in results)
     say(f"{ref.name}: {len(results)} batch(es) loaded again, {rescued:,} row(s) with rescued values")
+
+
+@app.command()
+def reset(
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")],
+    since: Annotated[str | None, typer.Option(help="Read from this time on (ISO 8601) instead of everything.")] = None,
+) -> None:
+    """Empty a bronze table, set its checkpoint back, read the source again and rebuild the models above."""
+    from flows import runs
+    from flows.console import Steps
+
+    settings, ref = _table(name)
+    _serve_prefect(settings)
+    outcome = runs.run_reset(ref.name, since, progress=Steps())
+    runs.print_outcome(settings, outcome)
+    raise typer.Exit(DONE if outcome.ok else FAILED)
 
 
 def _table(name: str) -> tuple[Settings, TableRef]:

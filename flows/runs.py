@@ -21,7 +21,7 @@ class RunOutcome:
     Attributes:
         ok: Whether every table and model succeeded.
         message: What the final state says.
-        flow_run_id: Prefect's id of the run.
+        flow_run_id: Prefect's id of the pipeline run; empty means the last one.
     """
 
     ok: bool
@@ -59,6 +59,23 @@ def run_pipeline(names: Sequence[str], *, full: bool, models: bool, progress: Ca
     return RunOutcome(state.is_completed(), state.message or state.name or "", run_id)
 
 
+def run_reset(name: str, since: str | None, *, progress: Callable[[str], None]) -> RunOutcome:
+    """Reset one table in this process and run the pipeline for it.
+
+    Args:
+        name: `source.table`.
+        since: Time to read from, ISO 8601; None reads everything.
+        progress: Told when the run begins.
+    """
+    progress("loading Prefect")
+    from flows.reset import reset
+
+    progress(f"resetting {name}")
+    state: Any = reset(name, since, return_state=True)
+    # The report is the pipeline's, which ran last; the reset run itself has none.
+    return RunOutcome(state.is_completed(), state.message or state.name or "", "")
+
+
 def print_plan(settings: Settings, names: Sequence[str], full: bool) -> None:
     """Print what a run would read, in which groups, and from where; nothing is read."""
     from flows import pipeline, views
@@ -86,7 +103,7 @@ def print_outcome(settings: Settings, outcome: RunOutcome) -> None:
     from flows.console import say
     from monitoring.report import render_text
 
-    found = read_report(settings, outcome.flow_run_id)
+    found = read_report(settings, outcome.flow_run_id or None)
     say()
     say(render_text(found).rstrip() if found else outcome.message)
     if not outcome.ok:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import json_util
 from bson.codec_options import DatetimeConversion
+
+from tasks.errors import ConfigError
 
 # Dates stay milliseconds, so that one beyond year 9999 is a value like any other.
 _CANONICAL = json_util.JSONOptions(
@@ -32,3 +35,23 @@ def describe(value: Any) -> str | None:
         return str(as_datetime() if callable(as_datetime) else value)
     except (OverflowError, ValueError):
         return str(value)
+
+
+def state_since(table: str, cursor: str | None, since: str) -> dict[str, Any]:
+    """Return the checkpoint's state from which an incremental table is read since a time.
+
+    Args:
+        table: `source.table`, for messages.
+        cursor: The table's cursor field.
+        since: ISO 8601; without a zone it is UTC.
+
+    Raises:
+        ConfigError: The table has no cursor, or `since` is no time.
+    """
+    if cursor is None:
+        raise ConfigError("only incremental tables can be read since a time", table, "read all again instead")
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        raise ConfigError(f"{since!r} is no time", table, "write 2026-01-31 or 2026-01-31T12:00:00+02:00") from None
+    return {"cursor": freeze(moment if moment.tzinfo else moment.replace(tzinfo=UTC))}

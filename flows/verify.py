@@ -1,0 +1,57 @@
+"""Flow verify: proves that bronze equals its sources, by sample daily and as a whole weekly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows import tables as work
+from tasks.settings import get_settings
+
+
+@flow(name="verify", flow_run_name="verify {tables}")
+def verify(tables: list[str] | None = None, sample: int | None = None) -> State[Any]:
+    """Compare tables with their sources, one after another.
+
+    Args:
+        tables: `source.table` or `source`; none means every table.
+        sample: Compare so many documents of each table, taken at random; none means all.
+
+    Returns:
+        Failed, naming every table that differs or could not be compared.
+    """
+    names = work.expand(work.read_sources(get_settings()), tables)
+    problems = []
+    for name in names:
+        state: State[Any] = verify_table.with_options(task_run_name=name)(name, sample, return_state=True)
+        if not state.is_completed():
+            problems.append(f"{name}: {state.message}")
+    return Failed(message="; ".join(problems)) if problems else Completed(message=f"{len(names)} table(s) equal")
+
+
+@task(
+    name="verify-table",
+    retries=work.RETRIES,
+    retry_delay_seconds=work.RETRY_DELAYS,
+    retry_condition_fn=work.retry_transient,
+    cache_policy=NO_CACHE,
+)
+def verify_table(name: str, sample: int | None) -> State[Any]:
+    """Compare one table and make an artifact of what differs."""
+    from tasks.bronze import verify as bronze
+
+    settings = get_settings()
+    ref = work.read_sources(settings).table(name)
+    found = bronze.verify_sample(ref, settings, sample) if sample else bronze.verify_table(ref, settings)
+    get_run_logger().info("%s: %d at the source, %d in bronze", name, found.source_rows, found.bronze_rows)
+    if found.equal:
+        return Completed(message=f"{found.source_rows} document(s) equal")
+    rows = [{"_id": one.id, "why": one.why} for one in found.differences]
+    key = f"verify-{name}".replace(".", "-").replace("_", "-")
+    create_table_artifact(rows, key=key, description=f"{name}: documents that differ")
+    return Failed(message=f"{found.differing} document(s) differ, such as {rows[0] if rows else 'none named'}")

@@ -1,0 +1,51 @@
+"""Emptying a table and setting its checkpoint back, so that the next run reads its source again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg import sql
+
+from tasks import checkpoints, database
+from tasks.bronze import ddl
+from tasks.bronze.load import take_lock
+from tasks.settings import Settings
+from tasks.sources import TableRef
+
+
+def reset_table(ref: TableRef, settings: Settings, state: Mapping[str, Any], mode: str) -> int:
+    """Empty a bronze table with its child tables and set its checkpoint, in one transaction.
+
+    The columns stay, so that the views above do. The history table, if there is one, keeps its versions.
+
+    Args:
+        ref: The table.
+        settings: Where the warehouse is.
+        state: The checkpoint's new state; empty means from the beginning.
+        mode: The table's mode.
+
+    Returns:
+        The number of rows that were live.
+    """
+    place = (ref.source_name, ref.table_name)
+    with database.connect(settings.database_url(), application="warehouse reset") as connection:
+        database.ensure_ops(connection)
+        connection.commit()
+        with database.named_errors(ref.name), connection.transaction():
+            cursor = connection.cursor()
+            take_lock(cursor, *place)
+            rows = cursor.execute(
+                "select relation, child from ops.tables where (source, table_name) = (%s, %s)", place
+            ).fetchall()
+            live = 0
+            for relation, child in rows:
+                if not ddl.exists(cursor, relation):
+                    continue
+                name = ddl.relation(relation)
+                if not child:
+                    counted = sql.SQL("select count(*) from {} where _deleted_at is null").format(name)
+                    live = cursor.execute(counted).fetchall()[0][0]
+                cursor.execute(sql.SQL("truncate table {}").format(name))
+            checkpoints.write(cursor, *place, mode=mode, state=state, batch_id=None, cause="reset")
+    return live
