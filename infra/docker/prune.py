@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 _FOLDERS = {"tests", "test"}
-# Prefect's server imports these by name though they are called "test".
-_KEEP = ("prefect/testing",)
+# What only looks like a test: dbt's generic tests (unique, not_null) are macros in a folder of this name.
+_KEEP = ("dbt/include/",)
 _SUFFIXES = {".pyi", ".pyx", ".pxd", ".c", ".h", ".hpp", ".cpp", ".a", ".map"}
 
 
