@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -92,6 +92,36 @@ def convert(landed: pl.DataFrame, plan: Plan) -> Converted:
 def keys_of(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame of `_id` with the keys as bronze writes them."""
     return _short_keys(frame)[0]
+
+
+def rescue_cells(frame: pl.DataFrame, plan: Plan, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
+    """Return a converted frame with cells that Postgres cannot hold taken out and put into `_rescued`.
+
+    Args:
+        frame: A converted frame.
+        plan: The relation's plan.
+        cells: (row, column name).
+
+    Raises:
+        ValueError: A cell is in one of our own columns, which always fit.
+    """
+    by_name = {column.name: column for column in plan.stored}
+    fragments: _Fragments = {}
+    taken: dict[str, list[int]] = {}
+    for row, name in cells:
+        if name not in by_name:
+            raise ValueError(f"Postgres cannot hold a value of {name}")
+        column = by_name[name]
+        kind = "micros" if column.kind == "date" else column.kind
+        value = extended.plain(frame[name].slice(row, 1), kind)[0]
+        # jsonb refuses the text, or would drop a repeated key: the text itself is kept.
+        text = extended.wrapped(value) if kind == "json" else extended.fragment(kind, value)
+        fragments.setdefault(row, {})[column.path] = text
+        taken.setdefault(name, []).append(row)
+    rescued = frame["_rescued"]
+    texts = [extended.merge(own, rescued[row], lambda _: False) for row, own in fragments.items()]
+    columns = [frame[name].scatter(rows, None) for name, rows in taken.items()]
+    return frame.with_columns(*columns, rescued.scatter(list(fragments), texts))
 
 
 def _polars_type(pg_type: str) -> pl.DataType:

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
 import psycopg
 from psycopg import sql
+
+Rescue = Callable[[pl.DataFrame, Sequence[tuple[int, str]]], pl.DataFrame]
+
+
+def _native() -> Any:
+    """Return the native encoder, or None where it is not installed."""
+    try:
+        import warehouse_native
+    except ImportError:
+        return None
+    return getattr(warehouse_native, "encode_copy", None)
+
+
+_ENCODE = _native()
+
+
+def _none_expected(frame: pl.DataFrame, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
+    raise ValueError(f"Postgres cannot hold values of {sorted({name for _, name in cells})}")
+
 
 # What one COPY message carries at most: bounds memory, and large enough that messages cost nothing.
 _SLICE_BYTES = 8 << 20
@@ -24,6 +43,7 @@ def copy_frame(
     types: Sequence[tuple[str, str]],
     *,
     freeze: bool = False,
+    rescue: Rescue = _none_expected,
 ) -> int:
     """Copy a frame into a relation.
 
@@ -32,6 +52,7 @@ def copy_frame(
         relation: The quoted relation.
         frame: Columns in any order.
         types: `(column, Postgres type)` in the order of the COPY.
+        rescue: Takes cells that Postgres cannot hold out of a frame.
         freeze: Write the rows as old ones: no later pass over them. For a relation made in the same subtransaction.
 
     Returns:
@@ -40,15 +61,34 @@ def copy_frame(
     if frame.is_empty():
         return 0
     columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in types)
-    statement = sql.SQL("copy {} ({}) from stdin (format csv, freeze {})").format(
-        relation, columns, sql.SQL("true" if freeze else "false")
+    statement = sql.SQL("copy {} ({}) from stdin (format {}, freeze {})").format(
+        relation, columns, sql.SQL("binary" if _ENCODE else "csv"), sql.SQL("true" if freeze else "false")
     )
+    chosen = frame.select(name for name, _ in types)
+    payloads = csv_slices(chosen, types) if _ENCODE is None else _binary_slices(_ENCODE, chosen, types, rescue)
     sent = 0
     with cursor.copy(statement) as copy:
-        for payload in csv_slices(frame.select(name for name, _ in types), types):
+        for payload in payloads:
             copy.write(payload)
             sent += len(payload)
     return sent
+
+
+def _binary_slices(
+    encode: Any, frame: pl.DataFrame, types: Sequence[tuple[str, str]], rescue: Rescue
+) -> Iterator[bytes]:
+    """Yield a frame as binary COPY data in slices of bounded size."""
+    pairs = list(types)
+    rows = max(_LEAST_ROWS, int(frame.height * _SLICE_BYTES / max(frame.estimated_size(), 1)))
+    for start in range(0, frame.height, rows):
+        part = frame[start : start + rows]
+        options = {"header": start == 0, "trailer": start + rows >= frame.height}
+        payload, refused = encode(part, pairs, **options)
+        if refused:
+            payload, refused = encode(rescue(part, refused), pairs, **options)
+        if refused:
+            raise ValueError(f"values of {sorted({name for _, name in refused})} cannot be encoded")
+        yield payload
 
 
 def csv_slices(frame: pl.DataFrame, types: Sequence[tuple[str, str]]) -> Iterator[bytes]:

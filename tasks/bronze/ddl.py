@@ -87,6 +87,12 @@ def exists(cursor: psycopg.Cursor[Any], name: str) -> bool:
     return row is not None and row[0] is not None
 
 
+def empty(cursor: psycopg.Cursor[Any], name: str) -> bool:
+    """Return whether the relation has no rows."""
+    row = cursor.execute(sql.SQL("select not exists (select from {})").format(relation(name))).fetchone()
+    return row is not None and bool(row[0])
+
+
 def add_columns(cursor: psycopg.Cursor[Any], name: str, columns: Sequence[Column]) -> None:
     """Add columns in one statement; those that are there already are left.
 

@@ -48,6 +48,11 @@ def safe_json(text: str) -> str:
     return _base64("$json", text) if has_nul(text) else text
 
 
+def wrapped(text: str) -> str:
+    """Return a JSON text wrapped in base64: kept to the letter."""
+    return _base64("$json", text)
+
+
 def merge(own: Mapping[str, str], decoder: str | None, landed: Callable[[str], bool]) -> str:
     """Return the `_rescued` object as text.
 

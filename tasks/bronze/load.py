@@ -16,7 +16,7 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from tasks import checkpoints, database
-from tasks.bronze import ddl, merge, names, stage
+from tasks.bronze import changed, ddl, merge, names, stage
 from tasks.bronze.convert import Converted, convert
 from tasks.bronze.plan import Change, Column, Plan, changes_of, make_plan
 from tasks.drift import evidence, ledger
@@ -179,6 +179,8 @@ def take_lock(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> None
             "nothing: the next run goes on from there",
         ) from None
     cursor.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(_ROW_LOCK_WAIT)))
+    # `analyze` of a sample of 3,000 rows instead of 30,000: enough to choose a join, and a tenth of the time.
+    cursor.execute("set local default_statistics_target = 10")
     cursor.execute(sql.SQL("set local idle_in_transaction_session_timeout = {}").format(sql.Literal(_IDLE_LIMIT)))
 
 
@@ -229,6 +231,7 @@ class Loader:
             manifest.source, manifest.table, manifest.batch_id, rows_landed=manifest.rows, window=dict(manifest.window)
         )
         self._changes: list[Change] = []
+        self._changed: changed.Changed | None = None
         self._misfits: dict[str, Counter[tuple[str, str]]] = {}
         self._started = time.monotonic()
         self._stamp = merge.Stamp(manifest.batch_id, manifest.extracted_at, datetime.now(UTC))
@@ -357,12 +360,16 @@ class Loader:
     # -- rows -------------------------------------------------------------------------------------------------
 
     def _load(self, relations: list[_Relation]) -> None:
-        direct = "_op" not in self._manifest.columns and not any(relation.exists for relation in relations)
+        direct = "_op" not in self._manifest.columns and all(self._may_be_filled(relation) for relation in relations)
         if direct and any(relation.parts for relation in relations) and self._load_first(relations):
             self._result.plan = "first"
         else:
             self._load_staged(relations)
             self._result.plan = "staged" if relations[0].parts else "none"
+
+    def _may_be_filled(self, relation: _Relation) -> bool:
+        """Return whether rows may be copied straight into the relation: it is new or empty."""
+        return not relation.exists or (not self._table.history and ddl.empty(self._cursor, relation.name))
 
     def _load_first(self, relations: list[_Relation]) -> bool:
         """Copy straight into new relations, keys afterwards; False when a value or key needs the careful way."""
@@ -383,7 +390,10 @@ class Loader:
 
     def _copy_first(self, relation: _Relation) -> None:
         cursor, plan = self._cursor, relation.plan
-        ddl.create_relation(cursor, relation.name, plan)
+        if relation.exists:
+            self._apply_ddl(relation)
+        else:
+            ddl.create_relation(cursor, relation.name, plan)
         target = ddl.relation(relation.name)
         stamp = self._stamp
         constants = [
@@ -396,18 +406,24 @@ class Loader:
         own = [pair for pair in ddl.meta_after(plan.child) if pair[0] in ("_rescued", "_hash")]
         types = [*own[::-1], *ddl.meta_before(plan.child), *((c.name, c.pg_type) for c in plan.stored)]
         for _, _, converted in self._converted(relation):
-            self._result.copied_bytes += stage.copy_rows(cursor, target, converted.frame, types, freeze=True)
+            self._result.copied_bytes += stage.copy_rows(
+                cursor, target, converted.frame, types, plan, freeze=not relation.exists
+            )
         cursor.execute(_defaults(target, [(name, None) for name, _ in constants]))
-        ddl.add_keys(cursor, relation.name, plan.child)
+        if not relation.exists:
+            ddl.add_keys(cursor, relation.name, plan.child)
         cursor.execute(sql.SQL("analyze {}").format(target))
         if plan.child:
             self._result.child_rows += sum(part.rows for _, part in relation.parts)
 
     def _load_staged(self, relations: list[_Relation]) -> None:
+        root, children = relations[0], relations[1:]
+        if root.exists and self._manifest.scope.type == "snapshot" and root.parts:
+            landed = ((flush, self._landing.read(self._manifest, part)) for flush, part in root.parts)
+            self._changed = changed.find(self._cursor, root.name, landed)
         for relation in relations:
             self._stage(relation)
-        root, children = relations[0], relations[1:]
-        if merge.keep_last(self._cursor, root.stage):
+        if merge.keep_last(self._cursor, root.stage) or (self._changed is not None and self._changed.repeated):
             for child in children:
                 merge.keep_last_children(self._cursor, child.stage)
         if self._replay and root.exists:
@@ -424,22 +440,28 @@ class Loader:
         target = sql.Identifier(relation.stage)
         for flush, part, converted in self._converted(relation):
             frame = stage.with_sequence(converted.frame, flush << merge.SEQUENCE_BITS, "_op" in dict(types))
-            sent, refused = stage.copy_careful(self._cursor, target, frame, types)
+            sent, refused = stage.copy_careful(self._cursor, target, frame, types, relation.plan)
             self._result.copied_bytes += sent
             if refused:
-                self._reject_rows(relation, part, refused)
+                self._reject_rows(relation, flush, part, refused)
         self._cursor.execute(sql.SQL("analyze {}").format(target))
 
     def _converted(self, relation: _Relation) -> Iterator[tuple[int, Part, Converted]]:
         """Yield converted parts; the next one is read while the present one is copied."""
 
         def prepare(item: tuple[int, Part]) -> tuple[int, Part, Converted]:
-            return item[0], item[1], convert(self._landing.read(self._manifest, item[1]), relation.plan)
+            return item[0], item[1], convert(self._read(relation, *item), relation.plan)
 
-        for flush, part, converted in _ahead(relation.parts, prepare):
+        parts = [item for item in relation.parts if self._changed is None or not self._changed.skips(item[0])]
+        for flush, part, converted in _ahead(parts, prepare):
             self._result.rescued += 0 if relation.plan.child else converted.rescued
             self._misfits.setdefault(relation.plan.child, Counter()).update(converted.misfits)
             yield flush, part, converted
+
+    def _read(self, relation: _Relation, flush: int, part: Part) -> pl.DataFrame:
+        """Return the rows of a part that have to be loaded."""
+        landed = self._landing.read(self._manifest, part)
+        return landed if self._changed is None else self._changed.pick(flush, landed, relation.plan.child)
 
     def _apply_ddl(self, relation: _Relation) -> None:
         cursor, plan = self._cursor, relation.plan
@@ -470,12 +492,17 @@ class Loader:
         result.deleted += self._delete_missing(root, track)
         for child in children:
             result.child_rows += merge.replace_children(cursor, child.name, child.stage, child.plan, stamp, hard=hard)
-        staged = cursor.execute(
-            sql.SQL("select count(*) from {} where _op is distinct from 'd'").format(sql.Identifier(root.stage))
-        ).fetchone()
-        result.unchanged = (staged[0] if staged else 0) - result.updated - result.inserted
+        result.unchanged = self._rows_staged(root) - result.updated - result.inserted
         if self._table.history:
             self._history(root.plan, root.name)
+
+    def _rows_staged(self, root: _Relation) -> int:
+        if self._changed is not None:
+            return self._changed.keys
+        staged = self._cursor.execute(
+            sql.SQL("select count(*) from {} where _op is distinct from 'd'").format(sql.Identifier(root.stage))
+        ).fetchone()
+        return int(staged[0]) if staged else 0
 
     def _delete_by_op(self, root: _Relation, track: bool) -> int:
         if "_op" not in self._manifest.columns:
@@ -494,7 +521,9 @@ class Loader:
             if held is None:
                 self._result.warnings.append("a rejected document has no readable _id: no rows were deleted this time")
             else:
-                condition = sql.SQL("{} and t._id <> all(%(held)s::text[])").format(merge.not_in(root.stage))
+                condition = sql.SQL("{} and t._id <> all(%(held)s::text[])").format(
+                    merge.not_in(changed.KEYS if self._changed else root.stage)
+                )
                 deleted += self._delete(root, condition, track, held=held)
         elif isinstance(scope, PartitionScope):
             deleted += self._delete_partition(root, scope, track)
@@ -570,9 +599,9 @@ class Loader:
         self._result.rejected = write_landed_rejects(self._cursor, self._landing, self._manifest)
         self._enforce_limit()
 
-    def _reject_rows(self, relation: _Relation, part: Part, refused: list[tuple[int, str]]) -> None:
+    def _reject_rows(self, relation: _Relation, flush: int, part: Part, refused: list[tuple[int, str]]) -> None:
         """Keep the rows that Postgres itself refused, as landed."""
-        landed = self._landing.read(self._manifest, part)
+        landed = self._read(relation, flush, part)
         stage.write_refused(self._cursor, self._manifest, relation.plan.child, landed, refused)
         self._result.rejected += len(refused)
         self._enforce_limit()

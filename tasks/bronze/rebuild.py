@@ -81,10 +81,10 @@ def _rebuild(url: str, landing: Landing, ref: TableRef, *, fresh: bool) -> list[
 
 def _replay(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
     result = Loader(cursor, landing, manifest, table, rebuild=True).run()
-    for name in ("warehouse_touched", "warehouse_gone", "warehouse_ids"):
-        cursor.execute(sql.SQL("drop table if exists pg_temp.{}").format(sql.Identifier(name)))
+    # Staging lives until the transaction ends, which here is many batches away.
     rows = cursor.execute(
-        "select relname from pg_class where relnamespace = pg_my_temp_schema() and relname like 'warehouse_stage%'"
+        "select relname from pg_class where relnamespace = pg_my_temp_schema() and relkind = 'r'"
+        " and relname like 'warehouse\\_%'"
     ).fetchall()
     for row in rows:
         cursor.execute(sql.SQL("drop table pg_temp.{}").format(sql.Identifier(row[0])))

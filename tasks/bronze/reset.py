@@ -9,7 +9,7 @@ from psycopg import sql
 
 from tasks import checkpoints, database
 from tasks.bronze import ddl
-from tasks.bronze.load import take_lock
+from tasks.bronze.load import HISTORY, take_lock
 from tasks.settings import Settings
 from tasks.sources import TableRef
 
@@ -40,7 +40,7 @@ def reset_table(ref: TableRef, settings: Settings, state: Mapping[str, Any], mod
             ).fetchall()
             live = 0
             for relation, child in rows:
-                if not ddl.exists(cursor, relation):
+                if child == HISTORY or not ddl.exists(cursor, relation):
                     continue
                 name = ddl.relation(relation)
                 if not child:

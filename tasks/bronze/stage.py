@@ -10,7 +10,8 @@ import psycopg
 from psycopg import sql
 
 from tasks.bronze import copying, extended
-from tasks.bronze.convert import keys_of
+from tasks.bronze.convert import keys_of, rescue_cells
+from tasks.bronze.plan import Plan
 from tasks.landing import Manifest
 
 Types = Sequence[tuple[str, str]]
@@ -19,14 +20,24 @@ _MOST_REASON = 500
 
 
 def copy_rows(
-    cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.DataFrame, types: Types, *, freeze: bool = False
+    cursor: psycopg.Cursor[Any],
+    target: sql.Composable,
+    frame: pl.DataFrame,
+    types: Types,
+    plan: Plan,
+    *,
+    freeze: bool = False,
 ) -> int:
-    """Copy a frame; return the bytes sent. `freeze` is for a relation made in the same subtransaction."""
-    return copying.copy_frame(cursor, target, frame, types, freeze=freeze)
+    """Copy converted rows; return the bytes sent. `freeze` is for a relation made in the same subtransaction."""
+
+    def rescue(part: pl.DataFrame, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
+        return rescue_cells(part, plan, cells)
+
+    return copying.copy_frame(cursor, target, frame, types, freeze=freeze, rescue=rescue)
 
 
 def copy_careful(
-    cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.DataFrame, types: Types
+    cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.DataFrame, types: Types, plan: Plan
 ) -> tuple[int, list[tuple[int, str]]]:
     """Copy a frame; what Postgres refuses is halved until the refused rows stand alone.
 
@@ -40,7 +51,7 @@ def copy_careful(
         offset, part = waiting.pop()
         try:
             with cursor.connection.transaction():
-                sent += copy_rows(cursor, target, part, types)
+                sent += copy_rows(cursor, target, part, types, plan)
         except _REFUSALS as error:
             if part.height == 1:
                 refused.append((offset, str(error).strip().splitlines()[0][:_MOST_REASON]))
