@@ -102,7 +102,7 @@ def _start(home: Path, folder: Path, progress: Progress) -> bool:
         lambda: started.poll() is None,
         lambda: _answers(url(home)),
         _READY_SECONDS,
-        lambda waited: progress(f"MongoDB: recovering, {waited}"),
+        lambda waited: progress(f"MongoDB: starting, {waited}"),
     )
     if not ready:
         process.stop(folder)

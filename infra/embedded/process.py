@@ -187,7 +187,7 @@ def wait_ready(process_alive: Callable[[], bool], ready: Callable[[], bool], sec
         process_alive: Tells whether waiting still makes sense.
         ready: One real attempt to use the server.
         seconds: Longest wait.
-        tick: Told the seconds waited so far, every five seconds.
+        tick: Told the seconds waited so far, every ten seconds.
     """
     begin = time.monotonic()
     told = 0
@@ -197,7 +197,7 @@ def wait_ready(process_alive: Callable[[], bool], ready: Callable[[], bool], sec
         if not process_alive():
             return False
         waited = int(time.monotonic() - begin)
-        if waited >= told + 5:
+        if waited >= told + 10:
             told = waited
             tick(f"{waited} s")
         time.sleep(_POLL_SECONDS)

@@ -258,3 +258,27 @@ def test_sql_is_read_only_and_needs_no_client(place: Path, capsys: pytest.Captur
     assert "read-only transaction" in capsys.readouterr().err
     assert run("sql", "select generate_series(1, 9)", "--limit", "3") == cli.DONE
     assert "6 more row(s)" in capsys.readouterr().out
+
+
+def test_proof_and_repair_of_a_table(
+    place: Path, postgres_url: str, mongodb_uri: str, mongodb_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Verify sees a row that somebody changed by hand, and rebuild brings back what was landed."""
+    with MongoClient(mongodb_uri) as client:
+        client[mongodb_database]["orders"].insert_many(documents(0, 4, total="1.50"))
+    write_sources(place, shop=source(mongodb_uri, mongodb_database, "orders"))
+    assert run("run", "--no-models") == cli.DONE
+    assert run("verify", "shop.orders") == cli.DONE
+    assert "bronze equals the source" in capsys.readouterr().out
+
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("update bronze.shop__orders set total = '9.99' where _id = '2'")
+    assert run("verify", "shop.orders") == cli.FAILED
+    shown = capsys.readouterr().out
+    assert "1 document(s) differ" in shown
+    assert "9.99" in shown
+
+    assert run("rebuild", "shop.orders") == cli.DONE
+    assert run("verify", "shop.orders") == cli.DONE
+    assert run("rejects", "replay", "shop.orders") == cli.DONE
+    assert run("verify", "shop.ordres") == cli.WRONG_USE

@@ -1,0 +1,84 @@
+"""The demo in small, twice: the whole job on embedded servers, as `make demo` runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from flows import demo
+from infra.embedded import postgres
+
+CHECKOUT = Path(demo.__file__).parents[1]
+SCRIPT = """\
+import sys
+from flows.demo import run_demo
+from tasks.settings import get_settings
+sys.exit(run_demo(get_settings(), customers=60))
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(servers_home: Path, prefect_api_url: str) -> Iterator[dict[str, str]]:
+    """The environment of a person who also has real servers configured, which the demo must leave alone."""
+    sources = servers_home / "demo-sources.yaml"
+    text = (CHECKOUT / "sources.yaml").read_text()
+    sources.write_text(text.replace(".warehouse/", f"{servers_home}/"))
+    assert prefect_api_url
+    yield {
+        **os.environ,
+        "WAREHOUSE_HOME": str(servers_home),
+        "WAREHOUSE_SOURCES": str(sources),
+        "WAREHOUSE_URL": "postgresql://production.invalid/warehouse",
+        "MONGODB_URI": "mongodb://production.invalid/",
+        "PREFECT_API_URL": "http://production.invalid/api",
+    }
+
+
+def run_demo(environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-4000:] + done.stdout[-4000:]
+    assert "MONGODB_URI is set aside" in done.stderr
+    return done.stdout + done.stderr
+
+
+def rows(home: str, query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(postgres.url(Path(home))) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+@pytest.mark.timeout(1800)
+def test_the_demo_tells_what_came_of_it_and_can_be_run_again(environment: dict[str, str]) -> None:
+    home = environment["WAREHOUSE_HOME"]
+    shown = run_demo(environment)
+
+    assert shown.count("All well") >= 2
+    assert "DIFFERENT" not in shown
+    assert "renamed field: customers.phone" in shown
+    assert "Where to look" in shown
+    changes = rows(home, "select table_name, field, change from ops.schema_changes")
+    assert ("customers", "loyalty_tier", "appeared") in changes
+    assert ("customers", "phone_number", "renamed") in changes
+    assert ("orders", "total", "type_conflict") in changes
+    rescued = rows(home, "select count(*) from bronze.shop__orders where _rescued ? 'total'")[0][0]
+    gold = rows(home, "select count(*) from gold.fct_order")[0][0]
+    assert rescued > 0
+    assert gold == rows(home, "select count(*) from bronze.shop__orders where _deleted_at is null")[0][0]
+    stages = rows(home, "select distinct stage from monitoring.pipeline_log")
+    assert {stage for (stage,) in stages} >= {"pipeline", "extract", "load", "dbt"}
+    assert (Path(home) / "run-report.html").stat().st_size > 1000
+
+    again = run_demo(environment)
+
+    assert "the sample is there already" in again
+    assert "DIFFERENT" not in again
+    assert json.loads((Path(home) / "demo.json").read_text())["rounds"] == 2
