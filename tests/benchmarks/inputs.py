@@ -95,9 +95,9 @@ def documents(shape: str, count: int, seed: int = 7) -> Iterator[bytes]:
         yield bson.encode(make(number, dice))
 
 
-def fill(uri: str, database: str, shape: str, count: int) -> str:
+def fill(uri: str, database: str, shape: str, count: int, prefix: str = "") -> str:
     """Fill the collection of a shape unless it already holds exactly `count` documents; return its name."""
-    name = f"{shape}_{count}"
+    name = f"{prefix}{shape}_{count}"
     with MongoClient(uri, document_class=RawBSONDocument) as client:
         collection = client[database][name]
         if collection.estimated_document_count() == count:

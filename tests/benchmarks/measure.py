@@ -77,3 +77,7 @@ def save(results: dict[str, Any], folder: Path) -> Path:
         json.dumps(results, indent=1, default=lambda item: asdict(item) if isinstance(item, Measure) else str(item))
     )
     return file
+
+
+def _plain(item: object) -> object:
+    return {**asdict(item), "rate": item.rate} if isinstance(item, Measure) else str(item)

@@ -71,11 +71,14 @@ def parquet(shape: str, count: int) -> dict[str, Any]:
         while (offset := decoder.push(raw, offset)) < len(raw):
             frames.append(decoder.flush().tables[""])
     frames.append(decoder.flush().tables[""])
-    with tempfile.TemporaryDirectory() as folder, timed() as clock:
-        with Landing.open(folder).writer("s", "t", "b") as writer:
-            for frame in frames:
-                writer.write(frame)
-            writer.finish({"": {"rows": count, "fields": {}}}, 0, 0.0)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        timed() as clock,
+        Landing.open(folder).writer("s", "t", "b") as writer,
+    ):
+        for frame in frames:
+            writer.write(frame)
+        writer.finish({"": {"rows": count, "fields": {}}}, 0, 0.0)
     return {"rows": count, "seconds": clock.seconds}
 
 
@@ -90,6 +93,96 @@ def land(uri: str, database: str, collection: str, folder: str, memory_bytes: in
         manifest = extract_table(ref, context).manifest
     assert manifest is not None
     return {"rows": manifest.rows, "seconds": clock.seconds, "bytes": manifest.bytes, "parts": len(manifest.parts)}
+
+
+def copy(url: str, shape: str, count: int) -> dict[str, Any]:
+    """COPY rows that are decoded already into a plain table without key: the limit of any loader of this server."""
+    import psycopg
+    from psycopg import sql
+
+    from tasks.bronze.copying import copy_frame
+    from tasks.bronze.kinds import PG_TYPES
+    from tasks.mongodb.decoder import make_decoder
+
+    decoder = make_decoder(max_bytes=1 << 40)
+    for raw in _raw_batches(shape, count):
+        decoder.push(raw)
+    frame = decoder.flush().tables[""].drop("_hash", "_rescued")
+    types = [(name, "text" if name == "_id" else PG_TYPES[name.rsplit("|", 1)[1]]) for name in frame.columns]
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(pg_type))  # type: ignore[arg-type]
+        for name, pg_type in types
+    )
+    table = sql.Identifier(f"copy_{shape}")
+    with psycopg.connect(url) as connection:
+        connection.execute(sql.SQL("drop table if exists {}").format(table))
+        connection.execute(sql.SQL("create table {} ({})").format(table, columns))
+        connection.commit()
+        with timed() as clock:
+            copy_frame(connection.cursor(), table, frame, types)
+            connection.commit()
+    return {"rows": count, "seconds": clock.seconds}
+
+
+def load(url: str, landing: str, uri: str, database: str, collection: str) -> dict[str, Any]:
+    """Load what is landed of a collection into bronze."""
+    import os
+
+    os.environ["WAREHOUSE_URL"], os.environ["WAREHOUSE_LANDING"] = url, landing
+    from tasks.bronze import load_pending
+    from tasks.settings import Settings
+
+    settings = Settings()
+    with timed() as clock:
+        results = load_pending(table_ref(uri, database, collection), settings)
+    return {"rows": sum(result.rows for result in results), "seconds": clock.seconds, "batches": len(results)}
+
+
+def change(uri: str, database: str, collection: str, landing: str, percent: int) -> dict[str, Any]:
+    """Change a share of a collection's documents, and land the collection whole again."""
+    from pymongo import MongoClient
+
+    with MongoClient(uri) as client:
+        documents = client[database][collection]
+        count = documents.estimated_document_count()
+        limit = count * percent // 100
+        documents.update_many({"number": {"$lt": limit}}, {"$inc": {"discount": 1}})
+    return land(uri, database, collection, landing)
+
+
+def no_change(url: str, landing: str, uri: str, database: str, tables: int) -> dict[str, Any]:
+    """Extract and load so many small tables of which nothing changed since the first run."""
+    import os
+
+    from pymongo import MongoClient
+
+    os.environ["WAREHOUSE_URL"], os.environ["WAREHOUSE_LANDING"] = url, landing
+    from tasks.bronze import load_pending
+    from tasks.extract import ExtractContext, extract_table
+    from tasks.landing import Landing
+    from tasks.settings import Settings
+
+    settings, store = Settings(), Landing.open(landing)
+    refs = [
+        table_ref(uri, database, f"small_{number}", mode="incremental", cursor="number") for number in range(tables)
+    ]
+    states: dict[str, dict[str, Any]] = {}
+    with MongoClient(uri) as client:
+        for number in range(tables):
+            found = client[database][f"small_{number}"]
+            found.drop()
+            found.create_index("number")
+            found.insert_many([{"number": row} for row in range(10)])
+    for ref in refs:
+        manifest = extract_table(ref, ExtractContext(store)).manifest
+        assert manifest is not None
+        states[ref.name] = manifest.checkpoint
+        load_pending(ref, settings)
+    with timed() as clock:
+        for ref in refs:
+            assert extract_table(ref, ExtractContext(store, states[ref.name])).manifest is None
+            load_pending(ref, settings)
+    return {"rows": tables, "seconds": clock.seconds}
 
 
 def table_ref(uri: str, database: str, collection: str, **table: Any) -> Any:
@@ -114,7 +207,9 @@ def _raw_batches(shape: str, count: int) -> list[bytes]:
     return [*batches, b"".join(pending)] if pending else batches
 
 
-STEPS: dict[str, Callable[..., dict[str, Any]]] = {"drain": drain, "decode": decode, "parquet": parquet, "land": land}
+STEPS: dict[str, Callable[..., dict[str, Any]]] = {
+    step.__name__: step for step in (drain, decode, parquet, land, copy, load, change, no_change)
+}
 
 if __name__ == "__main__":
     print(json.dumps(STEPS[sys.argv[1]](**json.loads(sys.argv[2]))))

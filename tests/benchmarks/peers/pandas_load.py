@@ -15,6 +15,14 @@ from sqlalchemy import create_engine, text
 
 uri, database, collection, url, schema = sys.argv[1:6]
 
+
+def plain(value: object) -> object:
+    """Return a value that the driver takes: nested ones as JSON, BSON ones as text."""
+    if isinstance(value, list | dict):
+        return json.dumps(value, default=str)
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
 if __name__ == "__main__":
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
@@ -22,7 +30,7 @@ if __name__ == "__main__":
     started = time.perf_counter()
     with MongoClient(uri, tz_aware=True) as client:
         frame = pd.json_normalize(list(client[database][collection].find({}, batch_size=10_000)), sep="__")
-    for column in frame.columns[frame.dtypes == object]:
+    for column in frame.columns[[dtype.kind == "O" for dtype in frame.dtypes]]:
         frame[column] = frame[column].map(
             lambda value: (
                 json.dumps(value, default=str)

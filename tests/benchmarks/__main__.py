@@ -1,0 +1,150 @@
+"""`python -m tests.benchmarks`: every figure as a ratio to a limit that is measured in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import peers
+from tests.benchmarks.compare import differences
+from tests.benchmarks.inputs import fill
+from tests.benchmarks.measure import Measure, machine, run_step, save
+
+DATABASE = "bench"
+_MEBIBYTE = 1 << 20
+
+
+def main() -> None:
+    """Run the parts that are asked for, print tables, save JSON."""
+    parser = argparse.ArgumentParser(prog="make benchmark", description=__doc__)
+    parser.add_argument("--rows", type=int, default=200_000, help="uniform orders (other shapes: half of it)")
+    parser.add_argument("--parts", default="landing,bronze,peers", help="what to measure")
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--environments", type=Path, default=Path(".warehouse/benchmark"))
+    arguments = parser.parse_args()
+    parts = set(arguments.parts.split(","))
+    results: dict[str, Any] = {"machine": machine(), "rows": arguments.rows}
+    with servers() as (uri, url), tempfile.TemporaryDirectory() as folder:
+        print(f"machine: {results['machine']}\n")
+        if "landing" in parts:
+            results["landing"] = landing(uri, arguments.rows, Path(folder))
+        if "bronze" in parts:
+            results["bronze"] = bronze(uri, url, arguments.rows, Path(folder) / "bronze")
+        if "peers" in parts:
+            results["peers"] = compare_peers(uri, url, arguments.rows, Path(folder) / "ours", arguments.environments)
+    print(f"\nsaved: {save(results, arguments.results)}")
+
+
+@contextmanager
+def servers() -> Iterator[tuple[str, str]]:
+    """Give MongoDB and Postgres: those of MONGODB_URI and WAREHOUSE_URL, else embedded ones of this run."""
+    from infra.embedded import mongodb, postgres
+
+    given_uri, given_url = os.environ.get("MONGODB_URI"), os.environ.get("WAREHOUSE_URL")
+    home = Path(tempfile.mkdtemp(prefix="warehouse-benchmark-"))
+    home.chmod(0o711)
+    try:
+        yield given_uri or mongodb.up(home), given_url or postgres.up(home)
+    finally:
+        for server in (mongodb, postgres):
+            server.down(home, wipe=True)
+
+
+def landing(uri: str, rows: int, folder: Path) -> list[dict[str, Any]]:
+    """MongoDB to landing, by shape, against draining the server and throwing away."""
+    print(f"{'landing':12} {'rows':>9} {'drain/s':>9} {'decode/s':>9} {'parquet/s':>9} {'land/s':>9} "
+          f"{'land/drain':>10} {'peak MiB':>8} {'cpu s':>6}")  # fmt: skip
+    table = []
+    for shape in ("uniform", "shuffled", "sparse", "drifting", "huge"):
+        count = {"uniform": rows, "huge": 40}.get(shape, rows // 2)
+        collection = fill(uri, DATABASE, shape, count)
+        place = {"uri": uri, "database": DATABASE, "collection": collection}
+        drained = run_step("drain", **place)
+        landed = run_step("land", **place, folder=str(folder / shape))
+        decoded = run_step("decode", shape=shape, count=min(count, 100_000))
+        written = run_step("parquet", shape=shape, count=min(count, 100_000))
+        ratio = landed.rate / drained.rate
+        print(f"{shape:12} {count:9,} {drained.rate:9,.0f} {decoded.rate:9,.0f} {written.rate:9,.0f} "
+              f"{landed.rate:9,.0f} {ratio:10.2f} {landed.peak_bytes / _MEBIBYTE:8.0f} {landed.cpu_seconds:6.1f}",
+              flush=True)  # fmt: skip
+        table.append({"shape": shape, "drain": drained, "land": landed, "decode": decoded, "parquet": written})
+    return table
+
+
+def bronze(uri: str, url: str, rows: int, folder: Path) -> dict[str, Any]:
+    """Landing to bronze: first load, merges, and a run without changes, against COPY alone."""
+    print(f"\n{'bronze':24} {'rows':>9} {'rows/s':>9} {'of COPY':>8} {'peak MiB':>8} {'cpu s':>6}")
+    collection = fill(uri, DATABASE, "uniform", rows)
+    place = {"uri": uri, "database": DATABASE, "collection": collection}
+    copied = run_step("copy", url=url, shape="uniform", count=rows)
+    found: dict[str, Any] = {"copy alone": copied}
+    _print_bronze("COPY alone", copied, copied)
+    drained = run_step("drain", **place)
+    landed = run_step("land", **place, folder=str(folder))
+    found["first load"] = run_step("load", url=url, landing=str(folder), **place)
+    _print_bronze("first load", found["first load"], copied)
+    whole = _together("MongoDB to bronze", landed, found["first load"])
+    found["MongoDB to bronze"] = whole
+    _print_bronze("MongoDB to bronze", whole, copied)
+    print(f"{'':24} {whole.rate / min(drained.rate, copied.rate):.2f} of the slower of draining and COPY")
+    for percent in (0, 1, 10, 100):
+        run_step("change", **place, landing=str(folder), percent=percent)
+        name = f"merge, {percent} % changed"
+        found[name] = run_step("load", url=url, landing=str(folder), **place)
+        _print_bronze(name, found[name], copied)
+    found["100 tables, no change"] = run_step(
+        "no_change", url=url, landing=str(folder), uri=uri, database=DATABASE, tables=100
+    )
+    print(f"{'100 tables, no change':24} {found['100 tables, no change'].seconds:.1f} s")
+    return found
+
+
+def compare_peers(uri: str, url: str, rows: int, folder: Path, environments: Path) -> list[dict[str, Any]]:
+    """The same documents from the same server into the same server, by others and by us."""
+    # A collection of its own, which no step has changed.
+    place = peers.Place(uri, DATABASE, fill(uri, DATABASE, "uniform", rows, prefix="peers_"), url)
+    arguments = {"uri": uri, "database": DATABASE, "collection": place.collection}
+    landed = run_step("land", **arguments, folder=str(folder))
+    ours = _together("warehouse", landed, run_step("load", url=url, landing=str(folder), **arguments))
+    table = [_told(ours, differences(url, "bronze", f"bench__{place.collection}", "uniform"))]
+    dlt, sling, pandas = (peers.environment(name, environments) for name in ("dlt", "sling", "pandas"))
+    runs = [
+        (peers.run_sling(sling, place, environments), "sling", "_id"),
+        *((peers.run_dlt(dlt, place, name), f"dlt_{name}", "_id") for name in ("insert_values", "csv", "parquet")),
+        (peers.run_pandas(pandas, place), "pandas", "_id"),
+    ]
+    for measured, schema, key in runs:
+        table.append(_told(measured, differences(url, schema, place.collection, "uniform", key)))
+    print(f"\n{'MongoDB to Postgres':20} {'rows/s':>9} {'we are':>8} {'peak MiB':>8} {'cpu s':>6}  lost or altered")
+    for line in table:
+        measured = line["measure"]
+        fields = line["data"]["fields"]
+        altered = "; ".join(f"{name}: {found['example']}" for name, found in fields.items()) or "nothing"
+        print(f"{measured.step:20} {measured.rate:9,.0f} {ours.rate / measured.rate:7.1f}x "
+              f"{measured.peak_bytes / _MEBIBYTE:8.0f} {measured.cpu_seconds:6.1f}  {altered}")  # fmt: skip
+    return table
+
+
+def _together(name: str, first: Measure, second: Measure) -> Measure:
+    """Return two steps that follow each other as one."""
+    seconds = first.seconds + second.seconds
+    cpu = first.cpu_seconds + second.cpu_seconds
+    return Measure(name, first.rows, seconds, max(first.peak_bytes, second.peak_bytes), cpu, {})
+
+
+def _told(measured: Measure, data: dict[str, Any]) -> dict[str, Any]:
+    return {"measure": measured, "data": data}
+
+
+def _print_bronze(name: str, measured: Measure, copied: Measure) -> None:
+    print(f"{name:24} {measured.rows:9,} {measured.rate:9,.0f} {measured.rate / copied.rate:8.2f} "
+          f"{measured.peak_bytes / _MEBIBYTE:8.0f} {measured.cpu_seconds:6.1f}", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
