@@ -1,16 +1,19 @@
-//! The warehouse's native module: BSON to Arrow.
+//! The warehouse's native module: BSON to Arrow, and Arrow to Postgres binary COPY.
 
 mod check;
 mod column;
+mod copy;
 mod decoder;
+mod jsonb;
+mod numeric;
 mod table;
 mod text;
 
-use arrow_array::ffi_stream::FFI_ArrowArrayStream;
+use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use arrow_array::{RecordBatch, RecordBatchIterator};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyCapsule, PyDict};
+use pyo3::types::{PyBytes, PyCapsule, PyCapsuleMethods, PyDict};
 
 use decoder::{Core, Op};
 use table::TYPES;
@@ -176,8 +179,52 @@ impl Decoder {
     }
 }
 
+/// Takes over the batches of an object with `__arrow_c_stream__`.
+fn import_stream(frame: &Bound<'_, PyAny>) -> PyResult<RecordBatchStreamReader> {
+    let capsule = frame.call_method0("__arrow_c_stream__")?;
+    let pointer = capsule
+        .cast::<PyCapsule>()?
+        .pointer_checked(Some(c"arrow_array_stream"))?;
+    // SAFETY: a capsule of this name holds an ArrowArrayStream; taking it leaves a released one behind, as the
+    // interface asks.
+    unsafe { RecordBatchStreamReader::from_raw(pointer.as_ptr().cast::<FFI_ArrowArrayStream>()) }
+        .map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+type Misfits = Vec<(usize, String)>;
+
+/// Encodes a frame as Postgres binary COPY data.
+///
+/// Takes `(column, Postgres type)` pairs in the order of the COPY. Returns the data and the `(row, column)` of values
+/// that Postgres cannot hold, which are NULL in the data.
+#[pyfunction]
+#[pyo3(signature = (frame, columns, *, header=true, trailer=true))]
+fn encode_copy<'py>(
+    frame: &Bound<'py, PyAny>,
+    columns: Vec<(String, String)>,
+    header: bool,
+    trailer: bool,
+) -> PyResult<(Bound<'py, PyBytes>, Misfits)> {
+    let py = frame.py();
+    let reader = import_stream(frame)?;
+    let encoded = py
+        .detach(|| {
+            let batches = reader
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| error.to_string())?;
+            copy::encode(&batches, &columns, header, trailer)
+        })
+        .map_err(PyValueError::new_err)?;
+    let misfits = encoded
+        .misfits
+        .into_iter()
+        .map(|(row, name)| (row, name.to_owned()))
+        .collect();
+    Ok((PyBytes::new(py, &encoded.bytes), misfits))
+}
+
 #[pymodule]
 mod warehouse_native {
     #[pymodule_export]
-    use super::{ArrowTable, Decoder};
+    use super::{ArrowTable, Decoder, encode_copy};
 }
