@@ -131,6 +131,7 @@ class DbtCommand:
         exclude: dbt selectors to leave out.
         full_refresh: Rebuild incremental models from nothing.
         variables: dbt vars.
+        whole_tests: Leave out tests that read a model which is neither selected nor above a selected one.
     """
 
     target: Path
@@ -139,6 +140,7 @@ class DbtCommand:
     exclude: tuple[str, ...] = ()
     full_refresh: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
+    whole_tests: bool = False
 
     def arguments(self) -> list[str]:
         """Return the arguments of dbt, the verb first."""
@@ -149,6 +151,7 @@ class DbtCommand:
         ]
         for flag, selectors in (("--select", self.select), ("--exclude", self.exclude)):
             arguments += [flag, *selectors] if selectors else []
+        arguments += ["--indirect-selection", "buildable"] if self.whole_tests else []
         arguments += ["--full-refresh"] if self.full_refresh else []
         arguments += ["--vars", json.dumps(dict(self.variables), sort_keys=True)] if self.variables else []
         return arguments
@@ -253,7 +256,9 @@ def run(
     missing = missing_models(url)
     selected = with_missing(tuple(select), missing) if select else ()
     target = _fresh_target(settings.home / "dbt")
-    command = DbtCommand(target, verb, selected, tuple(exclude), full_refresh, variables or {})
+    # A test between a model of the selection and one that has never been built would fail for that alone.
+    whole_tests = bool(selected and missing)
+    command = DbtCommand(target, verb, selected, tuple(exclude), full_refresh, variables or {}, whole_tests)
     started = time.monotonic()
     exit_code, messages = _execute(settings, command, environment(url, os.environ), progress, deadline_seconds)
     seconds = round(time.monotonic() - started, 3)

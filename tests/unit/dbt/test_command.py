@@ -22,20 +22,21 @@ def test_arguments_are_complete_and_hold_no_secret(tmp_path: Path) -> None:
         exclude=("tag:slow",),
         full_refresh=True,
         variables={"a": 1},
+        whole_tests=True,
     )
     assert command.arguments() == [
         "build",
         *("--project-dir", str(dbt.PROJECT), "--profiles-dir", str(dbt.PROJECT)),
         *("--target-path", str(tmp_path), "--log-path", str(tmp_path / "logs")),
         *("--select", "source:shop.orders+", "dim_date", "--exclude", "tag:slow"),
-        *("--full-refresh", "--vars", '{"a": 1}'),
+        *("--indirect-selection", "buildable", "--full-refresh", "--vars", '{"a": 1}'),
     ]
 
 
 def test_arguments_leave_out_what_nobody_asked_for(tmp_path: Path) -> None:
     arguments = dbt.DbtCommand(tmp_path, "docs generate").arguments()
     assert arguments[:2] == ["docs", "generate"]
-    assert not {"--select", "--exclude", "--full-refresh", "--vars"} & set(arguments)
+    assert not {"--select", "--exclude", "--indirect-selection", "--full-refresh", "--vars"} & set(arguments)
 
 
 def test_environment_of_a_tcp_url() -> None:
