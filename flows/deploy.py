@@ -241,7 +241,8 @@ def _wanted(item: Mapping[str, Any], pull: list[Any]) -> dict[str, Any]:
 
 
 def _schedule(schedule: Mapping[str, Any]) -> list[Any]:
-    return [schedule["cron"], schedule.get("timezone", "UTC"), bool(schedule.get("active", True))]
+    active = bool(schedule.get("active", True))
+    return [schedule["cron"], schedule.get("timezone", "UTC"), active, dict(schedule.get("parameters", {}))]
 
 
 def load_flow(entrypoint: str) -> Flow[..., Any]:
@@ -281,7 +282,7 @@ def _existing(deployment: DeploymentResponse) -> dict[str, Any]:
     for number, found in enumerate(deployment.schedules or []):
         cron = getattr(found.schedule, "cron", str(found.schedule))
         timezone = getattr(found.schedule, "timezone", None) or "UTC"
-        schedules[found.slug or f"without a slug {number}"] = [cron, timezone, found.active]
+        schedules[found.slug or f"without a slug {number}"] = [cron, timezone, found.active, found.parameters]
     strategy = options.collision_strategy if options is not None else None
     return {
         "name": deployment.name,
@@ -299,8 +300,9 @@ def _existing(deployment: DeploymentResponse) -> dict[str, Any]:
 
 
 def _schedule_lines(wanted: Mapping[str, Any]) -> Iterator[str]:
-    for slug, (cron, timezone, active) in wanted["schedules"].items():
-        yield f"schedule {slug}: {cron} {timezone}{'' if active else ', not active'}"
+    for slug, (cron, timezone, active, parameters) in wanted["schedules"].items():
+        given = f" with {parameters}" if parameters else ""
+        yield f"schedule {slug}: {cron} {timezone}{given}{'' if active else ', not active'}"
 
 
 def _write_deployment(
@@ -312,8 +314,10 @@ def _write_deployment(
 
     limit, strategy = wanted["concurrency"]
     schedules = [
-        DeploymentScheduleCreate(slug=slug, schedule=CronSchedule(cron=cron, timezone=timezone), active=active)
-        for slug, (cron, timezone, active) in wanted["schedules"].items()
+        DeploymentScheduleCreate(
+            slug=slug, schedule=CronSchedule(cron=cron, timezone=timezone), active=active, parameters=parameters
+        )
+        for slug, (cron, timezone, active, parameters) in wanted["schedules"].items()
     ]
     return client.create_deployment(
         flow_id=client.create_flow_from_name(flow.name),
@@ -357,7 +361,9 @@ def _apply_automations(client: SyncPrefectClient, dry_run: bool) -> Iterator[Cha
         after = _plain(automation.model_dump(mode="json", include=fields))
         found = tuple(differences(before, after))
         if found and not dry_run:
-            client.update_automation(current.id, automation)
+            # The client sends the fields that were set; the server wants all of them, but no owner.
+            whole = automation.model_dump(mode="json", exclude={"owner_resource"})
+            client.update_automation(current.id, AutomationCore.model_validate(whole))
         yield Change("automation", automation.name, "update" if found else "unchanged", found)
     for name, stale in existing.items():
         if not dry_run:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # A pipeline that crashed this often is not started again: what kills it is not chance.
 MOST_STARTS = 3
+# A crash is reported twice, by the runner and by the worker; the second report must not hit the run's next start.
+RESTART_DELAY = timedelta(seconds=60)
 # A crash is answered within minutes; a pipeline that crashed longer ago has had its successor.
 RESTART_WITHIN = timedelta(hours=2)
 # Parents older than this have no runs left: flow pods have a deadline of six hours.
@@ -49,7 +51,9 @@ def look_after(client: SyncPrefectClient, parent: FlowRun) -> str:
         return "still running"
     if state.is_crashed() and should_restart(parent, datetime.now(UTC)):
         # The same run: it finds its children by their tags, and goes on with its plan.
-        client.set_flow_run_state(parent.id, Scheduled(name="AwaitingRetry", message="started again after a crash"))
+        at = datetime.now(UTC) + RESTART_DELAY
+        again: State[None] = Scheduled(scheduled_time=at, name="AwaitingRetry", message="started again after a crash")
+        client.set_flow_run_state(parent.id, again)
         return f"started again, attempt {parent.run_count + 1}"
     ended = 0 if state.is_completed() else cancel_children(str(parent.id))
     return f"{ended} run(s) of it ended" if ended else "nothing was left behind"

@@ -86,7 +86,8 @@ def _crashed_pipelines(reaper: UUID) -> AutomationCore:
             RunDeployment(
                 source="selected",
                 deployment_id=reaper,
-                parameters={"run": "{{ flow_run.id }}"},
+                # Written out, because Prefect renders a bare "{{ flow_run.id }}" as JSON, which a UUID is not.
+                parameters={"run": {"__prefect_kind": "jinja", "template": "{{ flow_run.id }}"}},
                 job_variables=None,
             )
         ],

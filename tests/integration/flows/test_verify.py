@@ -1,0 +1,61 @@
+"""The scheduled proof: quiet when the source only went on, loud when bronze is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pymongo import MongoClient
+
+
+@pytest.fixture
+def shop(
+    tmp_path: Path,
+    mongodb_uri: str,
+    mongodb_database: str,
+    postgres_url: str,
+    prefect_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Any]:
+    from tasks.settings import get_settings
+
+    config = tmp_path / "sources.yaml"
+    config.write_text(
+        f"sources: {{shop: {{kind: mongodb, uri: '${{MONGODB_URI}}', database: {mongodb_database}, "
+        "tables: {orders: {mode: cdc}}}}"
+    )
+    for name, value in {
+        "MONGODB_URI": mongodb_uri,
+        "WAREHOUSE_URL": postgres_url,
+        "WAREHOUSE_SOURCES": str(config),
+        "WAREHOUSE_HOME": str(tmp_path),
+    }.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    with MongoClient(mongodb_uri) as client:
+        yield client[mongodb_database]
+    get_settings.cache_clear()
+
+
+def test_verify_by_sample_whole_and_after_a_change_behind_our_back(shop: Any, postgres_url: str) -> None:
+    from flows.reset import reset
+    from flows.verify import verify
+
+    shop.orders.insert_many([{"_id": number, "total": number * 1.5} for number in range(300)])
+    assert reset("shop.orders", models=False, return_state=True).is_completed()
+    shop.orders.update_one({"_id": 7}, {"$set": {"total": 99.0}})
+    shop.orders.delete_one({"_id": 8})
+    state = verify(["shop.orders"], return_state=True)
+    assert state.is_completed(), f"the source only went on: {state.message}"
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("select total from bronze.shop__orders where _id = '7'").fetchone() == (99.0,)
+        connection.execute("update bronze.shop__orders set total = total + 0.01 where _id = '20'")
+    for sample in (1_000, None):
+        state = verify(["shop.orders"], sample, return_state=True)
+        assert state.is_failed()
+        assert "total: source 30.0, bronze 30.01" in str(state.message)
+    reset("shop.orders", models=False)
+    assert verify(["shop.orders"], 1_000, return_state=True).is_completed()
