@@ -12,12 +12,13 @@ from tasks.settings import get_settings
 
 
 @flow(name="reset", flow_run_name="reset {table}")
-def reset(table: str, since: str | None = None) -> State[Any]:
+def reset(table: str, since: str | None = None, models: bool = True) -> State[Any]:
     """Read one table again.
 
     Args:
         table: `source.table`.
         since: Incremental tables with a date cursor: read from this time on (ISO 8601) instead of from the beginning.
+        models: Whether to rebuild the dbt models above it.
     """
     from flows.pipeline import pipeline
     from tasks.bronze.reset import reset_table
@@ -29,5 +30,5 @@ def reset(table: str, since: str | None = None) -> State[Any]:
     live = reset_table(ref, settings, state, work.mode_of(ref))
     work.mirror_checkpoint(settings, ref)
     get_run_logger().info("%s: %d live row(s) set aside, reading from %s", table, live, since or "the beginning")
-    result: State[Any] = pipeline(tables=[table], return_state=True)
+    result: State[Any] = pipeline(tables=[table], models=models, return_state=True)
     return result

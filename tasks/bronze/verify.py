@@ -107,6 +107,33 @@ def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: 
             return verify(connection, ref.source_name, ref.table_name, frames, deep=deep, most=most)
 
 
+def verify_sample(ref: TableRef, settings: Settings, documents: int, *, most: int = 100) -> Verified:
+    """Compare documents taken at random with bronze, values included, and count both sides.
+
+    Only MongoDB takes samples; another source is compared as a whole.
+
+    Args:
+        ref: The table.
+        settings: Where the warehouse is.
+        documents: Most documents to compare.
+        most: Most differences listed.
+    """
+    from tasks.mongodb.sampling import sample_documents
+    from tasks.sources import MongoSource
+
+    if not isinstance(ref.source, MongoSource):
+        return verify_table(ref, settings, most=most)
+    frame, total = sample_documents(ref, documents)
+    place = (ref.source_name, ref.table_name)
+    with database.connect(settings.database_url(), application="warehouse verify") as connection:
+        database.ensure_ops(connection)
+        connection.commit()
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.execute("set transaction isolation level repeatable read")
+            name = _relation_of(cursor, *place)
+            return _Comparison(cursor, *place, name, lambda: iter([frame]), True, most).run_sample(frame, total)
+
+
 def verify(
     connection: psycopg.Connection[Any],
     source: str,
@@ -133,10 +160,15 @@ def verify(
     connection.commit()
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("set transaction isolation level repeatable read")
-        name = relation_for(cursor, source, table_name, "")
-        if not ddl.exists(cursor, name):
-            raise LoadError("the table was never loaded", f"{source}.{table_name}", "run it first")
+        name = _relation_of(cursor, source, table_name)
         return _Comparison(cursor, source, table_name, name, frames, deep, most).run()
+
+
+def _relation_of(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> str:
+    name = relation_for(cursor, source, table_name, "")
+    if not ddl.exists(cursor, name):
+        raise LoadError("the table was never loaded", f"{source}.{table_name}", "run it first")
+    return name
 
 
 class _Comparison:
@@ -173,6 +205,26 @@ class _Comparison:
         for number in wrong:
             self._compare_range(number, bounds)
         result.differences.sort(key=lambda found: found.id)
+        return result
+
+    def run_sample(self, frame: pl.DataFrame, total: int) -> Verified:
+        """Compare these documents only; counts are told, and differ where the source went on since the last run."""
+        result = self._result
+        result.source_rows = total
+        counted = sql.SQL("select count(*) from {} where _deleted_at is null").format(self._relation)
+        [[result.bronze_rows]] = self._cursor.execute(counted).fetchall()
+        keys = keys_of(frame.select("_id", "_hash"))
+        rows = self._cursor.execute(
+            sql.SQL(
+                "select _id, _hash::text, _deleted_at is null, _extracted_at::text, _batch_id from {} "
+                "where _id = any(%s)"
+            ).format(self._relation),
+            [keys["_id"].to_list()],
+        ).fetchall()
+        bronze = {row[0]: row[1:] for row in rows}
+        for key, digest in keys.select("_id", pl.col("_hash").bin.encode("hex")).iter_rows():
+            self._compare_document(key, digest, bronze.get(key))
+        self._compare_values(frame)
         return result
 
     # -- sums -------------------------------------------------------------------------------------------------
@@ -246,8 +298,10 @@ class _Comparison:
         """Compare one range document by document."""
         low = bounds[number - 1] if number else None
         high = bounds[number] if number < len(bounds) else None
-        condition = sql.SQL('(%(low)s::text is null or _id collate "C" >= %(low)s::text)')
-        condition += sql.SQL(' and (%(high)s::text is null or _id collate "C" < %(high)s::text)')
+        condition = sql.SQL(
+            '(%(low)s::text is null or _id collate "C" >= %(low)s::text)'
+            ' and (%(high)s::text is null or _id collate "C" < %(high)s::text)'
+        )
         rows = self._cursor.execute(
             sql.SQL(
                 "select _id, _hash::text, _deleted_at is null, _extracted_at::text, _batch_id from {} where {}"
@@ -290,9 +344,11 @@ _NONE = (0, 0, 0)
 def _numbered(frame: pl.DataFrame, bounds: Sequence[str]) -> pl.DataFrame:
     """Return `_id`, `_hash` and the number of the range that each row is in, as width_bucket counts."""
     keys = keys_of(frame.select("_id", "_hash"))
+    if not bounds:
+        return keys.with_columns(pl.lit(0).alias("range"))
     encoded = [bound.encode() for bound in bounds]
-    numbers = [bisect.bisect_right(encoded, key.encode()) for key in keys["_id"].to_list()] if bounds else 0
-    return keys.with_columns(pl.lit(pl.Series("range", numbers)) if bounds else pl.lit(numbers).alias("range"))
+    numbers = [bisect.bisect_right(encoded, key.encode()) for key in keys["_id"].to_list()]
+    return keys.with_columns(pl.Series("range", numbers))
 
 
 def _word(offset: int) -> pl.Expr:

@@ -60,14 +60,6 @@ class Reader:
         """Where batches go."""
         return self.context.landing
 
-    def projection(self) -> dict[str, int] | None:
-        """Return the projection that leaves unwanted fields at the server."""
-        fields = self.table.fields
-        if fields.include:
-            cursor = (self.table.cursor,) if self.table.cursor else ()
-            return dict.fromkeys(("_id", *cursor, *fields.include), 1)
-        return dict.fromkeys(fields.exclude, 0) or None
-
     def find(self, query: dict[str, Any], **options: Any) -> Iterator[bytes]:
         """Yield raw batches of the documents that match the query and the table's own filter."""
         conditions = [condition for condition in (self.table.filter, query) if condition]
@@ -77,10 +69,18 @@ class Reader:
             {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0],
             batch_size=min(BATCH_DOCUMENTS, max(rate, 1)) if rate else BATCH_DOCUMENTS,
             max_time_ms=self.source.max_time_ms,
-            **({"projection": self.projection()} | options),
+            **({"projection": projection_of(self.table)} | options),
         )
         with cursor:
             yield from cursor
+
+
+def projection_of(table: MongoTable) -> dict[str, int] | None:
+    """Return the projection that leaves unwanted fields at the server."""
+    if table.fields.include:
+        cursor = (table.cursor,) if table.cursor else ()
+        return dict.fromkeys(("_id", *cursor, *table.fields.include), 1)
+    return dict.fromkeys(table.fields.exclude, 0) or None
 
 
 def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:

@@ -52,10 +52,10 @@ def test_verify_by_sample_whole_and_after_a_change_behind_our_back(shop: Any, po
     assert state.is_completed(), f"the source only went on: {state.message}"
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute("select total from bronze.shop__orders where _id = '7'").fetchone() == (99.0,)
-        connection.execute("update bronze.shop__orders set total = total + 0.01 where _id = '20'")
+        connection.execute("update bronze.shop__orders set total = total + 0.01 where _id = '21'")
     for sample in (1_000, None):
         state = verify(["shop.orders"], sample, return_state=True)
         assert state.is_failed()
-        assert "total: source 30.0, bronze 30.01" in str(state.message)
+        assert "total: source 31.5, bronze 31.51" in str(state.message)
     reset("shop.orders", models=False)
     assert verify(["shop.orders"], 1_000, return_state=True).is_completed()

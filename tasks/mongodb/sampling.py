@@ -1,0 +1,37 @@
+"""A few documents of a collection, taken at random by the server: enough to notice that a warehouse has drifted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from tasks.mongodb.client import connect, named_errors, open_collection
+from tasks.mongodb.decoder import make_decoder
+from tasks.mongodb.extract import projection_of
+from tasks.mongodb.transforms import Transforms
+from tasks.sources import MongoSource, MongoTable, TableRef
+
+
+def sample_documents(ref: TableRef, documents: int) -> tuple[pl.DataFrame, int]:
+    """Return up to so many documents, as they would land, and the number of documents in the table.
+
+    Raises:
+        SourceError: The collection could not be read.
+    """
+    assert isinstance(ref.source, MongoSource) and isinstance(ref.table, MongoTable)  # noqa: S101  the caller dispatches
+    pipeline: list[dict[str, Any]] = [{"$match": ref.table.filter}, {"$sample": {"size": documents}}]
+    projection = projection_of(ref.table)
+    if projection:
+        pipeline.append({"$project": projection})
+    decoder = make_decoder(children=ref.table.child_paths, seed=ref.table.fingerprint(), max_bytes=1 << 40)
+    client = connect(ref.source)
+    try:
+        with named_errors(ref):
+            collection, _ = open_collection(client, ref)
+            for raw in collection.aggregate_raw_batches(pipeline):
+                decoder.push(raw)
+            total = collection.count_documents(ref.table.filter)
+    finally:
+        client.close()
+    return Transforms(ref.table.transforms).apply(decoder.flush().tables[""]), total
