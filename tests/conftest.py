@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier = item.path.relative_to(tests).parts[0]
         if tier in _TIERS:
             item.add_marker(tier)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what each tier ran and how long it took, so that a tier that did not run is not taken for one that passed."""
+    outcomes: dict[str, Counter[str]] = {tier: Counter() for tier in ("unit", *_TIERS)}
+    seconds: Counter[str] = Counter()
+    for outcome in ("passed", "failed", "error", "skipped", "deselected"):
+        for report in terminalreporter.getreports(outcome):
+            tier = report.nodeid.split("/")[1] if report.nodeid.count("/") > 1 else "unit"
+            outcomes.setdefault(tier, Counter())[outcome] += 1
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.split("/")[1]] += int(1000 * report.duration)
+    terminalreporter.section("tiers")
+    for tier, counts in outcomes.items():
+        told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        terminalreporter.line(f"{tier:12}{told or 'nothing ran'}{f' in {seconds[tier] / 1000:.0f} s' if told else ''}")
 
 
 @pytest.fixture(scope="session")
