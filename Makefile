@@ -84,6 +84,12 @@ test-faults: setup ## Kills and broken connections
 test-kubernetes: setup ## Tests on the cluster of KUBECONFIG
 	$(PYTEST) -m kubernetes
 
+benchmark: setup ## Every figure as a ratio, in one run (BENCHMARK="--rows 2000000" for the large one)
+	$(BIN)/python -m tests.benchmarks $(BENCHMARK)
+
+docs: setup-demo ## The documentation of silver and gold as one HTML file
+	@$(BIN)/python -m infra.model_docs
+
 lint: setup ## Style, types, and the decoder's own lints where cargo is
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
