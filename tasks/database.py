@@ -137,7 +137,7 @@ _VERSIONS: tuple[str, ...] = (
         flow_run_id text
     );
     create index on ops.checkpoint_history (source, table_name, version);
-    comment on table ops.checkpoint_history is 'Every value a checkpoint has had, and whether a load or a person set it.';
+    comment on table ops.checkpoint_history is 'Every value a checkpoint has had, and who set it.';
     create table ops.tables (
         source text not null,
         table_name text not null,
@@ -264,7 +264,7 @@ def ensure_ops(connection: psycopg.Connection[Any]) -> None:
             "(version integer primary key, applied_at timestamptz not null default now())"
         )
         for version in range(_version(connection) + 1, len(_VERSIONS) + 1):
-            connection.execute(sql.SQL(_VERSIONS[version - 1]))  # type: ignore[arg-type]
+            connection.execute(sql.SQL(_VERSIONS[version - 1]))
             connection.execute("insert into ops.schema_version (version) values (%s)", [version])
 
 

@@ -117,7 +117,7 @@ def _canonical(value: Any) -> str:
         [(key, inner)] = value.items()
         if key in _SPECIAL:
             try:
-                return _SPECIAL[key](inner)
+                return str(_SPECIAL[key](inner))
             except (TypeError, ValueError, KeyError, InvalidOperation):
                 return _plain_json(value)
     return _plain_json(value)
@@ -152,7 +152,7 @@ def _base64_text(value: Any) -> str:
     try:
         return json.dumps(raw.decode())
     except UnicodeDecodeError:
-        return "bytes:" + value["base64"]
+        return f"bytes:{value['base64']}"
 
 
 _SPECIAL: Mapping[str, Any] = {

@@ -26,12 +26,14 @@ class Changed:
     Attributes:
         keys: Number of distinct keys read.
         repeated: Whether keys came more than once.
+        new: Number of keys that bronze does not have.
         rows: By decoder flush the row numbers to stage; None means all rows of all flushes.
         roots: By decoder flush the keys of staged rows, whose child rows are staged with them.
     """
 
     keys: int
     repeated: bool
+    new: int
     rows: dict[int, pl.Series] | None
     roots: dict[int, pl.Series] = field(default_factory=dict)
 
@@ -71,18 +73,19 @@ def find(cursor: psycopg.Cursor[Any], name: str, frames: Iterator[tuple[int, pl.
     repeated = merge.keep_last(cursor, KEYS) > 0
     rows = cursor.execute(
         sql.SQL(
-            "select k._seq from {} k left join {} t on t._id = k._id"
+            "select k._seq, t._id is null from {} k left join {} t on t._id = k._id"
             " where t._id is null or t._hash is distinct from k._hash or t._deleted_at is not null order by 1"
         ).format(target, ddl.relation(name))
     ).fetchall()
     found = cursor.execute(sql.SQL("select count(*) from {}").format(target)).fetchone()
     count = int(found[0]) if found else 0
+    new = sum(row[1] for row in rows)
     if len(rows) > count * _MOST_SHARE:
-        return Changed(count, repeated, None)
+        return Changed(count, repeated, new, None)
     numbers = pl.Series("seq", [row[0] for row in rows], dtype=pl.Int64).to_frame()
     split = numbers.with_columns(
         (pl.col("seq") // (1 << merge.SEQUENCE_BITS)).alias("flush"), pl.col("seq") % (1 << merge.SEQUENCE_BITS)
     )
     return Changed(
-        count, repeated, {key[0]: part["seq"] for key, part in split.partition_by("flush", as_dict=True).items()}
+        count, repeated, new, {key[0]: part["seq"] for key, part in split.partition_by("flush", as_dict=True).items()}
     )

@@ -307,13 +307,13 @@ def _rescue(landed: pl.DataFrame, pieces: list[_Piece], found: _Fragments) -> tu
         for index, piece in enumerate(asked)
     )
     for index, piece in enumerate(asked):
-        rows = masks[str(index)].arg_true()
-        if not len(rows):
+        places = masks[str(index)].arg_true()
+        if not len(places):
             continue
         counter = result.misfits if piece.lost else result.sanitised
-        counter[piece.path, piece.kind] += len(rows)
-        values = extended.plain(landed[piece.landed].gather(rows), piece.kind).to_list()
-        for row, value in zip(rows.to_list(), values, strict=True):
+        counter[piece.path, piece.kind] += len(places)
+        values = extended.plain(landed[piece.landed].gather(places), piece.kind).to_list()
+        for row, value in zip(places.to_list(), values, strict=True):
             fragments = found.setdefault(row, {})
             fragments[piece.path] = extended.fragment(piece.kind, value)
     for row in decoder.is_not_null().arg_true().to_list():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import psycopg
@@ -98,7 +98,7 @@ def csv_slices(frame: pl.DataFrame, types: Sequence[tuple[str, str]]) -> Iterato
     for part in encoded.iter_slices(rows):
         buffer = io.BytesIO()
         # All texts quoted where a text stands first: a line that begins with `\\.` would end the COPY.
-        style = "always" if types[0][1] == "text" else "necessary"
+        style: Literal["always", "necessary"] = "always" if types[0][1] == "text" else "necessary"
         part.write_csv(
             buffer,
             include_header=False,

@@ -63,8 +63,7 @@ def create_relation(cursor: psycopg.Cursor[Any], name: str, plan: Plan, extra: S
         sql.SQL("create table {} ({})").format(
             relation(name),
             sql.SQL(", ").join(
-                sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(pg_type))  # type: ignore[arg-type]
-                for column, pg_type in pairs
+                sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(pg_type)) for column, pg_type in pairs
             ),
         )
     )
@@ -104,7 +103,7 @@ def add_columns(cursor: psycopg.Cursor[Any], name: str, columns: Sequence[Column
     parts = sql.SQL(", ").join(
         sql.SQL("add column if not exists {} {}").format(
             sql.Identifier(column.name),
-            sql.SQL(column.pg_type),  # type: ignore[arg-type]
+            sql.SQL(column.pg_type),
         )
         for column in columns
     )
@@ -159,13 +158,13 @@ def widen_column(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Colum
     alter = sql.SQL("alter table {} alter column {} type {} using {}").format(
         relation(name),
         column,
-        sql.SQL(new.pg_type),  # type: ignore[arg-type]
+        sql.SQL(new.pg_type),
         using,
     )
 
     def change() -> None:
         for view in reversed(views):
-            cursor.execute(sql.SQL("drop view {}").format(sql.SQL(view.name)))  # type: ignore[arg-type]
+            cursor.execute(sql.SQL("drop view {}").format(sql.SQL(view.name)))
         cursor.execute(alter)
         for view in views:
             create_view(cursor, view)
@@ -231,7 +230,10 @@ def dependent_views(cursor: psycopg.Cursor[Any], name: str) -> list[View] | None
     ).fetchall()
     if any(row[5] != "v" or row[6] for row in rows):
         return None
-    return [View(*row[:5], _grants(cursor, row[0], row[1]), _comments(cursor, row[0], row[1])) for row in rows]
+    return [
+        View(oid, view, definition, options, owner, _grants(cursor, oid, view), _comments(cursor, oid, view))
+        for oid, view, definition, options, owner, *_ in rows
+    ]
 
 
 def _grants(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ...]:
@@ -276,4 +278,4 @@ def create_view(cursor: psycopg.Cursor[Any], view: View) -> None:
         *view.comments,
     ]
     for statement in statements:
-        cursor.execute(sql.SQL(statement))  # type: ignore[arg-type]
+        cursor.execute(sql.SQL(statement))

@@ -40,7 +40,7 @@ def fragment(kind: str, value: Any) -> str:
         kind: Landed kind.
         value: As Polars gives it; dates as int milliseconds, `micros` as int microseconds since 1970.
     """
-    return _WRITERS[kind](value)
+    return str(_WRITERS[kind](value))
 
 
 def safe_json(text: str) -> str:

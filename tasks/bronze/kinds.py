@@ -22,8 +22,8 @@ PG_TYPES: dict[str, str] = {
 _ORDER = {kind: index for index, kind in enumerate(PG_TYPES)}
 _NUMBERS = ("int", "double", "decimal")
 _TIMES = ("day", "date", "micros")
-# Kinds of the values that each established kind takes, beside its own. Values that lose something on the way
-# (an int above 2^53 in a double, a negative zero in a numeric) are found one by one and keep their original in _rescued.
+# Kinds of values that each established kind takes beside its own. Values that lose something on the way (an int above
+# 2^53 in a double, a negative zero in a numeric) are found one by one and keep their original in _rescued.
 _TAKES: dict[str, frozenset[str]] = {
     "double": frozenset({"int"}),
     "decimal": frozenset({"int", "double"}),

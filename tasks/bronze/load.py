@@ -423,7 +423,8 @@ class Loader:
             self._changed = changed.find(self._cursor, root.name, landed)
         for relation in relations:
             self._stage(relation)
-        if merge.keep_last(self._cursor, root.stage) or (self._changed is not None and self._changed.repeated):
+        may_repeat = self._changed is None or self._changed.repeated
+        if may_repeat and (merge.keep_last(self._cursor, root.stage) or self._changed is not None):
             for child in children:
                 merge.keep_last_children(self._cursor, child.stage)
         if self._replay and root.exists:
@@ -488,7 +489,9 @@ class Loader:
         merge.create_key_table(cursor, merge.GONE)
         hard = self._table.hard_deletes
         result.deleted += self._delete_by_op(root, track)
-        result.updated, result.inserted = merge.merge_rows(cursor, root.name, root.plan, stamp, track)
+        result.updated = merge.update_rows(cursor, root.name, root.plan, stamp, track)
+        if self._changed is None or self._changed.new:
+            result.inserted = merge.insert_rows(cursor, root.name, root.plan, stamp, track)
         result.deleted += self._delete_missing(root, track)
         for child in children:
             result.child_rows += merge.replace_children(cursor, child.name, child.stage, child.plan, stamp, hard=hard)

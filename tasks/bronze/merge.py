@@ -56,8 +56,7 @@ def stage_types(plan: Plan) -> list[tuple[str, str]]:
 def create_stage(cursor: psycopg.Cursor[Any], name: str, types: Sequence[tuple[str, str]]) -> None:
     """Create a staging table that lives as long as the transaction; temporary, so nothing is logged or left behind."""
     columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(pg_type))  # type: ignore[arg-type]
-        for column, pg_type in types
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(pg_type)) for column, pg_type in types
     )
     cursor.execute(sql.SQL("create temporary table {} ({}) on commit drop").format(sql.Identifier(name), columns))
 
@@ -66,7 +65,8 @@ def keep_last(cursor: psycopg.Cursor[Any], stage: str) -> int:
     """Keep the last row of each `_id` in staging; return how many earlier ones went."""
     cursor.execute(
         sql.SQL(
-            "delete from {stage} s using (select _id, max(_seq) as last from {stage} group by _id having count(*) > 1) d"
+            "delete from {stage} s using"
+            " (select _id, max(_seq) as last from {stage} group by _id having count(*) > 1) d"
             " where s._id = d._id and s._seq < d.last"
         ).format(stage=sql.Identifier(stage))
     )
@@ -93,8 +93,8 @@ def drop_older(cursor: psycopg.Cursor[Any], name: str, stamp: Stamp) -> None:
     )
 
 
-def merge_rows(cursor: psycopg.Cursor[Any], name: str, plan: Plan, stamp: Stamp, track: bool) -> tuple[int, int]:
-    """Update rows whose hash differs and insert new ones, in key order.
+def update_rows(cursor: psycopg.Cursor[Any], name: str, plan: Plan, stamp: Stamp, track: bool) -> int:
+    """Update the rows whose hash differs, and those that were deleted and are back.
 
     Args:
         cursor: Inside the transaction.
@@ -102,29 +102,31 @@ def merge_rows(cursor: psycopg.Cursor[Any], name: str, plan: Plan, stamp: Stamp,
         plan: Its plan.
         stamp: The batch's stamp.
         track: Whether to remember the keys of written rows in the temporary table `TOUCHED`.
-
-    Returns:
-        Rows updated, rows inserted.
     """
-    data = [sql.Identifier(column.name) for column in plan.stored]
-    target, stage = ddl.relation(name), sql.Identifier(STAGE)
-    sets = sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(column) for column in [*data, sql.Identifier("_rescued")])
+    columns = [*(sql.Identifier(column.name) for column in plan.stored), sql.Identifier("_rescued")]
+    sets = sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(column) for column in columns)
     update = sql.SQL(
         "update {target} t set {sets}, _hash = s._hash, _batch_id = %(batch)s, _extracted_at = %(extracted)s,"
         " _loaded_at = %(loaded)s, _deleted_at = null from {stage} s"
         " where s._id = t._id and s._op is distinct from 'd'"
         " and (t._hash is distinct from s._hash or t._deleted_at is not null)"
-    ).format(target=target, sets=sets, stage=stage)
-    names = sql.SQL(", ").join([sql.Identifier("_id"), *data, sql.Identifier("_rescued"), sql.Identifier("_hash")])
+    ).format(target=ddl.relation(name), sets=sets, stage=sql.Identifier(STAGE))
+    return _execute(cursor, update, stamp, TOUCHED if track else None, "t._id")
+
+
+def insert_rows(cursor: psycopg.Cursor[Any], name: str, plan: Plan, stamp: Stamp, track: bool) -> int:
+    """Insert the rows that are new, in key order; see `update_rows`."""
+    columns = ["_id", *(column.name for column in plan.stored), "_rescued", "_hash"]
     insert = sql.SQL(
         "insert into {target} ({names}, _batch_id, _extracted_at, _loaded_at)"
         " select {names}, %(batch)s, %(extracted)s, %(loaded)s from {stage} s where s._op is distinct from 'd'"
         " and not exists (select from {target} t where t._id = s._id) order by s._id"
-    ).format(target=target, names=names, stage=stage)
-    return (
-        _execute(cursor, update, stamp, TOUCHED if track else None, "t._id"),
-        _execute(cursor, insert, stamp, TOUCHED if track else None, "_id"),
+    ).format(
+        target=ddl.relation(name),
+        names=sql.SQL(", ").join(sql.Identifier(column) for column in columns),
+        stage=sql.Identifier(STAGE),
     )
+    return _execute(cursor, insert, stamp, TOUCHED if track else None, "_id")
 
 
 def _execute(
@@ -138,7 +140,7 @@ def _execute(
     cursor.execute(
         sql.SQL("with changed as ({} returning {} as _id) insert into {} select _id from changed").format(
             statement,
-            sql.SQL(returned),  # type: ignore[arg-type]
+            sql.SQL(returned),
             sql.Identifier(keys),
         ),
         parameters,

@@ -32,7 +32,7 @@ _TAG_LENGTH = 8
 
 
 def segments(path: str) -> list[str]:
-    """Return the keys of a path, with `\\.`, `\\|` and `\\\\` resolved."""
+    """Return the keys of a path, its escapes resolved."""
     keys: list[str] = []
     key: list[str] = []
     characters = iter(path)

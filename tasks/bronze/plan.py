@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from tasks.bronze import kinds, names
 
@@ -44,7 +45,7 @@ class Change:
     action: str
     old_type: str | None = None
     new_type: str | None = None
-    evidence: Mapping[str, object] = field(default_factory=dict)
+    evidence: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
 @dataclass
@@ -61,9 +62,9 @@ class Plan:
 
     child: str
     columns: dict[str, Column]
-    added: list[str] = field(default_factory=list)
-    widened: dict[str, Column] = field(default_factory=dict)
-    retyped: set[str] = field(default_factory=set)
+    added: list[str] = dataclasses.field(default_factory=list)
+    widened: dict[str, Column] = dataclasses.field(default_factory=dict)
+    retyped: set[str] = dataclasses.field(default_factory=set)
 
     @property
     def stored(self) -> list[Column]:

@@ -135,7 +135,7 @@ def _views(cursor: psycopg.Cursor[Any], relations: Sequence[str]) -> list[ddl.Vi
             found.pop(view.oid, None)
             found[view.oid] = view
     for view in reversed(found.values()):
-        cursor.execute(sql.SQL("drop view if exists {} cascade").format(sql.SQL(view.name)))  # type: ignore[arg-type]
+        cursor.execute(sql.SQL("drop view if exists {} cascade").format(sql.SQL(view.name)))
     return list(found.values())
 
 

@@ -1,4 +1,4 @@
-"""Loaders killed, cut off and doubled at every statement: afterwards bronze equals the source, and so does the checkpoint.
+"""Loaders killed, cut off and doubled at any statement: afterwards bronze equals the source, as does the checkpoint.
 
 A loader runs in a process of its own that counts its statements and stops before, or after, a chosen one; there it is
 killed, or its connection is. Then the batch is loaded again, as the next run would.

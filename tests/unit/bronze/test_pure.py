@@ -1,0 +1,194 @@
+"""Names, kinds, plans, extended JSON and conversion, without a server."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.bronze import canonical, convert, copying, extended, kinds, names
+from tasks.bronze.plan import Column, make_plan
+from tasks.bronze.rebuild import base_of
+from tasks.landing import Manifest
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("total", "total"),
+        ("a.b.c", "a__b__c"),
+        ("a\\.b", "a.b"),
+        ("a\\\\b\\|c", "a\\b|c"),
+        ("", "_empty"),
+        ("_hash", "_hash_"),
+        ("XMIN", "XMIN_"),
+    ],
+)
+def test_a_path_keeps_its_name(path: str, name: str) -> None:
+    assert names.column_name(path, []) == name
+
+
+@given(st.lists(st.text(max_size=90), unique=True, max_size=30))
+def test_names_never_clash_and_always_fit(paths: list[str]) -> None:
+    taken: list[str] = []
+    for path in paths:
+        taken.append(names.column_name(path, taken))
+    assert len({name.lower() for name in taken}) == len(paths)
+    assert all(0 < len(name.encode()) <= 63 for name in taken)
+    assert not {name.lower() for name in taken} & {"_id", "_hash", "ctid", "_rescued", "_deleted_at"}
+
+
+def test_long_names_sharing_their_first_63_bytes_stay_apart() -> None:
+    first = names.column_name("x" * 100, [])
+    second = names.column_name("x" * 100 + "y", [first])
+    assert first != second and len(first) == len(second) == 63
+    assert names.column_name("x" * 100, []) == first
+
+
+def test_tables_whose_names_join_alike_stay_apart() -> None:
+    first = names.relation_name("a", "b__c", "", [])
+    assert names.relation_name("a__b", "c", "", [first]) != first == "a__b__c"
+
+
+@pytest.mark.parametrize(
+    ("seen", "kind"),
+    [
+        ({"int": 1}, "int"),
+        ({"int": 9, "double": 1}, "double"),
+        ({"int": 9, "double": 1, "decimal": 1}, "decimal"),
+        ({"string": 5, "int": 3, "double": 3}, "double"),
+        ({"string": 6, "int": 3, "double": 2}, "string"),
+        ({"int": 2, "string": 2}, "int"),
+        ({"day": 1}, "day"),
+        ({"day": 1, "date": 1}, "micros"),
+        ({"json": 1, "string": 1}, "string"),
+    ],
+)
+def test_the_kind_of_a_new_column(seen: dict[str, int], kind: str) -> None:
+    assert kinds.weigh(seen) == kind
+    assert kinds.weigh(dict(reversed(seen.items()))) == kind
+
+
+@given(st.dictionaries(st.sampled_from(sorted(kinds.PG_TYPES)), st.integers(1, 5), min_size=1))
+def test_the_kind_does_not_depend_on_the_order_of_seeing(seen: dict[str, int]) -> None:
+    assert (
+        len({kinds.weigh(dict(order)) for order in (seen.items(), reversed(seen.items()), sorted(seen.items()))}) == 1
+    )
+
+
+def test_a_plan_adds_widens_and_spills() -> None:
+    known = [Column("a", "a", "int"), Column("gone", "gone", "string")]
+    plan = make_plan("", known, ["_id", "a|int", "a|double", "b|string", "c|int"], {}, most_columns=3)
+    assert [column.name for column in plan.stored] == ["a", "gone", "b"]
+    assert (plan.columns["a"].kind, plan.widened["a"].kind) == ("double", "int")
+    assert plan.added == ["b", "c"] and not plan.columns["c"].stored
+    plan.keep_narrow("a")
+    assert plan.columns["a"].kind == "int" and not plan.retyped
+
+
+def test_small_letters_keep_the_plain_name_whatever_comes_first() -> None:
+    for order in (["Total|int", "total|int"], ["total|int", "Total|int"]):
+        plan = make_plan("", [], order, {})
+        assert plan.columns["total"].name == "total" and plan.columns["Total"].name.startswith("Total__")
+
+
+@given(st.floats())
+def test_doubles_as_extended_json_come_back_bit_for_bit(value: float) -> None:
+    text = extended.fragment("double", value)
+    read = json.loads(text)
+    number = float(read["$numberDouble"]) if isinstance(read, dict) else read
+    assert repr(number) == repr(value) and isinstance(number, float)
+
+
+@given(st.text())
+def test_strings_as_extended_json_come_back_and_never_hold_an_escaped_nul(value: str) -> None:
+    text = extended.fragment("string", value)
+    assert not extended.has_nul(text)
+    assert canonical.canonical(text) == json.dumps(value)
+
+
+@given(st.text("\\u0", max_size=24).map(json.dumps))
+def test_escaped_nul_is_told_from_a_backslash_before_the_same_letters(text: str) -> None:
+    assert extended.has_nul(text) == ("\x00" in json.loads(text))
+
+
+@given(st.text(st.sampled_from(["\x00", "\\", "u", "0", '"', "a"]), max_size=16))
+def test_only_nul_is_taken_out_of_json(value: str) -> None:
+    assert json.loads(extended.without_nul(json.dumps(value))) == value.replace("\x00", "")
+
+
+@given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)))
+def test_far_dates_are_written_as_the_calendar_says(moment: datetime) -> None:
+    since = moment - datetime(1970, 1, 1)
+    microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    assert copying._time_text(microseconds) == f"{moment:%H:%M:%S.%f}+00".join(
+        [f"{moment.year:04d}-{moment:%m-%d} ", ""]
+    )
+
+
+def test_dates_before_christ() -> None:
+    assert copying._day_text(-719_163) == "0001-12-31 BC"
+    assert copying._day_text(-2_440_588) == "4714-11-24 BC"
+
+
+def converted(frame: pl.DataFrame, *known: Column) -> tuple[list[dict[str, object]], convert.Converted]:
+    plan = make_plan("", list(known), frame.columns, {})
+    result = convert.convert(frame, plan)
+    return result.frame.to_dicts(), result
+
+
+def test_misfits_are_rescued_beside_what_the_decoder_had_set_aside() -> None:
+    frame = pl.DataFrame(
+        {
+            "_id": ["1", "2", "3"],
+            "_rescued": [None, '{"x":[1]}', '{"z":5}'],
+            "x|int": [1, None, 3],
+            "x|string": [None, "two", None],
+            "y|string": ["a\x00b", None, "c"],
+        }
+    )
+    rows, result = converted(frame, Column("x", "x", "int"))
+    assert [row["x"] for row in rows] == [1, None, 3]
+    assert [row["y"] for row in rows] == ["ab", None, "c"]
+    assert [json.loads(str(row["_rescued"])) for row in rows] == [
+        {"y": {"$text": {"base64": "YQBi"}}},
+        {"x": {"$original": "two", "$duplicates": [[1]]}},
+        {"z": 5},
+    ]
+    assert result.rescued == 3 and result.misfits == {("x", "string"): 1} and result.sanitised == {("y", "string"): 1}
+
+
+def test_text_of_another_meaning_is_readable_and_its_kind_kept() -> None:
+    oid = "64b000000000000000000001"
+    frame = pl.DataFrame({"_id": ["1", "2"], "x|string": ["a", None], "x|objectid": [None, oid]})
+    rows, _ = converted(frame, Column("x", "x", "string"))
+    assert [row["x"] for row in rows] == ["a", oid]
+    assert json.loads(str(rows[1]["_rescued"])) == {"x": {"$oid": oid}}
+
+
+def test_a_repeated_original_value_of_every_row_costs_no_frame_of_its_own() -> None:
+    frame = pl.DataFrame({"_id": ["1"], "d|date": pl.Series([2**62]).cast(pl.Datetime("ms", "UTC"))})
+    rows, _ = converted(frame)
+    assert rows[0]["d"] is None
+    assert json.loads(str(rows[0]["_rescued"])) == {"d": {"$date": {"$numberLong": str(2**62)}}}
+
+
+def test_a_rebuild_starts_from_the_last_complete_read() -> None:
+    def manifest(number: int, scope: str, previous: dict[str, int]) -> Manifest:
+        part = {"file": "f", "rows": 1, "bytes": 1, "sha256": "", "columns": []}
+        return Manifest.model_validate(
+            {
+                "source": "s", "table": "t", "batch_id": str(number), "mode": "cdc", "scope": {"type": scope},
+                "previous_checkpoint": previous, "parts": [part],
+                "extracted_at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=number),
+            }
+        )  # fmt: skip
+
+    assert base_of([]) is None
+    assert base_of([manifest(1, "upsert", {"a": 1})]) is None
+    assert base_of([manifest(1, "upsert", {}), manifest(2, "upsert", {"a": 1})]) == 0
+    assert base_of([manifest(1, "snapshot", {}), manifest(2, "snapshot", {}), manifest(3, "upsert", {"a": 1})]) == 1
