@@ -43,13 +43,19 @@ pub struct Malformed {
     pub segments: Vec<String>,
 }
 
+impl Malformed {
+    pub fn new(reason: impl Into<Cow<'static, str>>) -> Box<Self> {
+        Box::new(Malformed {
+            reason: reason.into(),
+            segments: Vec::new(),
+        })
+    }
+}
+
 type Checked = Result<usize, Box<Malformed>>;
 
 fn fail(reason: impl Into<Cow<'static, str>>) -> Checked {
-    Err(Box::new(Malformed {
-        reason: reason.into(),
-        segments: Vec::new(),
-    }))
+    Err(Malformed::new(reason))
 }
 
 /// Returns the little-endian int32 at `at`, 0 where there is none.

@@ -15,6 +15,8 @@ use crate::text;
 /// Before a document that might bring so many new columns that pending rows would take this many times `max_bytes`,
 /// stop.
 const OVERSHOOT: usize = 4;
+/// Arrow's views address 4 GiB, and extended JSON can be ten times the size of its BSON.
+const MAX_DOCUMENT_BYTES: usize = 256 << 20;
 /// Child rows of a single document cannot be cut; past this, columns new to the batch are set aside.
 const CHILD_LIMIT: usize = 256 << 20;
 
@@ -162,7 +164,12 @@ impl Core {
     /// Decodes one document; false if a flush must come first.
     fn take(&mut self, raw: &[u8], start: usize, end: usize, op: Op, bounded: bool) -> bool {
         let mut check = Check::new(raw);
-        let id = match (check.run(start, end), check.id) {
+        let checked = if end - start > MAX_DOCUMENT_BYTES {
+            Err(Malformed::new("document is larger than 256 MiB"))
+        } else {
+            check.run(start, end)
+        };
+        let id = match (checked, check.id) {
             (Ok(()), Some(id)) => id,
             (Ok(()), None) => return true,
             (Err(malformed), id) => {

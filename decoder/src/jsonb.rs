@@ -6,7 +6,8 @@ const MAX_DEPTH: usize = 1_000;
 const MOST_EXPONENT: i64 = 10_000;
 const MOST_DIGITS: usize = 6_000;
 
-/// Returns whether `text` (UTF-8) is JSON that jsonb can hold: no NUL, paired surrogates, numbers within numeric.
+/// Returns whether `text` (UTF-8) is JSON that jsonb holds whole: no NUL, paired surrogates, numbers within numeric,
+/// no key twice in one object.
 pub fn is_valid(text: &[u8]) -> bool {
     let mut parser = Parser { text, at: 0 };
     parser.value(0).is_some() && {
@@ -18,6 +19,17 @@ pub fn is_valid(text: &[u8]) -> bool {
 struct Parser<'a> {
     text: &'a [u8],
     at: usize,
+}
+
+/// Keys compared one by one below this number; sorting costs more.
+const FEW_KEYS: usize = 24;
+
+fn all_distinct(keys: &mut [&[u8]]) -> bool {
+    if keys.len() <= FEW_KEYS {
+        return (1..keys.len()).all(|at| !keys[..at].contains(&keys[at]));
+    }
+    keys.sort_unstable();
+    keys.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 impl Parser<'_> {
@@ -69,18 +81,24 @@ impl Parser<'_> {
         if self.take(b'}') {
             return Some(());
         }
+        let text = self.text;
+        let mut keys: Vec<&[u8]> = Vec::new();
         loop {
             self.space();
             if self.peek() != Some(b'"') {
                 return None;
             }
+            let start = self.at;
             self.string()?;
+            keys.push(&text[start..self.at]);
             self.space();
             self.expect(b':')?;
             self.value(depth + 1)?;
             self.space();
             if !self.take(b',') {
-                return self.expect(b'}');
+                self.expect(b'}')?;
+                // jsonb would keep the last of two equal keys and drop the others.
+                return all_distinct(&mut keys).then_some(());
             }
         }
     }

@@ -51,6 +51,9 @@ struct Decoder {
     with_op: bool,
 }
 
+/// Arrow's views address 4 GiB; a batch of a server has 16 MiB.
+const MAX_RAW_BYTES: usize = (1 << 31) - 1;
+
 fn parse_op(op: &str, with_op: bool) -> PyResult<Op> {
     match op {
         "u" => Ok(Op::Upsert),
@@ -65,6 +68,9 @@ fn with_bytes<R: Send>(
     work: impl FnOnce(&[u8]) -> R + Send,
 ) -> PyResult<R> {
     let py = raw.py();
+    if raw.len()? > MAX_RAW_BYTES {
+        return Err(PyValueError::new_err("raw must be smaller than 2 GiB"));
+    }
     if let Ok(bytes) = raw.cast::<PyBytes>() {
         let bytes = bytes.as_bytes();
         return Ok(py.detach(|| work(bytes)));

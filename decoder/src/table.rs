@@ -1,6 +1,7 @@
 //! One table: its tree of paths, the columns of the batch being built, and its statistics.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -164,15 +165,19 @@ pub struct Table {
     variable: usize,
     row: u64,
     rescued: Vec<(String, Vec<Vec<u8>>)>,
+    /// Where in `rescued` a path is: a document may set aside any number.
+    rescued_index: HashMap<String, usize>,
+    /// Makes look-ups proof against keys chosen to collide.
+    seed: u64,
     scratch: Vec<u8>,
 }
 
-/// Mixes a key and its parent; not proof against chosen keys, but a tree has few nodes.
-fn hash(parent: u32, key: &[u8]) -> u64 {
+/// Mixes a key and its parent.
+fn hash(seed: u64, parent: u32, key: &[u8]) -> u64 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut state = (u64::from(parent) + 1).wrapping_mul(FACTOR) ^ key.len() as u64;
+    let mut state = (seed ^ u64::from(parent)).wrapping_mul(FACTOR) ^ key.len() as u64;
     let mut mix = |word: u64| {
-        let product = u128::from(state ^ word) * u128::from(FACTOR);
+        let product = u128::from(state ^ word) * u128::from(seed | 1);
         state = (product >> 64) as u64 ^ product as u64;
     };
     let mut chunks = key.chunks_exact(8);
@@ -230,6 +235,8 @@ impl Table {
             variable: 0,
             row: 0,
             rescued: Vec::new(),
+            rescued_index: HashMap::new(),
+            seed: RandomState::new().hash_one(0),
             scratch: Vec::new(),
         };
         table
@@ -348,7 +355,7 @@ impl Table {
     ) -> Option<u32> {
         let known = self
             .lookup
-            .find(hash(parent, key), |&id| {
+            .find(hash(self.seed, parent, key), |&id| {
                 is_node(&self.nodes, id, parent, key)
             })
             .copied();
@@ -398,12 +405,13 @@ impl Table {
             child.copied().unwrap_or(NONE),
             path,
         ));
-        let nodes = &self.nodes;
-        self.lookup.insert_unique(hash(parent, key), id, |&id| {
-            nodes
-                .get(id as usize)
-                .map_or(0, |node| hash(node.parent, &node.key))
-        });
+        let (nodes, seed) = (&self.nodes, self.seed);
+        self.lookup
+            .insert_unique(hash(self.seed, parent, key), id, |&id| {
+                nodes
+                    .get(id as usize)
+                    .map_or(0, |node| hash(seed, node.parent, &node.key))
+            });
         id
     }
 
@@ -589,9 +597,13 @@ impl Table {
     fn rescue(&mut self, path: String, raw: &[u8], value: Value) {
         let mut json = Vec::new();
         text::json(&mut json, raw, value);
-        match self.rescued.iter_mut().find(|(known, _)| *known == path) {
+        let known = self.rescued_index.get(&path);
+        match known.and_then(|&index| self.rescued.get_mut(index)) {
             Some((_, values)) => values.push(json),
-            None => self.rescued.push((path, vec![json])),
+            None => {
+                self.rescued_index.insert(path.clone(), self.rescued.len());
+                self.rescued.push((path, vec![json]));
+            }
         }
     }
 
@@ -599,6 +611,7 @@ impl Table {
         if self.rescued.is_empty() {
             return None;
         }
+        self.rescued_index.clear();
         let mut out = vec![b'{'];
         for (index, (path, values)) in self.rescued.drain(..).enumerate() {
             if index > 0 {

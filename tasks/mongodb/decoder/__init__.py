@@ -20,9 +20,9 @@ Set aside in `_rescued`, as one JSON object of path to extended JSON: the second
 more than once in its document; values at paths past the first `MAX_PATHS` of a table or longer than `MAX_PATH_BYTES`;
 values of child rows whose columns a single document would blow up past the memory limit.
 
-Rejects. A malformed document, or one without `_id`, gives a row of `rejects` with its bytes; decoding goes on behind
-it. When a length prefix is unusable the rest of the raw batch is one reject. `_id` and `path` are given where they are
-known; `path` names arrays' positions by number.
+Rejects. A malformed document, one without `_id` or one over 256 MiB gives a row of `rejects` with its bytes; decoding
+goes on behind it. When a length prefix is unusable the rest of the raw batch is one reject. `_id` and `path` are given
+where they are known; `path` names arrays' positions by number.
 
 Statistics count every value once, at its path: `present`, `types` (see `TYPE_KINDS`) and `empty` (`""`, `{}`, `[]`, no
 bytes). Values set aside are not counted under `fields`; those past the limits count as `overflow`.
@@ -116,7 +116,7 @@ class Decoder(Protocol):
             The offset reached; less than `len(raw)` when `max_bytes` are pending: flush, then push again from there.
 
         Raises:
-            ValueError: `start` lies outside `raw`, or `op` is unknown or not allowed.
+            ValueError: `start` lies outside `raw`, `raw` has 2 GiB or more, or `op` is unknown or not allowed.
         """
         ...
 

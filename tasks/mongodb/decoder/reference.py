@@ -24,6 +24,9 @@ _HASH = _VIEW + 16
 _OVERSHOOT = 4
 # Child rows of a single document cannot be cut; past this, columns new to the batch are set aside.
 _CHILD_LIMIT = 256 << 20
+# As the native decoder: Arrow's views address 4 GiB, and extended JSON can be ten times the size of its BSON.
+_MAX_RAW_BYTES = (1 << 31) - 1
+_MAX_DOCUMENT_BYTES = 256 << 20
 
 _DTYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "int": pl.Int64,
@@ -368,7 +371,7 @@ class ReferenceDecoder:
         """See `Decoder`."""
         if op not in ("u", "d") or (op == "d" and not self._with_op):
             raise ValueError("op must be 'u', or 'd' with with_op")
-        raw = bytes(raw)
+        raw = _checked_bytes(raw)
         if not 0 <= start <= len(raw):
             raise ValueError("start lies outside of raw")
         position = start
@@ -388,7 +391,7 @@ class ReferenceDecoder:
         """See `Decoder`."""
         if not self._with_op:
             raise ValueError("op must be 'u', or 'd' with with_op")
-        raw = bytes(id_document)
+        raw = _checked_bytes(id_document)
         if _size(raw, 0) != len(raw):
             self._reject(raw, "length prefix is unusable")
         else:
@@ -398,6 +401,8 @@ class ReferenceDecoder:
         """Decode one document; False if a flush must come first."""
         check = walk.Check(raw, start)
         try:
+            if end - start > _MAX_DOCUMENT_BYTES:
+                raise walk.Malformed("document is larger than 256 MiB")
             check.run()
         except walk.Malformed as error:
             self._reject_document(raw[start:end], raw, check, error)
@@ -476,6 +481,12 @@ class ReferenceDecoder:
     def stats(self) -> dict[str, Any]:
         """See `Decoder`."""
         return {path: table.statistics() for path, table in self.tables.items()}
+
+
+def _checked_bytes(raw: bytes | memoryview) -> bytes:
+    if len(raw) > _MAX_RAW_BYTES:
+        raise ValueError("raw must be smaller than 2 GiB")
+    return bytes(raw)
 
 
 def _size(raw: bytes, position: int) -> int | None:

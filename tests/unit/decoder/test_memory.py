@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import polars as pl
+import pytest
 
-from tasks.mongodb.decoder import Decoder
+from tasks.mongodb.decoder import MAX_PATHS, Decoder
 from tests.unit.decoder import bson_bytes as b
 from tests.unit.decoder.agreement import drain
 from tests.unit.decoder.conftest import NEEDS_NATIVE
@@ -102,6 +104,34 @@ def test_a_16_mb_document(make: Make) -> None:
     assert row["t|string"] == text[: (8 << 20) - 64]
     assert row["n|int"] == 1
     assert decoder.push(raw + raw, len(raw)) == 2 * len(raw)
+
+
+def test_sizes_past_what_arrow_addresses(make: Make) -> None:
+    with pytest.raises(ValueError, match="2 GiB"):
+        # Zero pages: this takes no memory.
+        make().push(bytes(1 << 31))
+    raw = bytearray(256 << 20)
+    raw[:4] = len(raw).to_bytes(4, "little")
+    small = b.document(("_id", ONE))
+    decoder = make(max_bytes=1 << 40)
+    assert decoder.push(bytes(raw) + small) == len(raw) + len(small)
+    raw[:4] = (len(raw) + 1).to_bytes(4, "little")
+    assert decoder.push(bytes(raw) + b"\0" + small) == len(raw) + 1 + len(small)
+    flush = decoder.flush()
+    assert flush.tables[""].height == 2
+    assert flush.rejects["reason"].to_list() == ["document ends before its length", "document is larger than 256 MiB"]
+
+
+def test_any_number_of_values_set_aside_costs_linear_time(make: Make) -> None:
+    keys = 150_000
+    raw = b.document(("_id", ONE), *((f"f{index}", b.NULL) for index in range(keys)))
+    decoder = make()
+    started = time.process_time()
+    decoder.push(raw)
+    (rescued,) = decoder.flush().tables[""]["_rescued"].to_list()
+    assert rescued.count(":null") == keys - MAX_PATHS + 1
+    # Square, it would take minutes.
+    assert time.process_time() - started < 20
 
 
 _PEAK = """
