@@ -141,10 +141,15 @@ def run_tables(submit: Callable[[str], PrefectFuture[Any]], names: Sequence[str]
     """Run one task per name, all to their end, and return those that failed."""
     futures = {name: submit(name) for name in names}
     failures = []
-    for name, future in futures.items():
-        future.wait()
-        if not future.state.is_completed():
-            failures.append(TableFailure(name, _reason(future.state)))
+    try:
+        for name, future in futures.items():
+            future.wait()
+            if not future.state.is_completed():
+                failures.append(TableFailure(name, _reason(future.state)))
+    except BaseException:
+        # The process is ending (eviction, Ctrl-C): its threads cannot be interrupted, they look at this.
+        stopping.set()
+        raise
     return failures
 
 

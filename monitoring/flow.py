@@ -43,22 +43,38 @@ def monitoring(run: str | None = None, problems: list[str] | None = None) -> Sta
     from tasks.database import connect
     from tasks.settings import get_settings
 
+    url = get_settings().database_url()
+    if run is None:
+        return _catch_up(url)
     with _client() as client:
-        runs = [run] if run else recent_pipelines(client)
-        collected = {name: collect(client, name, problems or []) for name in runs}
+        rows = collect(client, run, problems or [])
     try:
-        connection = connect(get_settings().database_url(), autocommit=True)
+        connection = connect(url, autocommit=True)
     except WarehouseUnreachable:
         # The report is wanted most when the warehouse is gone; the log is written by the next scheduled run.
-        for name, rows in collected.items():
-            _publish(report.build(rows), newest=name == run)
+        _publish(report.build(rows))
         raise
     with connection:
         log.ensure(connection)
-        for name, rows in collected.items():
-            log.write(connection, rows)
-            _publish(build_report(connection, name), newest=name == run)
-    return Completed(message=f"{sum(map(len, collected.values()))} log row(s) of {len(collected)} pipeline run(s)")
+        log.write(connection, rows)
+        _publish(build_report(connection, run))
+    return Completed(message=f"{len(rows)} log row(s)")
+
+
+def _catch_up(url: str) -> State[Any]:
+    """Log what pipelines could not log themselves: those that died, and the end of the monitoring run of each."""
+    from tasks.database import connect
+
+    written = []
+    with _client() as client, connect(url, autocommit=True) as connection:
+        log.ensure(connection)
+        recent = recent_pipelines(client)
+        complete = log.complete_runs(connection, recent)
+        for run in recent:
+            if run not in complete:
+                log.write(connection, collect(client, run, None))
+                written.append(run)
+    return Completed(message=f"{len(written)} of {len(recent)} recent pipeline run(s) logged anew")
 
 
 # -- reading Prefect ------------------------------------------------------------------------------------------------
@@ -99,13 +115,13 @@ def recent_pipelines(client: SyncPrefectClient) -> list[str]:
     return [str(run.id) for run in found]
 
 
-def collect(client: SyncPrefectClient, run_id: str, problems: Sequence[str]) -> list[dict[str, Any]]:
+def collect(client: SyncPrefectClient, run_id: str, problems: Sequence[str] | None) -> list[dict[str, Any]]:
     """Return the log rows of a pipeline run: one per flow run, and one per table or node of it.
 
     Args:
         client: A client of the Prefect API.
         run_id: The pipeline's flow run.
-        problems: What the pipeline knows went wrong so far.
+        problems: What the pipeline that is waiting for us knows went wrong; None when it is not.
     """
     from uuid import UUID
 
@@ -180,10 +196,10 @@ def run_row(run: FlowRun, flow_name: str) -> dict[str, Any]:
     return row
 
 
-def parent_row(run: FlowRun, flow_name: str, problems: Sequence[str]) -> dict[str, Any]:
-    """Return the pipeline's row; while it still runs (this flow is its last step) its end is foreseen."""
+def parent_row(run: FlowRun, flow_name: str, problems: Sequence[str] | None) -> dict[str, Any]:
+    """Return the pipeline's row; when it waits for us as its last step, its end is foreseen."""
     row = run_row(run, flow_name)
-    if row["state"] != "Running":
+    if row["state"] != "Running" or problems is None:
         return row
     now = datetime.now(UTC)
     row |= {"state": "Failed" if problems else "Completed", "ended_at": now}
@@ -242,13 +258,11 @@ def build_report(connection: Any, run_id: str) -> report.RunReport:
     return report.build(rows, previous, log.schema_changes(connection, [row["batch_id"] for row in rows]))
 
 
-def _publish(run_report: report.RunReport, newest: bool) -> None:
+def _publish(run_report: report.RunReport) -> None:
     """Make the report's artifacts; the key `run-report` is always the newest run."""
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     get_run_logger().info(run_report.headline)
-    if not newest:
-        return
     create_markdown_artifact(
         report.render_markdown(run_report), key="run-report", description=run_report.headline[:200]
     )

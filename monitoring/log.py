@@ -149,6 +149,19 @@ def latest_run(connection: psycopg.Connection[Any], before: str | None = None) -
     return str(row[0]) if row else None
 
 
+def complete_runs(connection: psycopg.Connection[Any], run_ids: Sequence[str]) -> set[str]:
+    """Return those of the pipeline runs whose log needs nothing more: all of it ended, and monitoring too if it ran."""
+    rows = connection.execute(
+        "select coalesce(parent_run_id, flow_run_id)::text from monitoring.pipeline_log "
+        "where coalesce(parent_run_id, flow_run_id)::text = any(%s) group by 1 "
+        "having bool_or(stage = 'monitoring' or (stage = 'pipeline' and state in ('Crashed', 'Cancelled'))) "
+        "and bool_and(state not in ('Running', 'Pending', 'Scheduled', 'Late', 'AwaitingRetry', 'Retrying', "
+        "'Cancelling', 'Paused', 'Suspended'))",
+        (list(run_ids),),
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
 def schema_changes(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None]) -> list[dict[str, Any]]:
     """Return the ledger of drift for some batches; none when the ledger does not exist yet."""
     known = [batch_id for batch_id in batch_ids if batch_id]

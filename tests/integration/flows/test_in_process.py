@@ -12,6 +12,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 from pymongo import MongoClient
 
+from monitoring import log
+
 if TYPE_CHECKING:
     from conftest import Shop
 
@@ -140,9 +142,25 @@ def test_the_log_is_written_again_with_the_same_result(shop: Shop, run_pipeline:
     assert {row for row in after if row[1] != "monitoring"} == set(before)
 
 
+def test_the_hourly_run_logs_what_is_missing_and_then_nothing_more(shop: Shop, run_pipeline: Run) -> None:
+    from monitoring.flow import monitoring
+
+    run_id = str(run_pipeline().state_details.flow_run_id)
+    whole = "select count(*) from monitoring.pipeline_log where coalesce(parent_run_id, flow_run_id) = %s"
+    before = shop.query(whole, run_id)[0][0]
+    shop.query("delete from monitoring.pipeline_log returning 1")
+    assert monitoring(return_state=True).is_completed()
+    assert shop.query(whole, run_id) == [(before + 1,)]
+    with psycopg.connect(shop.warehouse) as connection:
+        assert log.complete_runs(connection, [run_id]) == {run_id}
+    newest = "select max(logged_at) from monitoring.pipeline_log where coalesce(parent_run_id, flow_run_id) = %s"
+    logged = shop.query(newest, run_id)
+    assert monitoring(return_state=True).is_completed()
+    assert shop.query(newest, run_id) == logged
+
+
 def test_models_are_due_for_what_was_loaded_and_not_built(shop: Shop, run_pipeline: Run) -> None:
     from flows.pipeline import tables_to_model
-    from monitoring import log
     from tasks.settings import get_settings
 
     run_pipeline()
