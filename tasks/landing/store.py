@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -150,7 +151,7 @@ class Landing:
         prefix = f"{source}/{table}/{batch_id}/"
         names = sorted(self._names(prefix), key=lambda name: (name != MANIFEST, name))
         for name in names:
-            self._try("remove", prefix + name, lambda path=prefix + name: obstore.delete(self._store, path))
+            self._try("remove", prefix + name, partial(obstore.delete, self._store, prefix + name))
 
     # -- objects ----------------------------------------------------------------------------------------------
 

@@ -72,8 +72,8 @@ def uri_of(source: MongoSource) -> str:
     from prefect.blocks.system import Secret
 
     name = str(source.block).removeprefix("secret/")
-    value: Any = Secret.load(name, _sync=True)
-    return str(value.get())
+    block: Any = Secret.load(name)
+    return str(block.get())
 
 
 def database_of(client: MongoClient[RawBSONDocument], source: MongoSource) -> Database[RawBSONDocument]:
@@ -114,7 +114,7 @@ def open_collection(client: MongoClient[RawBSONDocument], ref: TableRef) -> tupl
 
 def plain(collection: Collection[RawBSONDocument]) -> Collection[dict[str, Any]]:
     """Return the collection decoding to dicts, for small look-ups."""
-    return collection.with_options(codec_options=CodecOptions(document_class=dict, tz_aware=True))  # type: ignore[return-value]
+    return collection.with_options(codec_options=CodecOptions(document_class=dict, tz_aware=True))
 
 
 @contextmanager

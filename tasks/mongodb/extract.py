@@ -133,15 +133,14 @@ def join_batch(ref: TableRef, context: ExtractContext) -> ExtractResult:
 def _extract_incremental(reader: Reader) -> ExtractResult:
     """Read documents whose cursor has moved on, and sweep for deleted ones."""
     window = incremental.plan_window(reader)
-    if window is None:
-        manifests = []
-    elif not reader.context.state:
-        manifests = [_snapshot(reader, window.state, window)]
-    else:
-        manifests = [_read_window(reader, window)]
-    if not manifests and reader.table.deletes == "sweep":
-        manifests = [_sweep_alone(reader)]
-    return _result(reader, [manifest for manifest in manifests if manifest])
+    manifest: Manifest | None = None
+    if window is not None and not reader.context.state:
+        manifest = _snapshot(reader, window.state, window)
+    elif window is not None:
+        manifest = _read_window(reader, window)
+    elif reader.table.deletes == "sweep":
+        manifest = _sweep_alone(reader)
+    return _result(reader, [manifest] if manifest else [])
 
 
 def _read_window(reader: Reader, window: incremental.Window) -> Manifest | None:

@@ -25,7 +25,7 @@ def sample_documents(ref: TableRef, documents: int) -> tuple[pl.DataFrame, int]:
     if projection:
         pipeline.append({"$project": projection})
     decoder = make_decoder(children=ref.table.child_paths, seed=ref.table.fingerprint(), max_bytes=1 << 40)
-    client = connect(ref.source)
+    client: Any = connect(ref.source)
     try:
         with named_errors(ref):
             collection, _ = open_collection(client, ref)
