@@ -25,10 +25,11 @@ def sample_documents(ref: TableRef, documents: int) -> tuple[pl.DataFrame, int]:
     if projection:
         pipeline.append({"$project": projection})
     decoder = make_decoder(children=ref.table.child_paths, seed=ref.table.fingerprint(), max_bytes=1 << 40)
-    client: Any = connect(ref.source)
+    client = connect(ref.source)
     try:
         with named_errors(ref):
             collection, _ = open_collection(client, ref)
+            raw: Any
             for raw in collection.aggregate_raw_batches(pipeline):
                 decoder.push(raw)
             total = collection.count_documents(ref.table.filter)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+import xxhash
 
 from tasks.mongodb.decoder import KINDS, MAX_PATH_BYTES, MAX_PATHS, TYPE_KINDS, Decoded
 from tasks.mongodb.decoder import bson_walk as walk
 from tasks.mongodb.decoder import extended_json as ejson
-from tasks.mongodb.decoder.xxh3 import xxh3_128
 
 # Bytes a row takes in a dense column: Arrow's value or 16-byte view, and its share of the validity bitmap rounded up.
 WIDTHS = {kind: 17 for kind in KINDS} | {"int": 9, "double": 9, "date": 9, "bool": 1}
@@ -430,7 +430,7 @@ class ReferenceDecoder:
         table.begin()
         table.total_rows += 1
         table.document(raw, start, table.root, found)
-        table.end(_id=key, _op="u", _hash=xxh3_128(raw[start:end], self._seed))
+        table.end(_id=key, _op="u", _hash=xxhash.xxh3_128_digest(raw[start:end], seed=self._seed))
         tasks = deque(_Task(self.tables[node.child or ""], at, key, key, "") for node, at in found)
         while tasks:
             self._child_rows(raw, tasks.popleft(), tasks)
