@@ -1,9 +1,11 @@
-"""Real purchases through silver and gold: counts, units and money of the file, and the published summaries."""
+"""Real purchases from MongoDB to gold: counts, units and money of the file, and the published summaries."""
 
 from __future__ import annotations
 
 import csv
+import json
 import math
+import os
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -13,24 +15,38 @@ from typing import Any
 import psycopg
 import pytest
 from pydantic import SecretStr
+from pymongo import MongoClient
 
 from infra.sample import cdnow
 from tasks import dbt
+from tasks.bronze import load_pending
+from tasks.extract import ExtractContext, extract_table
+from tasks.landing import Landing
 from tasks.settings import Settings
-from tests.integration.dbt import by_hand
+from tasks.sources import load_sources
 
 DATASETS = cdnow.master_file().parent
 
 
 @pytest.fixture(scope="module")
-def settings(module_postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    with psycopg.connect(module_postgres_url) as connection:
-        by_hand.load_documents(connection, "cdnow", "customers", cdnow.documents(), ("purchases",))
-        connection.commit()
+def settings(
+    module_postgres_url: str, mongodb_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """The whole job on real input: MongoDB, landing, bronze, silver, gold."""
     home = tmp_path_factory.mktemp("cdnow")
+    database = f"cdnow_{os.getpid()}"
+    cdnow.seed_mongodb(mongodb_uri, database)
+    table = {"arrays": {"purchases": "table"}}
+    source = {"kind": "mongodb", "uri": mongodb_uri, "database": database, "tables": {"customers": table}}
+    (home / "sources.yaml").write_text(json.dumps({"sources": {"cdnow": source}}))
+    ref = load_sources(home / "sources.yaml").table("cdnow.customers")
     settings = Settings(url=SecretStr(module_postgres_url), home=home, dbt_runner="subprocess")
-    dbt.run(settings, select=["source:cdnow.*+"], variables={"cdnow": True}).check()
-    return settings
+    extract_table(ref, ExtractContext(Landing.open(settings.landing_root())))
+    load_pending(ref, settings)
+    dbt.run(settings, select=dbt.selection([ref]), variables={"cdnow": True}).check()
+    yield settings
+    with MongoClient[dict[str, Any]](mongodb_uri) as client:
+        client.drop_database(database)
 
 
 def summary(settings: Settings) -> Iterator[tuple[Any, ...]]:
@@ -41,7 +57,13 @@ def summary(settings: Settings) -> Iterator[tuple[Any, ...]]:
         )
 
 
-@pytest.mark.parametrize("relation", ["silver.stg_cdnow__customers__purchases", "gold.fct_cdnow_purchase"])
+BRONZE = (
+    "(select _root_id as customer_id, (date at time zone 'UTC')::date as purchased_on, units, amount "
+    "from bronze.cdnow__customers__purchases) as purchases"
+)
+
+
+@pytest.mark.parametrize("relation", [BRONZE, "silver.stg_cdnow__customers__purchases", "gold.fct_cdnow_purchase"])
 def test_counts_units_and_money_are_those_of_the_file(settings: Settings, relation: str) -> None:
     lines = [line.split() for line in (DATASETS / "CDNOW_master.txt").read_text().splitlines()[1:]]
     with psycopg.connect(settings.database_url()) as connection:
