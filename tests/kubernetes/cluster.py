@@ -56,7 +56,9 @@ def rendered(image: str, services: str) -> str:
             "data": {"sources.yaml": sources},
         }
     )
-    parts = [part for part in text.split("\n---\n") if "name: warehouse-sources\n" not in part or "ConfigMap" not in part]
+    parts = [
+        part for part in text.split("\n---\n") if "name: warehouse-sources\n" not in part or "ConfigMap" not in part
+    ]
     return "\n---\n".join([*parts, document])
 
 
@@ -67,7 +69,14 @@ class Forward:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
-        self._command = ["kubectl", "--namespace", NAMESPACE, "port-forward", f"service/{service}", f"{self.port}:{port}"]
+        self._command = [
+            "kubectl",
+            "--namespace",
+            NAMESPACE,
+            "port-forward",
+            f"service/{service}",
+            f"{self.port}:{port}",
+        ]
         self._closed = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, daemon=True)
@@ -119,7 +128,9 @@ class Cluster:
         import psycopg
 
         url = f"postgresql://postgres:local-only@127.0.0.1:{self.forwards['postgres'].port}/warehouse"
-        connection = until("a connection to Postgres", lambda: _try(lambda: psycopg.connect(url, connect_timeout=5)), 60)
+        connection = until(
+            "a connection to Postgres", lambda: _try(lambda: psycopg.connect(url, connect_timeout=5)), 60
+        )
         try:
             yield connection
         finally:
@@ -144,7 +155,7 @@ class Cluster:
     def bronze(self, table: str) -> list[tuple[str, str, float]]:
         """Return the live rows of a bronze table."""
         with self.postgres() as connection:
-            query = f'select _id, text, half from bronze."{table}" where _deleted_at is null'  # noqa: S608
+            query = f'select _id, text, half from bronze."{table}" where _deleted_at is null'
             return list(connection.execute(query))
 
     def assert_equal(self, table: str) -> None:
@@ -191,9 +202,7 @@ class Cluster:
 
         def create(client: Any) -> UUID:
             deployment = client.read_deployment_by_name("pipeline/default")
-            run = client.create_flow_run_from_deployment(
-                deployment.id, parameters={"tables": tables, "models": models}
-            )
+            run = client.create_flow_run_from_deployment(deployment.id, parameters={"tables": tables, "models": models})
             return UUID(str(run.id))
 
         return self.ask(create)

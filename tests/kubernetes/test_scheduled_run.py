@@ -47,7 +47,7 @@ def test_a_scheduled_run_reaches_gold_by_the_object_store(cluster: Cluster) -> N
 
     with cluster.postgres() as connection:
         for table, count in documents.items():
-            [(rows,)] = connection.execute(f"select count(*) from bronze.shop__{table} where _deleted_at is null")  # noqa: S608
+            [(rows,)] = connection.execute(f"select count(*) from bronze.shop__{table} where _deleted_at is null")
             assert rows == count, table
         [(gold,)] = connection.execute("select count(*) from gold.fct_order")
         assert gold > 0
