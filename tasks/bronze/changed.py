@@ -16,6 +16,9 @@ from tasks.bronze.convert import keys_of
 KEYS = "warehouse_keys"
 # Above this share sending all is cheaper than sending keys and picking rows.
 _MOST_SHARE = 0.5
+_NEEDED = "warehouse_needed"
+# As Python objects at a time: the numbers themselves are kept in eight bytes each.
+_FETCHED_ROWS = 50_000
 _TYPES = [("_seq", "bigint"), ("_hash", "uuid"), ("_id", "text")]
 
 
@@ -71,21 +74,31 @@ def find(cursor: psycopg.Cursor[Any], name: str, frames: Iterator[tuple[int, pl.
         copying.copy_frame(cursor, target, keys, _TYPES)
     cursor.execute(sql.SQL("analyze {}").format(target))
     repeated = merge.keep_last(cursor, KEYS) > 0
-    rows = cursor.execute(
+    cursor.execute(
         sql.SQL(
-            "select k._seq, t._id is null from {} k left join {} t on t._id = k._id"
-            " where t._id is null or t._hash is distinct from k._hash or t._deleted_at is not null order by 1"
-        ).format(target, ddl.relation(name))
-    ).fetchall()
-    found = cursor.execute(sql.SQL("select count(*) from {}").format(target)).fetchone()
-    count = int(found[0]) if found else 0
-    new = sum(row[1] for row in rows)
-    if len(rows) > count * _MOST_SHARE:
-        return Changed(count, repeated, new, None)
-    numbers = pl.Series("seq", [row[0] for row in rows], dtype=pl.Int64).to_frame()
+            "create temporary table {} on commit drop as select k._seq, t._id is null as new from {} k"
+            " left join {} t on t._id = k._id"
+            " where t._id is null or t._hash is distinct from k._hash or t._deleted_at is not null"
+        ).format(sql.Identifier(_NEEDED), target, ddl.relation(name))
+    )
+    counts = cursor.execute(
+        sql.SQL("select (select count(*) from {}), count(*), count(*) filter (where new) from {}").format(
+            target, sql.Identifier(_NEEDED)
+        )
+    ).fetchone()
+    distinct, needed, new = counts or (0, 0, 0)
+    if needed > distinct * _MOST_SHARE:
+        return Changed(distinct, repeated, new, None)
+    cursor.execute(sql.SQL("select _seq from {} order by 1").format(sql.Identifier(_NEEDED)))
+    chunks = iter(lambda: cursor.fetchmany(_FETCHED_ROWS), [])
+    series = [pl.Series("seq", [row[0] for row in chunk], dtype=pl.Int64) for chunk in chunks]
+    numbers = pl.concat(series or [pl.Series("seq", [], dtype=pl.Int64)]).to_frame()
     split = numbers.with_columns(
         (pl.col("seq") // (1 << merge.SEQUENCE_BITS)).alias("flush"), pl.col("seq") % (1 << merge.SEQUENCE_BITS)
     )
     return Changed(
-        count, repeated, new, {key[0]: part["seq"] for key, part in split.partition_by("flush", as_dict=True).items()}
+        distinct,
+        repeated,
+        new,
+        {key[0]: part["seq"] for key, part in split.partition_by("flush", as_dict=True).items()},
     )

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
+import psycopg
 
-from tasks.bronze import extended, kinds
+from tasks.bronze import copying, extended, kinds
 from tasks.bronze.plan import Plan
 
 # A B-tree entry holds about 2,700 bytes; a longer key is replaced by its beginning and a digest, the whole rescued.
@@ -103,14 +104,14 @@ def rescue_cells(frame: pl.DataFrame, plan: Plan, cells: Sequence[tuple[int, str
         cells: (row, column name).
 
     Raises:
-        ValueError: A cell is in one of our own columns, which always fit.
+        psycopg.DataError: A cell is in one of our own columns; the row has to be rejected.
     """
     by_name = {column.name: column for column in plan.stored}
     fragments: _Fragments = {}
     taken: dict[str, list[int]] = {}
     for row, name in cells:
         if name not in by_name:
-            raise ValueError(f"Postgres cannot hold a value of {name}")
+            raise psycopg.DataError(f"Postgres cannot hold the value of {name}")
         column = by_name[name]
         kind = "micros" if column.kind == "date" else column.kind
         value = extended.plain(frame[name].slice(row, 1), kind)[0]
@@ -225,20 +226,28 @@ def _text(source: pl.Expr) -> _Pair:
 
 def _jsonb(source: pl.Expr) -> _Pair:
     return source.map_batches(_clean_json, return_dtype=pl.String), source.map_batches(
-        _nul_json, return_dtype=pl.Boolean
+        _odd_json, return_dtype=pl.Boolean
     )
 
 
-def _nul_json(texts: pl.Series) -> pl.Series:
-    """Return which JSON texts hold an escaped NUL; only those that look like it are read."""
-    rows = texts.str.contains("\\u0000", literal=True).arg_true()
+def _odd_rows(texts: pl.Series) -> list[int]:
+    """Return the rows whose JSON jsonb would refuse or shorten; the native encoder finds repeated keys by itself."""
+    if copying.native():
+        rows = texts.str.contains("\\u0000", literal=True).arg_true().to_list()
+        return [row for row in rows if extended.has_nul(texts[row])]
+    return [row for row, text in enumerate(texts) if text is not None and extended.safe_json(text) is not text]
+
+
+def _odd_json(texts: pl.Series) -> pl.Series:
     mask = pl.repeat(False, len(texts), eager=True)
-    return mask.scatter(rows, [extended.has_nul(text) for text in texts.gather(rows)]) if len(rows) else mask
+    rows = _odd_rows(texts)
+    return mask.scatter(rows, True) if rows else mask
 
 
 def _clean_json(texts: pl.Series) -> pl.Series:
-    rows = texts.str.contains("\\u0000", literal=True).arg_true()
-    return texts.scatter(rows, [extended.without_nul(text) for text in texts.gather(rows)]) if len(rows) else texts
+    rows = _odd_rows(texts)
+    clean = [None if extended.repeats_key(texts[row]) else extended.without_nul(texts[row]) for row in rows]
+    return texts.scatter(rows, clean) if rows else texts
 
 
 def _double_of_int(source: pl.Expr) -> _Pair:

@@ -25,8 +25,13 @@ def _native() -> Any:
 _ENCODE = _native()
 
 
+def native() -> bool:
+    """Return whether rows are encoded natively."""
+    return _ENCODE is not None
+
+
 def _none_expected(frame: pl.DataFrame, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
-    raise ValueError(f"Postgres cannot hold values of {sorted({name for _, name in cells})}")
+    raise psycopg.DataError(f"Postgres cannot hold values of {sorted({name for _, name in cells})}")
 
 
 # What one COPY message carries at most: bounds memory, and large enough that messages cost nothing.
@@ -87,7 +92,7 @@ def _binary_slices(
         if refused:
             payload, refused = encode(rescue(part, refused), pairs, **options)
         if refused:
-            raise ValueError(f"values of {sorted({name for _, name in refused})} cannot be encoded")
+            raise psycopg.DataError(f"Postgres cannot hold values of {sorted({name for _, name in refused})}")
         yield payload
 
 

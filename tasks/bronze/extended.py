@@ -44,8 +44,22 @@ def fragment(kind: str, value: Any) -> str:
 
 
 def safe_json(text: str) -> str:
-    """Return a JSON text as it is, or wrapped in base64 where jsonb would refuse it."""
-    return _base64("$json", text) if has_nul(text) else text
+    """Return a JSON text as it is, or wrapped in base64 where jsonb would refuse or shorten it."""
+    return wrapped(text) if has_nul(text) or repeats_key(text) else text
+
+
+def repeats_key(text: str) -> bool:
+    """Return whether an object in a JSON text has a key twice: jsonb keeps only the last."""
+    if "{" not in text:
+        return False
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len({key for key, _ in pairs}) < len(pairs)
+
+    json.loads(text, object_pairs_hook=look)
+    return found
 
 
 def wrapped(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks import database
+from tasks.bronze import copying
 from tasks.bronze.verify import Verified, verify
 from tasks.mongodb.decoder import make_decoder
 from tests.integration.bronze.conftest import Warehouse
@@ -36,6 +38,7 @@ def compare(warehouse: Warehouse, documents: list[dict[str, Any]], **options: An
         return verify(connection, *warehouse.place, lambda: frames_of(warehouse, documents), **options)
 
 
+_tables = iter(range(10**9))
 ODD: list[Any] = [
     "", "a\x00b", "\x00", "\\u0000", "\\\\u0000\x00", "\\.", "\\N", 'q"uo,te\nline\r\n', "ünï💥", " lead", "NULL",
     "null",
@@ -53,6 +56,26 @@ ODD: list[Any] = [
 ]  # fmt: skip
 
 
+@pytest.fixture(params=["native", "csv"])
+def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way of encoding rows for COPY."""
+    if request.param == "csv":
+        monkeypatch.setattr(copying, "_ENCODE", None)
+    elif not copying.native():
+        pytest.skip("the native encoder is not installed")
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("encoder")
+def test_keys_repeated_within_json_are_kept(warehouse: Warehouse) -> None:
+    twice = bson.encode({"_id": 1, "a": [{"k": 1, "j": "later"}]}).replace(b"\x02j\x00", b"\x02k\x00")
+    warehouse.load([twice, {"_id": 2, "a": [{"k": 1}, {"k": 2}]}])
+    [[kept], [plain]] = warehouse.rows("select coalesce(_rescued->'a', a) from bronze.shop__orders order by _id")
+    assert base64.b64decode(kept["$json"]["base64"]) == b'[{"k":1,"k":"later"}]'
+    assert plain == [{"k": 1}, {"k": 2}]
+
+
+@pytest.mark.usefixtures("encoder")
 def test_every_odd_value_comes_through_in_every_column(warehouse: Warehouse) -> None:
     documents = [{"_id": number, "any": value, f"own{number}": value} for number, value in enumerate(ODD)]
     warehouse.load(documents)
@@ -67,9 +90,10 @@ ESTABLISHED = ("ünï💥", 0, 0.1, Decimal128("1.20"), True, DatetimeMS(0), Obj
                Binary(b""), Binary.from_uuid(uuid.UUID(int=7)), [])  # fmt: skip
 
 
+@pytest.mark.usefixtures("encoder")
 @pytest.mark.parametrize("kind", range(len(ESTABLISHED)))
 def test_established_columns_take_or_rescue_every_odd_value(kind: int, module_warehouse: Warehouse) -> None:
-    module_warehouse.place = ("odd", f"t{kind}")
+    module_warehouse.place = ("odd", f"t{next(_tables)}")
     module_warehouse.load([{"_id": -1, "x": ESTABLISHED[kind]}])
     documents = [{"_id": number, "x": value} for number, value in enumerate(ODD)]
     module_warehouse.load([*documents, {"_id": -1, "x": ESTABLISHED[kind]}])
@@ -115,7 +139,6 @@ values = st.recursive(
 documents_of_any_shape = st.lists(
     st.dictionaries(st.text("abAB._\\|é$", max_size=3), values, max_size=4), min_size=1, max_size=12
 )
-_tables = iter(range(10**9))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
