@@ -219,7 +219,10 @@ def _create(place: _Place) -> None:
     handed.unlink()
     if made.returncode:
         shutil.rmtree(place.data, ignore_errors=True)
-        raise EmbeddedError(f"initdb failed: {made.stderr.strip()[-800:]}", str(place.data), "see the message above")
+        action = "mend what the message says, or set WAREHOUSE_URL to a Postgres of your own"
+        if "could not look up effective user ID" in made.stderr:
+            action = "Postgres needs a user with a name: run as one that /etc/passwd has"
+        raise EmbeddedError(f"initdb failed: {made.stderr.strip()[-800:]}", str(place.data), action)
 
 
 def _start(place: _Place, home: Path, options: Mapping[str, str], progress: Progress) -> None:
