@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -18,14 +18,14 @@ from tasks.marketing.records import FileProblem
 _ROWS_PER_SLICE = 100_000
 
 
-def parquet_frames(payload: bytes, key: Sequence[str]) -> Iterator[pl.DataFrame]:
+def parquet_frames(path: Path, key: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield slices of a Parquet file with columns named by path and no key yet.
 
     Raises:
         FileProblem: Not a Parquet file, or a key column is not there.
     """
     try:
-        scan = pl.scan_parquet(io.BytesIO(payload))
+        scan = pl.scan_parquet(path, glob=False)
         names = scan.collect_schema().names()
         rows = int(scan.select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:

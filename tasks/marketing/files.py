@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import bson
@@ -29,6 +30,8 @@ _PUSH_BYTES = 1 << 20
 _PART_SHARE = 16
 _PART_LEAST, _PART_MOST = 4 << 20, 64 << 20
 _PROBLEM_BYTES = 4_096
+# Keys of one file that are remembered to find repeated ones: some 80 bytes each.
+_MOST_KEYS = 1_000_000
 _REJECT_SCHEMA = {
     "_id": pl.String(),
     "reason": pl.String(),
@@ -182,13 +185,14 @@ def _with_neighbours(
 def _days_of(folder: Folder, table: FilesTable, name: str) -> Days:
     """Return the days that a file holds without landing it."""
     assert table.partition is not None  # noqa: S101  narrows the type
-    _, chunks = folder.open(name)
     days = Days()
     try:
         if table.format == "parquet":
-            for frame in columnar.parquet_frames(b"".join(chunks()), table.key):
-                days = days.joined(_frame_days(columnar.landed(frame), table.partition))
+            with folder.local(name) as (_, path):
+                for frame in columnar.parquet_frames(path, table.key):
+                    days = days.joined(_frame_days(columnar.landed(frame), table.partition))
         else:
+            _, chunks = folder.open(name)
             for record in _records(table, chunks()):
                 days = days.joined(_record_days(record, table.partition))
     except FileProblem:
@@ -274,13 +278,18 @@ class _Reader:
         self._bytes += file.size
         try:
             if self.table.format == "parquet":
-                return file, self._read_columns(file, b"".join(chunks()))
-            return file, self._read_records(file, chunks())
+                with folder.local(name) as (file, path):
+                    days = self._read_columns(file, path)
+            else:
+                days = self._read_records(file, chunks())
         except FileProblem as problem:
             self.warnings.append(f"{name}: {problem}")
             beginning = next(folder.open(name)[1](), b"")[:_PROBLEM_BYTES]
             self._reject(None, f"{name}: {problem}", None, beginning)
             return file, Days()
+        if len(self._keys) >= _MOST_KEYS:
+            self.warnings.append(f"{name}: repeated keys were looked for in its first {_MOST_KEYS:,} rows only")
+        return file, days
 
     def finish(self) -> Segment:
         """Write what is pending, and the segment's record."""
@@ -330,8 +339,10 @@ class _Reader:
         return True
 
     def _seen(self, key: bytes) -> bool:
-        digest = xxhash.xxh3_128_digest(key)
         before = len(self._keys)
+        if before >= _MOST_KEYS:
+            return False
+        digest = xxhash.xxh3_128_digest(key)
         self._keys.add(digest)
         return len(self._keys) == before
 
@@ -361,10 +372,10 @@ class _Reader:
 
     # -- Parquet ------------------------------------------------------------------------------------------------
 
-    def _read_columns(self, file: FoundFile, payload: bytes) -> Days:
+    def _read_columns(self, file: FoundFile, path: Path) -> Days:
         days = Days()
         line = 0
-        for frame in columnar.parquet_frames(payload, self.table.key):
+        for frame in columnar.parquet_frames(path, self.table.key):
             landed = self._with_keys(file, frame, columnar.landed(frame), line)
             line += frame.height
             if self.table.partition:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +79,23 @@ class Folder:
                     yield bytes(chunk)
 
         return found, chunks
+
+    @contextmanager
+    def local(self, name: str) -> Iterator[tuple[FoundFile, Path]]:
+        """Give a file as one of this machine: itself, or a temporary copy of an object.
+
+        Raises:
+            SourceError: The file is gone or cannot be read.
+        """
+        found, chunks = self.open(name)
+        if isinstance(self._store, LocalStore):
+            yield found, Path(self.root.removeprefix("file://")) / name
+            return
+        with tempfile.TemporaryDirectory(prefix="warehouse-") as folder:
+            path = Path(folder) / "file"
+            with path.open("wb") as copy:
+                copy.writelines(chunks())
+            yield found, path
 
     def _open(self, root: str) -> ObjectStore:
         if "://" in root and not root.startswith("file://"):

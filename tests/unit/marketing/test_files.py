@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -10,12 +11,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import obstore
 import polars as pl
 import pytest
+from obstore.store import MemoryStore
 
 from tasks.errors import ConfigError, MissingCollection
 from tasks.extract import ExtractContext, ExtractResult, extract_table
 from tasks.landing import Landing, Manifest
+from tasks.marketing import files, folder
 from tasks.sources import load_sources
 
 Extract = Callable[..., ExtractResult]
@@ -327,3 +331,25 @@ def test_transforms_apply_after_the_types(place: Place) -> None:
     assert manifest is not None
     assert place.rows(manifest)["spend|decimal"].to_list() == ["2.50"]
     assert "mail" not in manifest.fields and "spend" in manifest.fields
+
+
+def test_objects_of_a_store_are_read_like_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    buffer = io.BytesIO()
+    pl.DataFrame({"id": [7], "v": ["x"]}).write_parquet(buffer)
+    obstore.put(store, "in/a.parquet", buffer.getvalue())
+    obstore.put(store, "in/a.csv", b"id,v\n8,y\n")
+    monkeypatch.setattr(folder.Folder, "_open", lambda self, root: store)
+    parquet = place.extract(**PARQUET | {"pattern": "in/*.parquet"}).manifest
+    assert place.rows(parquet).select("_id", "v|string").rows() == [("7", "x")]
+    first = place.extract(pattern="in/*.csv", types={"id": "int"}).manifest
+    assert first is not None and place.rows(first).select("_id", "v|string").rows() == [("8", "y")]
+    assert place.extract(first.checkpoint, pattern="in/*.csv", types={"id": "int"}).manifest is None
+
+
+def test_the_search_for_repeated_keys_is_bounded_and_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_MOST_KEYS", 2)
+    place.write("a.csv", "id\n1\n1\n2\n3\n3\n")
+    result = place.extract()
+    assert result.metrics["rows_rejected"] == 1
+    assert "first 2 rows only" in result.warnings[0]
