@@ -98,7 +98,7 @@ def _serve_prefect(settings: Settings) -> None:
 
 @app.command()
 def demo() -> None:
-    """Embedded servers, sample data with drift, the whole job twice, then where to look."""
+    """Run the whole job on sample data, with embedded servers."""
     from flows.demo import run_demo
 
     raise typer.Exit(run_demo(_settings()))
@@ -106,7 +106,7 @@ def demo() -> None:
 
 @app.command()
 def up() -> None:
-    """Start the embedded Postgres, MongoDB and Prefect (those that are not configured elsewhere)."""
+    """Start the embedded servers that are not configured elsewhere."""
     from flows.console import Steps, say
     from infra.embedded import services
 
@@ -139,7 +139,7 @@ def down(
 
 @app.command()
 def status() -> None:
-    """Show the servers, the decoder in use, and each table's last load."""
+    """Show servers, decoder, and each table's last load."""
     from flows.console import say
     from tasks.mongodb.decoder import native_available
 
@@ -182,7 +182,10 @@ def _print_servers(settings: Settings) -> None:
 
 @app.command()
 def check() -> None:
-    """List everything that is wrong, at once: settings, sources.yaml, connections, permissions, versions."""
+    """List everything that is wrong, at once.
+
+    Settings, sources.yaml with line numbers, connections, permissions, versions.
+    """
     from flows.checks import run_checks
     from flows.console import Steps, say
     from infra.embedded import services
@@ -204,7 +207,7 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SELECT; the session is read only.")],
     limit: Annotated[int, typer.Option(min=1, help="Rows to print at most.")] = 50,
 ) -> None:
-    """Run one SELECT on the warehouse and print the result; no Postgres client is needed."""
+    """Run one SELECT on the warehouse; no client is needed."""
     import psycopg
 
     from flows.console import say, table
@@ -235,7 +238,7 @@ def run(
     full: Annotated[bool, typer.Option("--full", help="Read everything again, whatever the checkpoints say.")] = False,
     models: Annotated[bool, typer.Option(help="Build the dbt models of what was loaded.")] = True,
 ) -> None:
-    """One run of the pipeline: source to landing, bronze, silver and gold, with a report."""
+    """Run the pipeline once: source to gold, with a report."""
     from flows import runs
     from flows.console import Steps
 
@@ -268,7 +271,7 @@ def report(
 def deploy(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
 ) -> None:
-    """Apply work pool, deployments, concurrency limits and automations to the Prefect server; safe to repeat."""
+    """Apply deployments, limits and automations; safe to repeat."""
     from flows.console import say
     from flows.deploy import deploy as apply
 
@@ -345,7 +348,7 @@ def drift(tables: Tables = None) -> None:
 
 @rejects_app.command("list")
 def rejects_list(tables: Tables = None, limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
-    """List documents and rows that could not be loaded, newest first."""
+    """List what could not be loaded, newest first."""
     from flows import views
     from flows.console import say, table
 
@@ -372,7 +375,7 @@ def rejects_replay(
     name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")],
     ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="None means all that wait.")] = None,
 ) -> None:
-    """Try to load a table's rejects again, after a rule or a schema was mended."""
+    """Load a table's rejects again, after something was mended."""
     from flows.console import say
     from tasks.bronze.rejects import replay
 
@@ -391,7 +394,7 @@ def verify(
     values: Annotated[bool, typer.Option(help="Compare values too, not only presence and fingerprints.")] = True,
     most: Annotated[int, typer.Option(min=1, help="Differences to list at most.")] = 20,
 ) -> None:
-    """Read a table's source as a whole and compare it with bronze, down to the documents that differ."""
+    """Compare a table's source with bronze, document by document."""
     from flows.console import say, table
     from tasks.bronze.verify import verify_table
 
@@ -406,7 +409,7 @@ def verify(
 
 @app.command()
 def rebuild(name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")]) -> None:
-    """Load a table anew from the landing, in one transaction, without touching the source."""
+    """Load a table anew from the landing, without the source."""
     from flows.console import say
     from tasks.bronze.rebuild import rebuild_table
 
@@ -421,7 +424,7 @@ def reset(
     name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")],
     since: Annotated[str | None, typer.Option(help="Read from this time on (ISO 8601) instead of everything.")] = None,
 ) -> None:
-    """Empty a bronze table, set its checkpoint back, read the source again and rebuild the models above."""
+    """Empty a table, read it again, rebuild the models above."""
     from flows import runs
     from flows.console import Steps
 
