@@ -177,3 +177,30 @@ def test_models_are_due_for_what_was_loaded_and_not_built(shop: Shop, run_pipeli
         client[shop.database]["tags"].delete_one({"_id": "tag-3"})
     run_pipeline()
     assert tables_to_model(get_settings(), names) == ["shop.tags"]
+
+
+def test_ranges_of_a_large_table_are_read_apart_and_joined_into_one_batch(shop: Shop, prefect_server: str) -> None:
+    from prefect import flow
+    from prefect.runtime import flow_run
+
+    from flows.launch import InProcess, quiet_heartbeat
+    from flows.pipeline import Progress, move, plan_ranges
+    from tasks.planning import TableLoad, Unit, parse_target, plan
+
+    shop.write_sources(orders="{mode: full, partitions: 4, resources: large}")
+    seen: list[Unit] = []
+
+    @flow(name="spread")
+    def spread() -> list[str]:
+        (planned,) = plan([TableLoad("shop.orders", "large", 4, splittable=True)], spread=True)
+        seen.append(plan_ranges(planned))
+        progress = Progress()
+        move(InProcess(str(flow_run.id)), seen, False, progress)
+        return progress.problems
+
+    with quiet_heartbeat():
+        assert spread() == []
+    targets = [parse_target(group.targets[0]) for group in seen[0].extracts]
+    assert len(targets) >= 2 and {target.batch_id for target in targets} == {seen[0].batch_id}
+    assert shop.count("shop__orders") == 200
+    assert shop.query("select batch_id, rows_landed from ops.batches") == [(seen[0].batch_id, 200)]
