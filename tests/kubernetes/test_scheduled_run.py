@@ -51,7 +51,9 @@ def test_a_scheduled_run_reaches_gold_by_the_object_store(cluster: Cluster) -> N
             assert rows == count, table
         [(gold,)] = connection.execute("select count(*) from gold.fct_order")
         assert gold > 0
-    landed = kubectl("exec", "deployment/objects", "--", "find", "/data/objects/landing", "-name", "manifest.json")
+    landed = kubectl(
+        "exec", "deployment/objects", "--", "find", "/data/objects/landing/warehouse/shop", "-name", "manifest.json"
+    )
     assert len(landed.split()) == len(documents)
 
     log = cluster.log(run.id)
