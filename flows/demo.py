@@ -66,6 +66,7 @@ def run_demo(settings: Settings, customers: int | None = None) -> int:
     """
     from flows import views
     from flows.console import Steps, say
+    from infra.embedded import prefect
 
     steps = Steps()
     settings = _only_embedded(steps)
@@ -77,6 +78,8 @@ def run_demo(settings: Settings, customers: int | None = None) -> int:
     changes = _drift(settings, steps)
     second = _run("second run", steps, full=False)
     checks = compare(settings, sources)
+    # The demo runs in this process; the worker is for what people deploy afterwards, and would only slow it down.
+    prefect.up(settings.home, steps)
     say()
     _print_runs(settings, (("First run", first), ("Second run, after the drift", second)))
     _print_drift(settings, changes, last_batch)
@@ -117,7 +120,7 @@ def _start(settings: Settings, steps: Callable[[str], None]) -> Sources:
 def _start_prefect(settings: Settings, steps: Callable[[str], None]) -> None:
     from infra.embedded import prefect
 
-    os.environ["PREFECT_API_URL"] = prefect.up(settings.home, steps)
+    os.environ["PREFECT_API_URL"] = prefect.up(settings.home, steps, worker=False)
 
 
 def ads_folder(settings: Settings, sources: Sources) -> Path:
