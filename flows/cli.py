@@ -268,6 +268,21 @@ def report(
 
 
 @app.command()
+def resources() -> None:
+    """Memory and CPU that tables used against what they asked for, and the class each should have."""
+    from flows.console import say
+    from monitoring import cost
+    from tasks.database import connect
+    from tasks.sources import load_sources
+
+    settings = _settings()
+    classes = cost.classes_of(load_sources(settings.sources))
+    with connect(settings.database_url(), autocommit=True) as connection:
+        for line in cost.lines(cost.read(connection), classes):
+            say(line)
+
+
+@app.command()
 def deploy(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
 ) -> None:

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 
 @dataclass
@@ -59,7 +59,7 @@ def fork_engine() -> ForkedEngine:
     _be_engine(orders_read)
 
 
-def _be_engine(orders: int) -> Any:
+def _be_engine(orders: int) -> NoReturn:
     # A session of its own: no signal to the group may reach the engine before Prefect told it what the signal means.
     os.setsid()
     with os.fdopen(orders, encoding="utf-8") as pipe:
@@ -87,7 +87,7 @@ def _be_engine(orders: int) -> Any:
     _leave(0)
 
 
-def _leave(code: int) -> None:
+def _leave(code: int) -> NoReturn:
     import atexit
     import logging
 
@@ -131,8 +131,9 @@ def install(engine: ForkedEngine) -> None:
         def close(self) -> None:
             """Nothing to close: no workspace was made."""
 
-    starter_module.run_process = run_in_fork
-    command.WorkspaceResolvingEngineCommandStarter = ForkedEngineStarter  # type: ignore[assignment,misc]
+    # The two names that Prefect looks up when it starts a run's process; both are its own places for this.
+    vars(starter_module)["run_process"] = run_in_fork
+    vars(command)["WorkspaceResolvingEngineCommandStarter"] = ForkedEngineStarter
 
 
 def main() -> None:
