@@ -88,6 +88,36 @@ pub fn part(raw: &[u8], start: usize, end: usize) -> &[u8] {
     raw.get(start..end).unwrap_or(&[])
 }
 
+/// Returns up to 12 bytes as a number, the first one lowest; overlapping loads instead of a loop.
+#[inline]
+pub fn short(bytes: &[u8]) -> u128 {
+    let size = bytes.len();
+    if size >= 8 {
+        let rest = int64(bytes, size - 8) as u64;
+        return u128::from(int64(bytes, 0) as u64) | u128::from(rest) << (8 * (size - 8));
+    }
+    if size >= 4 {
+        let rest = int32(bytes, size - 4) as u32;
+        return u128::from(int32(bytes, 0) as u32) | u128::from(rest) << (8 * (size - 4));
+    }
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |number, &byte| number << 8 | u128::from(byte))
+}
+
+/// Tells whether keys are equal; most are too short for a call to be worth it.
+#[inline]
+pub fn same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    if left.len() <= 12 {
+        return short(left) == short(right);
+    }
+    left == right
+}
+
 /// Returns where the first zero byte in `start..end` is, and whether all before it is ASCII.
 #[inline]
 fn find_zero(raw: &[u8], start: usize, end: usize) -> Option<(usize, bool)> {
@@ -171,7 +201,8 @@ impl<'a> Elements<'a> {
             return None;
         }
         let key_end = self.at + 1 + expected.len();
-        if self.raw.get(key_end) == Some(&0) && part(self.raw, self.at + 1, key_end) == expected {
+        if self.raw.get(key_end) == Some(&0) && same(part(self.raw, self.at + 1, key_end), expected)
+        {
             return Some(self.value(key_end));
         }
         None

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{ArrayRef, BinaryViewArray, BooleanArray, PrimitiveArray, StringViewArray};
-use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{DataType, TimeUnit};
+
+use crate::check::short;
 
 /// Views hold texts up to this many bytes themselves.
 pub const INLINE: usize = 12;
@@ -47,11 +49,7 @@ impl Views {
     fn push(&mut self, bytes: &[u8]) {
         let size = bytes.len() as u128;
         if bytes.len() <= INLINE {
-            let mut view = [0u8; 16];
-            for (to, from) in view.iter_mut().skip(4).zip(bytes) {
-                *to = *from;
-            }
-            return self.views.push(u128::from_le_bytes(view) | size);
+            return self.views.push(size | short(bytes) << 32);
         }
         if self.block.capacity() - self.block.len() < bytes.len() {
             self.new_block(bytes.len());
@@ -81,6 +79,50 @@ impl Views {
     }
 }
 
+/// Which rows have a value: no bits while all have, and none are written for nulls.
+#[derive(Default)]
+struct Validity {
+    rows: usize,
+    bits: Option<Vec<u8>>,
+}
+
+impl Validity {
+    #[inline]
+    fn append_valid(&mut self) {
+        if let Some(bits) = &mut self.bits {
+            let byte = self.rows / 8;
+            if bits.len() <= byte {
+                bits.resize(byte + 1, 0);
+            }
+            if let Some(byte) = bits.get_mut(byte) {
+                *byte |= 1 << (self.rows % 8);
+            }
+        }
+        self.rows += 1;
+    }
+
+    fn append_nulls(&mut self, count: usize) {
+        if self.bits.is_none() {
+            let mut bits = vec![0xff; self.rows / 8];
+            if self.rows % 8 > 0 {
+                bits.push((1 << (self.rows % 8)) - 1);
+            }
+            self.bits = Some(bits);
+        }
+        self.rows += count;
+    }
+
+    fn finish(self) -> Option<NullBuffer> {
+        let mut bits = self.bits?;
+        bits.resize(self.rows.div_ceil(8), 0);
+        Some(NullBuffer::new(BooleanBuffer::new(
+            Buffer::from_vec(bits),
+            0,
+            self.rows,
+        )))
+    }
+}
+
 enum Data {
     Words(Vec<i64>),
     Bits(BooleanBufferBuilder),
@@ -91,7 +133,7 @@ enum Data {
 pub struct Column {
     form: Form,
     data: Data,
-    validity: NullBufferBuilder,
+    validity: Validity,
 }
 
 impl Column {
@@ -104,7 +146,7 @@ impl Column {
         Column {
             form,
             data,
-            validity: NullBufferBuilder::new(0),
+            validity: Validity::default(),
         }
     }
 
@@ -115,7 +157,7 @@ impl Column {
     /// Fills up with nulls to `rows` rows.
     #[inline]
     pub fn pad(&mut self, rows: usize) {
-        let missing = rows - self.validity.len().min(rows);
+        let missing = rows - self.validity.rows.min(rows);
         if missing > 0 {
             self.append_nulls(missing);
         }
@@ -127,7 +169,7 @@ impl Column {
             Data::Bits(bits) => bits.append_n(count, false),
             Data::Views(views) => views.views.resize(views.views.len() + count, 0),
         }
-        self.validity.append_n_nulls(count);
+        self.validity.append_nulls(count);
     }
 
     /// Appends a value to a column of numbers or dates.
@@ -135,7 +177,7 @@ impl Column {
     pub fn push_word(&mut self, value: i64) {
         if let Data::Words(words) = &mut self.data {
             words.push(value);
-            self.validity.append_non_null();
+            self.validity.append_valid();
         }
     }
 
@@ -143,7 +185,7 @@ impl Column {
     pub fn push_bool(&mut self, value: bool) {
         if let Data::Bits(bits) = &mut self.data {
             bits.append(value);
-            self.validity.append_non_null();
+            self.validity.append_valid();
         }
     }
 
@@ -152,7 +194,7 @@ impl Column {
     pub fn push_bytes(&mut self, value: &[u8]) -> usize {
         if let Data::Views(views) = &mut self.data {
             views.push(value);
-            self.validity.append_non_null();
+            self.validity.append_valid();
         }
         if value.len() > INLINE { value.len() } else { 0 }
     }

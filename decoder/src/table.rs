@@ -185,9 +185,7 @@ fn hash(seed: u64, parent: u32, key: &[u8]) -> u64 {
         mix(int64(chunk, 0) as u64);
     }
     let rest = chunks.remainder();
-    mix(rest
-        .iter()
-        .fold(0u64, |word, &byte| word << 8 | u64::from(byte)));
+    mix(short(rest) as u64);
     state
 }
 
@@ -690,7 +688,7 @@ fn node(key: Box<[u8]>, parent: u32, depth: u32, child: u32, path: String) -> No
 fn is_node(nodes: &[Node], id: u32, parent: u32, key: &[u8]) -> bool {
     nodes
         .get(id as usize)
-        .is_some_and(|node| node.parent == parent && *node.key == *key)
+        .is_some_and(|node| node.parent == parent && same(&node.key, key))
 }
 
 /// Returns a value's type in the statistics, and whether it is empty.
