@@ -104,9 +104,7 @@ impl Validity {
     fn append_nulls(&mut self, count: usize) {
         if self.bits.is_none() {
             let mut bits = vec![0xff; self.rows / 8];
-            if self.rows % 8 > 0 {
-                bits.push((1 << (self.rows % 8)) - 1);
-            }
+            bits.push((1 << (self.rows % 8)) - 1);
             self.bits = Some(bits);
         }
         self.rows += count;
