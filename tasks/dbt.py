@@ -30,6 +30,8 @@ from tasks.sources import TableRef
 
 PROJECT = Path(__file__).resolve().parent.parent / "dbt"
 FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
+CONTEXT_UNUSABLE = 3
+"""Exit code of tasks.dbt_prefect when the flow run's context cannot be used in another process; dbt's own end at 2."""
 
 _RUNS_KEPT = 5
 _PARSED = "partial_parse.msgpack"
@@ -325,12 +327,29 @@ def _execute(
     deadline_seconds: float,
 ) -> tuple[int, list[str]]:
     context = _prefect_context() if settings.dbt_runner == "prefect" else None
-    module = "dbt.cli.main" if context is None else "tasks.dbt_prefect"
+    if context is not None:
+        exit_code, messages = _process("tasks.dbt_prefect", command, env, context, progress, deadline_seconds)
+        if exit_code != CONTEXT_UNUSABLE:
+            return exit_code, messages
+        # Models that are not shown are better than models that are not built.
+        progress(f"Prefect cannot show the models of this run: {messages[-1] if messages else 'no reason given'}")
+    return _process("dbt.cli.main", command, env, b"", progress, deadline_seconds)
+
+
+def _process(
+    module: str,
+    command: DbtCommand,
+    env: dict[str, str],
+    given: bytes,
+    progress: Callable[[str], None],
+    deadline_seconds: float,
+) -> tuple[int, list[str]]:
+    """Run a module with dbt's arguments; return its exit code and its last lines."""
     # "-P" keeps the working directory off the import path: a folder called dbt there must not hide the package.
     program = [sys.executable, "-P", "-m", module, *command.arguments()]
     env = {**env, "PYTHONPATH": os.pathsep.join(filter(None, (str(PROJECT.parent), env.get("PYTHONPATH"))))}
     with _terminable(), tempfile.TemporaryFile() as stdin:
-        stdin.write(context or b"")
+        stdin.write(given)
         stdin.seek(0)
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
             program,

@@ -8,15 +8,17 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
-from tasks.dbt import PROJECT
+from tasks.dbt import CONTEXT_UNUSABLE, PROJECT
 
-_SECONDS_TO_FINISH = 60.0
+# Less than tasks.dbt gives an interrupted dbt before it is ended by force.
+_SECONDS_TO_FINISH = 20.0
 
 
 def main(arguments: Sequence[str], context: bytes) -> int:
-    """Run dbt inside the flow run whose context was handed over; return dbt's exit code.
+    """Run dbt inside the flow run whose context was handed over; return dbt's exit code, or CONTEXT_UNUSABLE.
 
     Args:
         arguments: dbt's arguments, the verb first, with --project-dir, --profiles-dir and --target-path.
@@ -48,7 +50,12 @@ def main(arguments: Sequence[str], context: bytes) -> int:
     sys.path.append(str(PROJECT.parent / "flows"))
     # Lines of single nodes belong to task runs; people follow the run by what the parent prints.
     settings = PrefectDbtSettings(project_dir=PROJECT, profiles_dir=PROJECT, log_level=EventLevel.WARN)
-    with hydrated_context(pickle.loads(context)):  # noqa: S301 - written by the parent process a moment ago
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hydrated_context(pickle.loads(context)))  # noqa: S301 - of our parent process
+        except Exception as error:
+            print(f"{type(error).__name__}: {error}", flush=True)
+            return CONTEXT_UNUSABLE
         # A failing node is read from run_results.json: raising for it would fail differently for each dbt command.
         # Assets double the calls to the API for each model and show the same tables that dbt documents.
         runner = Runner(settings=settings, raise_on_failure=False, disable_assets=True)

@@ -295,6 +295,17 @@ def test_no_secret_is_on_the_command_line_or_in_files_of_the_run(settings: Setti
         assert not path.is_file() or password.encode() not in path.read_bytes(), path
 
 
+def test_a_context_that_cannot_travel_does_not_stop_the_build(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dbt, "_prefect_context", lambda: b"not a context")
+    settings = Settings(url=SecretStr(postgres_url), home=tmp_path, dbt_runner="prefect")
+    lines: list[str] = []
+    result = dbt.run(settings, select=["stg_shop__products"], progress=lines.append)
+    assert result.success and [node.status for node in result.nodes if node.name == "stg_shop__products"] == ["success"]
+    assert any(line.startswith("Prefect cannot show the models") for line in lines)
+
+
 def test_sigterm_ends_dbt_and_its_queries(settings: Settings, tmp_path: Path) -> None:
     url = settings.database_url()
     program = "from tasks import dbt; from tasks.settings import get_settings; dbt.run(get_settings())"
