@@ -244,6 +244,15 @@ _VERSIONS: tuple[str, ...] = (
     comment on table ops.field_statistics is
         'How often each field was present, null and empty in each batch, and as which BSON types.';
     """,
+    """
+    alter table ops.field_statistics
+        add column rescued bigint not null default 0,
+        add column sanitised bigint not null default 0;
+    comment on column ops.field_statistics.rescued is
+        'Values that did not fit their column and are in _rescued alone, of the rows that were loaded.';
+    comment on column ops.field_statistics.sanitised is
+        'Values that Postgres holds in another form only (a NUL, an exponent); the original is in _rescued.';
+    """,
 )
 
 

@@ -17,7 +17,7 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import ddl, extended, kinds
+from tasks.bronze import ddl, extended, kinds, names
 from tasks.bronze.plan import Column
 
 Row = dict[str, str]
@@ -52,6 +52,7 @@ def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | N
         rescued: Text of `_rescued`.
     """
     kept = json.loads(rescued, parse_float=Decimal) if rescued else {}
+    kept = {names.landed(path): value for path, value in kept.items()}
     row = {
         column.path: canonical(extended.fragment(column.kind, _plain_value(column.kind, value)))
         for column, value in zip(columns, values, strict=True)
@@ -67,12 +68,20 @@ def select_list(columns: Sequence[Column]) -> list[sql.Composed]:
 
 
 def fetch(
-    connection: psycopg.Connection[Any], name: str, columns: Sequence[Column], ids: Sequence[str]
+    connection: psycopg.Connection[Any],
+    name: str,
+    columns: Sequence[Column],
+    ids: Sequence[str],
+    *,
+    child: bool = False,
 ) -> dict[str, tuple[str | None, bool, Sequence[Any], str | None]]:
-    """Return by `_id`: hash as hex, whether it is live, the values of `select_list`, and the text of `_rescued`."""
+    """Return by `_id`: hash as hex (child rows have none), whether it is live, values, and the text of `_rescued`."""
     listed = sql.SQL(", ").join(
         [
-            *(sql.SQL(part) for part in ("_id", "_hash::text", "_deleted_at is null", "_rescued::text")),
+            *(
+                sql.SQL(part)
+                for part in ("_id", "null" if child else "_hash::text", "_deleted_at is null", "_rescued::text")
+            ),
             *select_list(columns),
         ]
     )
@@ -90,7 +99,8 @@ def canonical(fragment: str) -> str:
 def _of_rescued(text: str, row: Row) -> Row:
     """Return a row with what its `_rescued` says of it."""
     whole = dict(row)
-    for path, value in json.loads(text, parse_float=Decimal).items():
+    for stored, value in json.loads(text, parse_float=Decimal).items():
+        path = names.landed(stored)
         if path == "_id":
             continue
         if _is_later(value):

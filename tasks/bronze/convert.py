@@ -119,6 +119,7 @@ def rescue_cells(frame: pl.DataFrame, plan: Plan, cells: Sequence[tuple[int, str
         text = extended.wrapped(value) if kind == "json" else extended.fragment(kind, value)
         fragments.setdefault(row, {})[column.path] = text
         taken.setdefault(name, []).append(row)
+        plan.refused[column.path] += 1
     rescued = frame["_rescued"]
     texts = [extended.merge(own, rescued[row], lambda _: False) for row, own in fragments.items()]
     columns = [frame[name].scatter(rows, None) for name, rows in taken.items()]

@@ -13,6 +13,8 @@ from typing import Any
 import orjson
 import polars as pl
 
+from tasks.bronze import names
+
 _DUPLICATES = '{"$duplicates":'
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_READABLE_MS = 253_402_300_799_999
@@ -86,7 +88,7 @@ def merge(own: Mapping[str, str], decoder: str | None, landed: Callable[[str], b
                 parts[path] = f'{{"$original":{parts[path]},"$duplicates":{_listed(value)}}}'
             else:
                 parts[path] = f'{{"$duplicates":{_listed(value)}}}' if landed(path) else value
-    return "{" + ",".join(f"{quote(path)}:{text}" for path, text in parts.items()) + "}"
+    return "{" + ",".join(f"{quote(names.stored(path))}:{text}" for path, text in parts.items()) + "}"
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -238,6 +238,7 @@ class Loader:
         self._changes: list[Change] = []
         self._changed: changed.Changed | None = None
         self._misfits: dict[str, Counter[tuple[str, str]]] = {}
+        self._sanitised: dict[str, Counter[tuple[str, str]]] = {}
         self._started = time.monotonic()
         self._stamp = merge.Stamp(manifest.batch_id, manifest.extracted_at, datetime.now(UTC))
 
@@ -386,6 +387,9 @@ class Loader:
             self._result.inserted = self._manifest.rows
         except (errors.UniqueViolation, psycopg.DataError, errors.ProgramLimitExceeded):
             self._misfits.clear()
+            self._sanitised.clear()
+            for relation in relations:
+                relation.plan.refused.clear()
             self._result.child_rows = 0
             self._result.rescued, self._result.copied_bytes = counted
             return False
@@ -462,6 +466,7 @@ class Loader:
         for flush, part, converted in _ahead(parts, prepare):
             self._result.rescued += 0 if relation.plan.child else converted.rescued
             self._misfits.setdefault(relation.plan.child, Counter()).update(converted.misfits)
+            self._sanitised.setdefault(relation.plan.child, Counter()).update(converted.sanitised)
             yield flush, part, converted
 
     def _read(self, relation: _Relation, flush: int, part: Part) -> pl.DataFrame:
@@ -633,8 +638,11 @@ class Loader:
                 self._cursor, self._manifest, relation.plan, relation.statistics, relation.rows_read
             )
             write_columns(self._cursor, *self._place, relation.plan, self._manifest.batch_id)
+            child = relation.plan.child
+            rescued = _by_path(self._misfits.get(child)) + relation.plan.refused
+            sanitised = _by_path(self._sanitised.get(child))
             evidence.write_statistics(
-                self._cursor, self._manifest, relation.plan.child, relation.statistics, relation.rows_read
+                self._cursor, self._manifest, child, relation.statistics, relation.rows_read, rescued, sanitised
             )
         gone = [change.field for change in self._changes if change.change == "vanished"]
         if gone and self._table.on_drift.missing == "fail":
@@ -719,6 +727,13 @@ class Loader:
         )
 
 
+def _by_path(counted: Counter[tuple[str, str]] | None) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for (path, _), count in (counted or {}).items():
+        total[path] += count
+    return total
+
+
 def _defaults(target: sql.Composable, values: Sequence[tuple[str, object]]) -> sql.Composed:
     actions = sql.SQL(", ").join(
         sql.SQL("alter column {} set default {}").format(sql.Identifier(name), sql.Literal(value))
@@ -770,7 +785,7 @@ def known_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, chi
         """,
         [source, table_name, child],
     ).fetchall()
-    return [Column(*row) for row in rows]
+    return [Column(names.landed(path), *row) for path, *row in rows]
 
 
 def write_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, plan: Plan, batch_id: str) -> None:
@@ -783,7 +798,18 @@ def write_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, pla
         values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         [
-            (source, table_name, plan.child, path, c.name, c.kind, c.pg_type, c.stored, batch_id, offset + number)
+            (
+                source,
+                table_name,
+                plan.child,
+                names.stored(path),
+                c.name,
+                c.kind,
+                c.pg_type,
+                c.stored,
+                batch_id,
+                offset + number,
+            )
             for number, path in enumerate(plan.added)
             for c in [plan.columns[path]]
         ],
@@ -791,7 +817,7 @@ def write_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, pla
     cursor.executemany(
         "update ops.columns set kind = %s, pg_type = %s where (source, table_name, child, path) = (%s, %s, %s, %s)",
         [
-            (plan.columns[path].kind, plan.columns[path].pg_type, source, table_name, plan.child, path)
+            (plan.columns[path].kind, plan.columns[path].pg_type, source, table_name, plan.child, names.stored(path))
             for path in plan.retyped
         ],
     )

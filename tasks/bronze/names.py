@@ -8,6 +8,7 @@ Postgres's system columns get a trailing `_`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 
 MAX_BYTES = 63
@@ -29,6 +30,7 @@ META = (
 )
 _RESERVED = frozenset((*META, "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "oid"))
 _TAG_LENGTH = 8
+_STORED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def segments(path: str) -> list[str]:
@@ -47,6 +49,16 @@ def segments(path: str) -> list[str]:
     return [*keys, "".join(key)]
 
 
+def stored(path: str) -> str:
+    """Return a path as Postgres can hold it; backslashes of keys come in pairs, so `landed` can undo it."""
+    return path.replace("\x00", "\\u0000")
+
+
+def landed(path: str) -> str:
+    """Return the landed path of a stored one."""
+    return _STORED_NUL.sub("\\1\x00", path)
+
+
 def column_name(path: str, taken: Iterable[str]) -> str:
     """Return the column's name for a path.
 
@@ -54,7 +66,8 @@ def column_name(path: str, taken: Iterable[str]) -> str:
         path: As landed.
         taken: Names that are in use in the table.
     """
-    name = "__".join(segments(path)) or "_empty"
+    # NUL cannot be in a BSON key, but keys of JSON files may hold anything.
+    name = "__".join(segments(path.replace("\x00", ""))) or "_empty"
     if name.lower() in _RESERVED:
         name += "_"
     return _distinct(name, path, {other.lower() for other in taken} | _RESERVED)
@@ -67,8 +80,6 @@ def relation_name(source: str, table: str, child: str, taken: Iterable[str]) -> 
 
 
 def _distinct(name: str, origin: str, taken: set[str] | frozenset[str]) -> str:
-    # NUL cannot be in a BSON key, but files may hold anything.
-    name = name.replace("\x00", "")
     if len(name.encode()) <= MAX_BYTES and name.lower() not in taken:
         return name
     for attempt in range(1_000):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -57,6 +58,7 @@ class Plan:
         columns: All columns that the name map knows after this batch, by path.
         added: Paths new with this batch.
         widened: Old column by path, where this batch needs a wider type in Postgres.
+        refused: By path how many values the encoder for COPY could not write; they are in `_rescued`.
         retyped: Paths whose established kind changes in the name map.
     """
 
@@ -64,6 +66,7 @@ class Plan:
     columns: dict[str, Column]
     added: list[str] = dataclasses.field(default_factory=list)
     widened: dict[str, Column] = dataclasses.field(default_factory=dict)
+    refused: Counter[str] = dataclasses.field(default_factory=Counter)
     retyped: set[str] = dataclasses.field(default_factory=set)
 
     @property

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors, sql
 
 from tasks import database
-from tasks.bronze import ddl, kinds
+from tasks.bronze import ddl, kinds, names
 from tasks.bronze.load import Loader, LoadResult, take_lock
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
@@ -149,9 +149,10 @@ def _make_views(cursor: psycopg.Cursor[Any], views: Sequence[ddl.View]) -> None:
 
 def _retype(cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest]) -> None:
     """Decide the kind of each known path anew, from all batches together."""
-    for child, path, kind in cursor.execute(
+    for child, stored, kind in cursor.execute(
         "select child, path, kind from ops.columns where (source, table_name) = (%s, %s)", place
     ).fetchall():
+        path = names.landed(stored)
         seen: dict[str, int] = {}
         for manifest in manifests:
             part = manifest.children.get(child) if child else manifest
@@ -165,7 +166,7 @@ def _retype(cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequ
         cursor.execute(
             "update ops.columns set kind = %s, pg_type = %s, vanished_batch = null"
             " where (source, table_name, child, path) = (%s, %s, %s, %s)",
-            [decided, kinds.PG_TYPES[decided], *place, child, path],
+            [decided, kinds.PG_TYPES[decided], *place, child, stored],
         )
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import bisect
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,7 +22,7 @@ from psycopg import sql
 from tasks import database
 from tasks.bronze import canonical, ddl
 from tasks.bronze.convert import keys_of
-from tasks.bronze.load import known_columns, relation_for
+from tasks.bronze.load import frames_of, known_columns, relation_for
 from tasks.errors import LoadError
 from tasks.landing import Landing
 
@@ -97,14 +98,15 @@ def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: 
         context = ExtractContext(landing=landing, memory_bytes=settings.memory_budget())
         extract_table(ref, context)
 
-        def frames() -> Iterator[pl.DataFrame]:
+        def frames(child: str = "") -> Iterator[pl.DataFrame]:
             for batch_id in landing.batches(ref.source_name, ref.table_name)[:1]:
                 manifest = landing.manifest(ref.source_name, ref.table_name, batch_id)
-                for part in manifest.of_kind("rows"):
-                    yield landing.read(manifest, part)
+                yield from frames_of(landing, manifest, child)
 
+        children = {path: partial(frames, path) for path in ref.table.child_paths}
         with database.connect(settings.database_url(), application="warehouse verify") as connection:
-            return verify(connection, ref.source_name, ref.table_name, frames, deep=deep, most=most)
+            place = (ref.source_name, ref.table_name)
+            return verify(connection, *place, frames, children, deep=deep, most=most)
 
 
 def verify_sample(ref: TableRef, settings: Settings, documents: int, *, most: int = 100) -> Verified:
@@ -139,6 +141,7 @@ def verify(
     source: str,
     table_name: str,
     frames: Frames,
+    children: Mapping[str, Frames] | None = None,
     *,
     deep: bool = True,
     most: int = 100,
@@ -150,6 +153,7 @@ def verify(
         source: Source name.
         table_name: Table name.
         frames: Gives the frames of all source documents; called twice when something differs.
+        children: The same by array, for arrays that are child tables; compared when the documents agree.
         deep: Whether values are compared, too.
         most: Most differences listed.
 
@@ -161,7 +165,12 @@ def verify(
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("set transaction isolation level repeatable read")
         name = _relation_of(cursor, source, table_name)
-        return _Comparison(cursor, source, table_name, name, frames, deep, most).run()
+        comparison = _Comparison(cursor, source, table_name, name, frames, deep, most)
+        result = comparison.run()
+        if deep and result.equal:
+            for path, found in (children or {}).items():
+                comparison.compare_child(path, found)
+        return result
 
 
 def _relation_of(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> str:
@@ -272,6 +281,30 @@ class _Comparison:
             if self._result.deep:
                 self._compare_values(frame)
         return sums
+
+    # -- arrays -----------------------------------------------------------------------------------------------
+
+    def compare_child(self, path: str, frames: Frames) -> None:
+        """Compare the rows of one array with its child table, values included, and count both."""
+        name = relation_for(self._cursor, *self._place, path)
+        columns = [column for column in known_columns(self._cursor, *self._place, path) if column.stored]
+        exists = ddl.exists(self._cursor, name)
+        count = 0
+        for frame in frames():
+            count += frame.height
+            for part in frame.iter_slices(_DEEP_ROWS):
+                ids = keys_of(part.select("_id"))["_id"].to_list()
+                held = canonical.fetch(self._cursor.connection, name, columns, ids, child=True) if exists else {}
+                for key, wanted in zip(ids, canonical.of_landed(part), strict=True):
+                    found = held.get(key)
+                    if found is None or not found[1]:
+                        self._differs(key, f"element of {path} not in bronze")
+                    elif (row := canonical.of_bronze(columns, found[2], found[3])) != wanted:
+                        self._differs(key, f"element of {path}: {_why_values(wanted, row)}")
+        statement = sql.SQL("select count(*) from {} where _deleted_at is null").format(ddl.relation(name))
+        [[live]] = self._cursor.execute(statement).fetchall() if exists else [[0]]
+        if live != count:
+            self._differs(path, f"{count} elements at the source, {live} in bronze")
 
     # -- documents --------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from tasks.bronze import ddl
+from tasks.bronze import ddl, names
 from tasks.bronze.plan import Change, Column, Plan
 from tasks.landing import Manifest
 
@@ -25,14 +25,30 @@ _MOST_PAIRS = 400
 
 
 def write_statistics(
-    cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, fields: Mapping[str, Any], rows: int
+    cursor: psycopg.Cursor[Any],
+    manifest: Manifest,
+    child: str,
+    fields: Mapping[str, Any],
+    rows: int,
+    rescued: Mapping[str, int],
+    sanitised: Mapping[str, int],
 ) -> None:
-    """Write the batch's field statistics."""
+    """Write the batch's field statistics.
+
+    Args:
+        cursor: Inside the load's transaction.
+        manifest: The batch.
+        child: Path of the array, empty for the table itself.
+        fields: By path what extract counted.
+        rows: Rows that extract counted.
+        rescued: By path how many values are in `_rescued` alone.
+        sanitised: By path how many values are in their column in another form.
+    """
     if not fields:
         return
     with cursor.copy(
         "copy ops.field_statistics (source, table_name, child, path, batch_id, row_count, present, null_count,"
-        " empty_count, types, extracted_at) from stdin"
+        " empty_count, types, extracted_at, rescued, sanitised) from stdin"
     ) as copy:
         for path, found in fields.items():
             copy.write_row(
@@ -40,7 +56,7 @@ def write_statistics(
                     manifest.source,
                     manifest.table,
                     child,
-                    path.replace("\x00", ""),
+                    names.stored(path),
                     manifest.batch_id,
                     rows,
                     found["present"],
@@ -48,6 +64,8 @@ def write_statistics(
                     found["empty"],
                     Jsonb(found["types"]),
                     manifest.extracted_at,
+                    rescued.get(path, 0),
+                    sanitised.get(path, 0),
                 )
             )
 
@@ -103,13 +121,13 @@ def _presence(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str) -> di
             "limit": _RECENT_BATCHES,
         },
     ).fetchall()
-    return {path: min(rate or 0.0, 1.0) for path, rate in rows}
+    return {names.landed(path): min(rate or 0.0, 1.0) for path, rate in rows}
 
 
 def _mark(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, path: str, batch_id: str | None) -> None:
     cursor.execute(
         "update ops.columns set vanished_batch = %s where (source, table_name, child, path) = (%s, %s, %s, %s)",
-        [batch_id, manifest.source, manifest.table, child, path],
+        [batch_id, manifest.source, manifest.table, child, names.stored(path)],
     )
 
 

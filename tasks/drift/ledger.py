@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from tasks.bronze import names
 from tasks.bronze.plan import Change
 
 
@@ -41,7 +42,7 @@ def record(cursor: psycopg.Cursor[Any], source: str, table_name: str, batch_id: 
             (
                 source,
                 table_name,
-                change.field.replace("\x00", ""),
+                names.stored(change.field),
                 change.change,
                 change.old_type,
                 change.new_type,

@@ -131,8 +131,8 @@ def test_a_loader_killed_at_any_statement_leaves_all_or_nothing(two_batches: tup
     counts = [statements(warehouse, manifest.batch_id) for manifest in manifests]
     expected = contents(warehouse)
     for index, manifest in enumerate(manifests):
-        # Every seventh statement from a shifting start, and the last one of all, after which only the commit comes.
-        for stop in [*range(1 + index, counts[index], 7), counts[index]]:
+        # Every eleventh statement from a shifting start, and the last one of all, after which only the commit comes.
+        for stop in [*range(1 + index, counts[index], 11), counts[index]]:
             reset(warehouse)
             for earlier in manifests[:index]:
                 warehouse.load_landed(earlier)
@@ -154,7 +154,7 @@ def test_a_connection_cut_at_any_statement_is_mended_by_the_loader_itself(
     warehouse, manifests = two_batches  # noqa: F811
     count = [statements(warehouse, manifest.batch_id) for manifest in manifests][1]
     expected = contents(warehouse)
-    for stop in range(5, count, 13):
+    for stop in range(5, count, 21):
         reset(warehouse)
         warehouse.load_landed(manifests[0])
         process = start(warehouse, manifests[1].batch_id, stop, "before")

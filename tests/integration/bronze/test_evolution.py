@@ -151,6 +151,13 @@ def test_names_are_valid_distinct_and_stable(warehouse: Warehouse) -> None:
     )
 
 
+def test_rescued_and_sanitised_values_are_counted_by_field(warehouse: Warehouse) -> None:
+    warehouse.load([{"_id": 1, "a": 1, "b": "x"}])
+    warehouse.load([{"_id": 2, "a": "text", "b": "nul\x00"}, {"_id": 3, "a": "text", "b": "y"}])
+    query = "select path, rescued, sanitised, present from ops.field_statistics where batch_id like '%02' order by 1"
+    assert warehouse.rows(query) == [("_id", 0, 0, 2), ("a", 2, 0, 2), ("b", 0, 1, 2)]
+
+
 def test_columns_beyond_the_most_live_in_rescued(warehouse: Warehouse) -> None:
     wide = {"_id": 1} | {f"f{number:04d}": number for number in range(1_700)}
     result = warehouse.load([wide])

@@ -23,6 +23,7 @@ from tasks import database
 from tasks.bronze import copying
 from tasks.bronze.verify import Verified, verify
 from tasks.mongodb.decoder import make_decoder
+from tasks.sources import MongoTable
 from tests.integration.bronze.conftest import Warehouse
 
 
@@ -173,6 +174,30 @@ def test_differences_are_narrowed_down_and_explained(warehouse: Warehouse) -> No
     assert why["k02999"] == "values differ: total: source 2999, bronze 5"
     assert found.ranges > 10 and 1 <= len(found.ranges_differing) <= 4
     assert (found.source_rows, found.bronze_rows, found.differing) == (3_000, 2_999, 5)
+
+
+def test_child_tables_are_compared_with_their_arrays(warehouse: Warehouse) -> None:
+    warehouse.table = MongoTable(arrays={"items": "table"})
+    documents = [{"_id": n, "items": [{"sku": "a\x00", "n": n}] * (n % 3)} for n in range(40)]
+    warehouse.load(documents)
+
+    def compared() -> Verified:
+        def frames(path: str) -> Iterator[pl.DataFrame]:
+            decoder = make_decoder(children=["items"], seed=warehouse.table.fingerprint())
+            decoder.push(b"".join(bson.encode(document) for document in documents))
+            yield decoder.flush().tables[path]
+
+        with database.connect(warehouse.url) as connection:
+            return verify(connection, *warehouse.place, lambda: frames(""), {"items": lambda: frames("items")})
+
+    assert compared().differences == []
+    warehouse.execute("update bronze.shop__orders__items set n = 0 where _id = '5:1'")
+    warehouse.execute("delete from bronze.shop__orders__items where _id = '8:0'")
+    assert {found.id: found.why for found in compared().differences} == {
+        "5:1": "element of items: values differ: n: source 5, bronze 0",
+        "8:0": "element of items not in bronze",
+        "items": "39 elements at the source, 38 in bronze",
+    }
 
 
 def test_keys_beyond_an_index_entry_and_with_nul_stay_distinct(warehouse: Warehouse) -> None:

@@ -42,6 +42,15 @@ def test_names_never_clash_and_always_fit(paths: list[str]) -> None:
     assert not {name.lower() for name in taken} & {"_id", "_hash", "ctid", "_rescued", "_deleted_at"}
 
 
+@given(
+    st.lists(st.sampled_from(["\x00", "\\", "\\u0000", "u0000", ".", "a"]), max_size=6)
+    .map("".join)
+    .map(lambda key: key.replace("\\", "\\\\").replace(".", "\\."))
+)
+def test_a_path_is_stored_without_nul_and_comes_back(path: str) -> None:
+    assert "\x00" not in names.stored(path) and names.landed(names.stored(path)) == path
+
+
 def test_long_names_sharing_their_first_63_bytes_stay_apart() -> None:
     first = names.column_name("x" * 100, [])
     second = names.column_name("x" * 100 + "y", [first])
