@@ -131,17 +131,12 @@ class Check:
         key = raw[position + 1 : key_end]
         if index is None:
             self._unit += 1
-            name = escape_key(_decode_key(key))
-        else:
-            name = str(index)
+            _check_key(key)
+        value = self._value if index is None else self._unit_of_its_own
         try:
-            value_end = (
-                self._unit_of_its_own(kind, key_end + 1, end, level)
-                if index is not None
-                else (self._value(kind, key_end + 1, end, level))
-            )
+            value_end = value(kind, key_end + 1, end, level)
         except Malformed as error:
-            error.segments.append(name)
+            error.segments.append(escape_key(key.decode()) if index is None else str(index))
             raise
         if level == 0 and self.id_element is None and key == b"_id":
             self.id_element = (kind, key, key_end + 1, value_end)
@@ -215,8 +210,8 @@ class Check:
         return start + size
 
 
-def _decode_key(key: bytes) -> str:
+def _check_key(key: bytes) -> None:
     try:
-        return key.decode()
+        key.decode()
     except UnicodeDecodeError:
         raise Malformed("key is not valid UTF-8") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from tasks.mongodb.decoder import MAX_PATH_BYTES, MAX_PATHS, Decoder, make_decoder, native_available
 from tests.unit.decoder import bson_bytes as b
 from tests.unit.decoder.agreement import drain
+from tests.unit.decoder.conftest import NEEDS_NATIVE
 
 Make = Callable[..., Decoder]
 ONE = b.int32(1)
@@ -250,6 +253,22 @@ def test_wrong_arguments(make: Make) -> None:
 def test_make_decoder_takes_the_native_one_where_it_is() -> None:
     expected = "NativeDecoder" if native_available() else "ReferenceDecoder"
     assert type(make_decoder()).__name__ == expected
+
+
+@NEEDS_NATIVE
+def test_native_lets_other_threads_run() -> None:
+    """While one thread decodes, another one goes on: without the GIL released it would stand still."""
+    raw = b"".join(b.document(("_id", b.int32(index)), ("t", b.text("x" * 50))) for index in range(20_000)) * 20
+    decoder = make_decoder(implementation="native", max_bytes=1 << 40)
+    worker = threading.Thread(target=decoder.push, args=(raw,))
+    worker.start()
+    started = last = time.monotonic()
+    longest = 0.0
+    while worker.is_alive():
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+    assert decoder.pending_rows == 400_000
+    assert longest < (last - started) / 2
 
 
 def test_make_decoder_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
