@@ -229,7 +229,8 @@ class Loader:
         self._manifest = manifest
         self._table = table
         self._rebuild = rebuild
-        self._replay = REPLAY.search(manifest.batch_id) is not None
+        # Older than what may be in bronze: a replay always, another batch when it was landed or found late.
+        self._late = self._replay = REPLAY.search(manifest.batch_id) is not None
         self._narrow = dict(narrow or {})
         self._place = (manifest.source, manifest.table)
         self._result = LoadResult(
@@ -285,8 +286,8 @@ class Loader:
     def _superseded(self) -> bool:
         """Return whether a newer batch is loaded that holds all of this one.
 
-        Raises:
-            LoadError: A newer batch is loaded and does not hold this one; loading would turn rows back in time.
+        Where a newer one is loaded that does not, this one is `late`: it brings what is missing, and never overwrites
+        or deletes what was read after it.
         """
         row = self._cursor.execute(
             """
@@ -300,11 +301,9 @@ class Loader:
         # Both were read from the same position, so the newer read holds what the older did, and later values.
         if row[1] == self._manifest.previous_checkpoint or row[2] == "full":
             return True
-        raise LoadError(
-            f"batch {row[0]} is newer and is loaded; this one would turn rows back in time",
-            f"{self._result.source}.{self._result.table_name} batch {self._manifest.batch_id}",
-            "rebuild the table from the landing (`warehouse rebuild`), which loads all batches in order",
-        )
+        self._late = True
+        self._result.warnings.append(f"batch {row[0]} is newer and was loaded before: what it holds stays as it is")
+        return False
 
     # -- planning ---------------------------------------------------------------------------------------------
 
@@ -436,7 +435,7 @@ class Loader:
         if may_repeat and (merge.keep_last(self._cursor, root.stage) or self._changed is not None):
             for child in children:
                 merge.keep_last_children(self._cursor, child.stage)
-        if self._replay and root.exists:
+        if self._late and root.exists:
             merge.drop_older(self._cursor, root.name, self._stamp)
         if root.exists:
             self._changes += evidence.renames(self._cursor, root.name, root.plan, root.stage)
@@ -529,6 +528,8 @@ class Loader:
         """Delete what the batch's scope, or its list of ids, says is no longer at the source."""
         deleted = 0
         scope = self._manifest.scope
+        if self._late:
+            return 0
         if scope.type == "snapshot":
             held = self._rejected_ids()
             if held is None:
@@ -712,7 +713,7 @@ class Loader:
         manifest = self._manifest
         current = checkpoints.read(self._cursor.connection, *self._place)
         rewound = current.rewound_at if current else None
-        if self._rebuild or self._replay:
+        if self._rebuild or self._late:
             return
         if rewound is not None and manifest.extracted_at < rewound:
             self._result.warnings.append("the checkpoint was set by hand after this batch was read: it stays")

@@ -10,7 +10,7 @@ import pytest
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from tasks.errors import LoadError, RejectLimitExceeded
+from tasks.errors import RejectLimitExceeded
 from tasks.sources import MongoTable
 from tests.integration.bronze.conftest import Warehouse
 
@@ -225,9 +225,29 @@ def test_an_older_batch_never_turns_rows_back(warehouse: Warehouse) -> None:
     assert warehouse.rows("select v from bronze.shop__orders") == [(2,)]
     assert warehouse.value("select state from ops.checkpoints") == {"n": 2}
     warehouse.load_landed(other)
-    late = warehouse.land([{"_id": 1, "v": 0}]).model_copy(update={"batch_id": "20260101T000130000000Z-00000000"})
-    with pytest.raises(LoadError, match="back in time"):
-        warehouse.load_landed(late)
+    assert warehouse.value("select state from ops.checkpoints") == {"n": 3}
+
+
+def test_a_late_batch_brings_only_what_is_missing(warehouse: Warehouse) -> None:
+    warehouse.load([{"_id": 1, "v": 1}, {"_id": 2, "v": 1}, {"_id": 5, "v": 1}])
+    late = warehouse.land(
+        [{"_id": 1, "v": 2}, {"_id": 2, "v": 2}, {"_id": 3, "v": 2}],
+        deletes=[4, 5],
+        mode="cdc",
+        previous={"n": 1},
+        checkpoint={"n": 2},
+    )
+    warehouse.load([{"_id": 1, "v": 3}, {"_id": 4, "v": 3}], mode="cdc", previous={"n": 5}, checkpoint={"n": 6})
+    result = warehouse.load_landed(late)
+    assert result.status == "loaded" and "newer" in result.warnings[0]
+    assert warehouse.rows("select _id, v, _deleted_at is null from bronze.shop__orders order by 1") == [
+        ("1", 3, True),
+        ("2", 2, True),
+        ("3", 2, True),
+        ("4", 3, True),
+        ("5", 1, False),
+    ]
+    assert warehouse.value("select state from ops.checkpoints") == {"n": 6}
 
 
 def test_history_keeps_every_version(warehouse: Warehouse) -> None:
