@@ -19,7 +19,7 @@ from tasks.resources import step_up
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun, State
+    from prefect.client.schemas.objects import FlowRun, Log, State
 
 FLOWS = {
     "extract": "flows.extract:extract",
@@ -41,6 +41,8 @@ CRASH_RETRIES = 2
 API_PATIENCE_SECONDS = 600.0
 # The last log lines of a crashed run hold the pod's diagnosis.
 _LOG_LINES = 50
+# The logger under which prefect-kubernetes writes what it saw of a run's pod.
+_OBSERVER = "prefect.flow_runs.observer"
 _OUT_OF_MEMORY = ("OOMKilled", "out of memory", "status code: -9", "exit code 137", "MemoryError")
 
 _Result = TypeVar("_Result")
@@ -297,6 +299,10 @@ class Deployments:
         with _client() as client:
             return client.read_flow_run(UUID(run_id))
 
+    def reason(self, run: FlowRun) -> str:
+        """Return why a run ended, as far as the server and the worker know."""
+        return reason_of(run)
+
     def abandon(self, cancel: bool) -> None:
         """Stop waiting; with `cancel` end every child that has not ended."""
         self._stop.set()
@@ -311,9 +317,9 @@ class Deployments:
         return ChildRun(str(run.id), kind, classes[0] if classes else "", killed)
 
     def _outcome(self, step: Step, run: FlowRun) -> Outcome:
-        state = run.state
-        name = (state.name or "") if state is not None else "Unknown"
-        return Outcome(step, name, (state.message or "") if state is not None else "", str(run.id))
+        if run.state is None:
+            return Outcome(step, "Unknown", "", str(run.id))
+        return Outcome(step, run.state.name or "", self._patiently(partial(self.reason, run)), str(run.id))
 
     def _patiently(self, call: Callable[[], _Result]) -> _Result:
         """Call the API, outlasting a restart of its server."""
@@ -375,14 +381,27 @@ def _is_api_outage(error: Exception) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-def _was_out_of_memory(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Return whether a crash's message or the last lines of its log name memory as the reason."""
+def reason_of(run: FlowRun) -> str:
+    """Return why a run ended: its state's message and, after a crash, what the worker saw of its pod."""
+    message = (run.state.message or "") if run.state is not None else ""
+    if run.state is None or not run.state.is_crashed():
+        return message
+    with _client() as client:
+        seen = [log.message for log in _last_logs(client, run) if log.name == _OBSERVER]
+    # The worker's diagnosis, without its general advice: that the image cannot be pulled, that no node fits, OOMKilled.
+    return f"{message}: {seen[0].partition(' Resolution:')[0]}" if seen else message
+
+
+def _last_logs(client: SyncPrefectClient, run: FlowRun) -> list[Log]:
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
     from prefect.client.schemas.sorting import LogSort
 
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+    return client.read_logs(wanted, limit=_LOG_LINES, sort=LogSort.TIMESTAMP_DESC)
+
+
+def _was_out_of_memory(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Return whether a crash's message or the last lines of its log name memory as the reason."""
     texts = [run.state.message or ""] if run.state is not None else []
-    logs = client.read_logs(
-        LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])), limit=_LOG_LINES, sort=LogSort.TIMESTAMP_DESC
-    )
-    texts += [log.message for log in logs]
+    texts += [log.message for log in _last_logs(client, run)]
     return any(sign in text for text in texts for sign in _OUT_OF_MEMORY)

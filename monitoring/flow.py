@@ -11,6 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.launch import reason_of
 from monitoring import log, report, taxonomy
 from tasks.errors import WarehouseUnreachable, redact
 
@@ -145,6 +146,8 @@ def collect(client: SyncPrefectClient, run_id: str, problems: Sequence[str] | No
     artifacts = _artifacts(client, [parent.id, *children])
     rows = [parent_row(parent, names[parent.flow_id], problems)]
     for child in children.values():
+        if child.state is not None and child.state.is_crashed():
+            child.state.message = reason_of(child)
         rows += child_rows(child, names[child.flow_id], run_id, artifacts.get(child.id, []))
     return rows
 

@@ -132,16 +132,11 @@ def test_a_pod_that_cannot_start_fails_the_run_with_the_reason(
     assert run.state.name == "Failed"
     extracts = runs_of(cluster, run_id, "extract")
     assert {child.state.name for child in extracts} == {"Crashed"}
-    assert any(reason in line.lower() for line in logs_of(cluster, extracts[0].id))
+    logged = [row for row in cluster.log(run_id) if row["flow_run_id"] == extracts[0].id]
+    assert any(reason in row["error_message"].lower() for row in logged)
+    assert reason in run.state.message.lower()
     cluster.assert_done(cluster.start(["quick.numbers"]))
     cluster.assert_equal("quick__numbers")
-
-
-def logs_of(cluster: Cluster, run_id: UUID) -> list[str]:
-    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-
-    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
-    return [line.message for line in cluster.ask(lambda client: client.read_logs(wanted))]
 
 
 def test_runs_go_on_without_a_worker(cluster: Cluster, slow_run: UUID) -> None:

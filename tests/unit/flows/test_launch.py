@@ -99,6 +99,9 @@ class FakeDeployments(Deployments):
         state = SimpleNamespace(name=run.type.title(), message="", is_final=lambda: run.type != "RUNNING")
         return SimpleNamespace(id=run_id, state=state)
 
+    def reason(self, run: Any) -> str:
+        return str(run.state.message)
+
 
 def test_a_crash_is_tried_again_until_it_completes() -> None:
     server = FakeServer(["CRASHED", "CRASHED oom", "COMPLETED"])
