@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import tables as work
+from flows.blocks import BlockState
 from tasks.planning import Target
 from tasks.settings import get_settings
 
@@ -28,12 +29,17 @@ def extract(
         resources: Resource class of this run: how many tables it reads at once.
         full: Read everything again, whatever the checkpoint says.
     """
-    names = work.expand(work.read_sources(get_settings()), tables)
+    sources = work.read_sources(get_settings())
+    names = work.expand(sources, tables)
+    blocks = {} if full else work.known_blocks(sources, names)
     at_once = work.TABLES_AT_ONCE.get(resources, 1)
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
     with runner:
         failures = work.run_tables(
-            lambda name: runner.submit(extract_table, {"target": name, "at_once": at_once, "full": full}), names
+            lambda name: runner.submit(
+                extract_table, {"target": name, "at_once": at_once, "full": full, "block": blocks.get(name)}
+            ),
+            names,
         )
     message = work.summary(failures, len(names))
     return Failed(message=message) if failures else Completed(message=message)
@@ -48,12 +54,12 @@ def extract(
     retry_condition_fn=work.retry_transient,
     cache_policy=NO_CACHE,
 )
-def extract_table(target: str, at_once: int = 1, full: bool = False) -> None:
+def extract_table(target: str, at_once: int = 1, full: bool = False, block: BlockState | None = None) -> None:
     """Land what is new in one table, or one range of it."""
-    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full))
+    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full, block))
 
 
-def _extract(target: Target, at_once: int, full: bool) -> Mapping[str, Any]:
+def _extract(target: Target, at_once: int, full: bool, block: BlockState | None) -> Mapping[str, Any]:
     from prefect import get_run_logger
 
     from tasks.extract import extract_table as extract_from_source
@@ -61,7 +67,7 @@ def _extract(target: Target, at_once: int, full: bool) -> Mapping[str, Any]:
     settings = get_settings()
     ref = work.read_sources(settings).table(target.table)
     # A range belongs to a batch that was planned with its own starting point.
-    state = {} if full or target.segment else work.start_state(settings, ref)
+    state = {} if full or target.segment else work.start_state(settings, ref, block)
     context = work.extract_context(settings, at_once, state=state, segment=target.segment, batch_id=target.batch_id)
     result = extract_from_source(ref, context)
     for warning in result.warnings:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
     from prefect.futures import PrefectFuture
 
+    from flows.blocks import BlockState
     from tasks.extract import ExtractContext
     from tasks.settings import Settings
     from tasks.sources import Sources, TableRef
@@ -187,19 +188,35 @@ def extract_context(settings: Settings, at_once: int = 1, **fields: Any) -> Extr
     )
 
 
-def start_state(settings: Settings, ref: TableRef) -> dict[str, Any]:
-    """Return the state that extraction starts from, after row and block of the checkpoint were reconciled."""
+def start_state(settings: Settings, ref: TableRef, block: BlockState | None = None) -> dict[str, Any]:
+    """Return the state that extraction starts from, after row and block of the checkpoint were reconciled.
+
+    Args:
+        settings: Where the warehouse is.
+        ref: The table.
+        block: What its block said a moment ago; None means that it has to be looked up.
+    """
     from tasks import checkpoint_block, checkpoints
     from tasks.database import connect, ensure_ops
 
     place = (ref.source_name, ref.table_name)
-    block = checkpoint_block.load(*place)
+    view = checkpoint_block.load(*place) if block is None else (block if block.exists else None)
     with connect(settings.database_url(), autocommit=True) as connection:
         ensure_ops(connection)
-        found = checkpoints.reconcile(connection, *place, block, mode=mode_of(ref))
+        found = checkpoints.reconcile(connection, *place, view, mode=mode_of(ref))
     if found.block_behind:
         checkpoint_block.save(*place, found.checkpoint)
     return found.checkpoint.state if found.checkpoint else {}
+
+
+def known_blocks(sources: Sources, names: Sequence[str]) -> dict[str, BlockState]:
+    """Return what the checkpoint blocks of targets say, `NO_BLOCK` where there is none."""
+    from flows import blocks
+    from tasks.checkpoint_block import block_name
+
+    found = blocks.read_all()
+    refs = {name: sources.table(parse_target(name).table) for name in names}
+    return {name: found.get(block_name(ref.source_name, ref.table_name), blocks.NO_BLOCK) for name, ref in refs.items()}
 
 
 def mirror_checkpoint(settings: Settings, ref: TableRef) -> None:

@@ -1,0 +1,55 @@
+"""What the checkpoint blocks of all tables say, in one request; loading each by itself costs a table 150 ms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# The server refuses larger pages.
+_PAGE = 200
+
+
+@dataclass
+class BlockState:
+    """What reconciliation needs of a table's block.
+
+    Attributes:
+        state: The state it shows.
+        version: The version of the checkpoint that it mirrors.
+        rewind_to: A person's wish.
+        exists: False stands for a table that has no block.
+    """
+
+    state: dict[str, Any] = field(default_factory=dict)
+    version: int = 0
+    rewind_to: dict[str, Any] | None = None
+    exists: bool = True
+
+
+NO_BLOCK = BlockState(exists=False)
+
+
+def read_all() -> Mapping[str, BlockState]:
+    """Return the checkpoint blocks by block name."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    from tasks.checkpoint_block import TableCheckpoint
+
+    found: dict[str, BlockState] = {}
+    slug = TableCheckpoint.get_block_type_slug()
+    client = get_client(sync_client=True)
+    while True:
+        try:
+            page = client.read_block_documents_by_type(slug, offset=len(found), limit=_PAGE)
+        except ObjectNotFound:
+            # The first run of all: not even the type is registered.
+            return {}
+        for document in page:
+            data = document.data
+            found[document.name or ""] = BlockState(
+                data.get("state") or {}, int(data.get("version") or 0), data.get("rewind_to")
+            )
+        if len(page) < _PAGE:
+            return found
