@@ -13,10 +13,15 @@ import bson
 import polars as pl
 import pytest
 from bson import json_util
+from bson.son import SON
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tasks.mongodb.decoder import TYPE_KINDS, Decoder
+from tasks.mongodb.decoder import TYPE_KINDS, Decoder, make_decoder
+from tasks.mongodb.decoder.bson_walk import escape_key
 from tests.unit.decoder import bson_bytes as b
 from tests.unit.decoder.agreement import drain
+from tests.unit.decoder.conftest import NEEDS_NATIVE
 
 Make = Callable[..., Decoder]
 
@@ -350,3 +355,45 @@ def test_values_against_pymongo(make: Make) -> None:
     assert row["_id"] == OID
     options = json_util.JSONOptions(tz_aware=True, tzinfo=UTC)
     assert json_util.loads(row["lines|json"], json_options=options) == decoded["lines"]
+
+
+_python_values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1).map(bson.Int64),
+    st.integers(-(2**31), 2**31 - 1),
+    st.floats(allow_nan=False),
+    st.text(max_size=20),
+    st.binary(max_size=20),
+    st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31), timezones=st.just(UTC)),
+    st.binary(min_size=12, max_size=12).map(bson.ObjectId),
+    st.uuids().map(bson.Binary.from_uuid),
+    st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**20), max_value=10**20).map(
+        bson.Decimal128
+    ),
+)
+_keys = st.text(min_size=1, max_size=6).map(lambda key: key.replace("\0", "0")).filter(lambda key: key != "_id")
+
+
+def _as_held(value: Any) -> Any:
+    match value:
+        case bson.ObjectId() | bson.Decimal128():
+            return str(value)
+        case bson.Binary():
+            return str(value.as_uuid())
+    return value
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.dictionaries(_keys, _python_values, max_size=6), min_size=1, max_size=5))
+@pytest.mark.parametrize("implementation", ["reference", pytest.param("native", marks=NEEDS_NATIVE)])
+def test_what_pymongo_encodes_is_what_columns_hold(implementation: Any, documents: list[dict[str, Any]]) -> None:
+    raws = [bson.encode(SON([("_id", index), *found.items()])) for index, found in enumerate(documents)]
+    (flush,), _ = drain(make_decoder(implementation=implementation), b"".join(raws))
+    rows = flush.tables[""].rows(named=True)
+    for raw, row in zip(raws, rows, strict=True):
+        decoded = bson.decode(raw, codec_options=bson.CodecOptions(tz_aware=True))
+        expected = {escape_key(key): _as_held(value) for key, value in decoded.items() if value is not None}
+        assert row["_id"] == str(expected.pop("_id"))
+        held = {name.rpartition("|")[0]: value for name, value in row.items() if "|" in name and value is not None}
+        assert held == expected
