@@ -266,9 +266,9 @@ class Deployments:
         from prefect.client.schemas.sorting import FlowRunSort
 
         wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=tags_of(self.parent_run_id, step.name)))
-        with _client() as client:
-            runs = client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=200)
-            return [self._child(client, run) for run in runs]
+        client = _client()
+        runs = client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=200)
+        return [self._child(client, run) for run in runs]
 
     def create(self, step: Step, decision: Decision) -> str:
         """Start a run; the same key gives the same run, whoever asks."""
@@ -296,8 +296,7 @@ class Deployments:
         """Return a run as the server knows it."""
         from uuid import UUID
 
-        with _client() as client:
-            return client.read_flow_run(UUID(run_id))
+        return _client().read_flow_run(UUID(run_id))
 
     def reason(self, run: FlowRun) -> str:
         """Return why a run ended, as far as the server and the worker know."""
@@ -351,11 +350,11 @@ def cancel_children(parent_run_id: str) -> int:
             )
         ),
     )
-    with _client() as client:
-        runs = client.read_flow_runs(flow_run_filter=wanted, limit=200)
-        for run in runs:
-            client.set_flow_run_state(run.id, Cancelling(message=f"its pipeline run {parent_run_id} ended"))
-        return len(runs)
+    client = _client()
+    runs = client.read_flow_runs(flow_run_filter=wanted, limit=200)
+    for run in runs:
+        client.set_flow_run_state(run.id, Cancelling(message=f"its pipeline run {parent_run_id} ended"))
+    return len(runs)
 
 
 def is_handed_over() -> bool:
@@ -367,6 +366,7 @@ def is_handed_over() -> bool:
 
 
 def _client() -> SyncPrefectClient:
+    """Return the flow run's own client; it is shared by threads, so none of them may enter and leave it."""
     from prefect.client.orchestration import get_client
 
     return get_client(sync_client=True)
@@ -386,8 +386,7 @@ def reason_of(run: FlowRun) -> str:
     message = (run.state.message or "") if run.state is not None else ""
     if run.state is None or not run.state.is_crashed():
         return message
-    with _client() as client:
-        seen = [log.message for log in _last_logs(client, run) if log.name == _OBSERVER]
+    seen = [log.message for log in _last_logs(_client(), run) if log.name == _OBSERVER]
     # The worker's diagnosis, without its general advice: that the image cannot be pulled, that no node fits, OOMKilled.
     return f"{message}: {seen[0].partition(' Resolution:')[0]}" if seen else message
 
