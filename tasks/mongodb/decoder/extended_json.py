@@ -178,7 +178,11 @@ _TEXTS: dict[int, Callable[[bytes, int, int], str]] = {
 
 
 def key_text(raw: bytes, kind: int, start: int, end: int) -> str:
-    """Return an `_id` as text; two different keys (as MongoDB compares them) never give the same."""
+    """Return an `_id` as text; keys that differ for MongoDB never give the same.
+
+    This rests on MongoDB refusing `_id` documents with keys that start with `$`. Equal numbers of different types give
+    the same text while they are integral and within int64; beyond, each type has its own.
+    """
     if kind == walk.OBJECTID:
         return raw[start:end].hex()
     if kind == walk.STRING:
