@@ -154,9 +154,9 @@ def make_plan(settings: Settings, sources: Sources, names: Sequence[str], full: 
 
 
 def _is_splittable(ref: TableRef, first: bool) -> bool:
-    """Return whether the next read is a snapshot, which is what ranges can share."""
+    """Return whether the next read is of a whole collection, which is what ranges can share."""
     mode = work.mode_of(ref)
-    return mode == "full" or (mode == "cdc" and first)
+    return mode == "full" or (mode in ("cdc", "incremental") and first)
 
 
 @task(

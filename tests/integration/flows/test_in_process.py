@@ -179,7 +179,10 @@ def test_models_are_due_for_what_was_loaded_and_not_built(shop: Shop, run_pipeli
     assert tables_to_model(get_settings(), names) == ["shop.tags"]
 
 
-def test_ranges_of_a_large_table_are_read_apart_and_joined_into_one_batch(shop: Shop, prefect_server: str) -> None:
+@pytest.mark.parametrize("mode", ["mode: full", "mode: incremental, cursor: updated_at"])
+def test_ranges_of_a_large_table_are_read_apart_and_joined_into_one_batch(
+    mode: str, shop: Shop, prefect_server: str
+) -> None:
     from prefect import flow
     from prefect.runtime import flow_run
 
@@ -187,7 +190,7 @@ def test_ranges_of_a_large_table_are_read_apart_and_joined_into_one_batch(shop: 
     from flows.pipeline import Progress, move, plan_ranges
     from tasks.planning import TableLoad, Unit, parse_target, plan
 
-    shop.write_sources(orders="{mode: full, partitions: 4, resources: large}")
+    shop.write_sources(orders=f"{{{mode}, partitions: 4, resources: large}}")
     seen: list[Unit] = []
 
     @flow(name="spread")
