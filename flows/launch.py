@@ -43,6 +43,8 @@ API_PATIENCE_SECONDS = 600.0
 _LOG_LINES = 50
 # The logger under which prefect-kubernetes writes what it saw of a run's pod.
 _OBSERVER = "prefect.flow_runs.observer"
+# The worker's own words in prefect-kubernetes 0.8 (`diagnostics.py`).
+_CANNOT_START = ("Image pull failed", "Pod is unschedulable")
 _OUT_OF_MEMORY = ("OOMKilled", "out of memory", "status code: -9", "exit code 137", "MemoryError")
 
 _Result = TypeVar("_Result")
@@ -181,12 +183,14 @@ class ChildRun:
         type: Type of its state, such as `COMPLETED`.
         deployment: Resource class it ran in; empty when unknown.
         out_of_memory: Whether it was killed for its memory.
+        cannot_start: Whether its pod waited for an image or a node until its deadline.
     """
 
     id: str
     type: str
     deployment: str = ""
     out_of_memory: bool = False
+    cannot_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,6 +218,7 @@ def decide(runs: Sequence[ChildRun], attempt: int, resources: str) -> Decision:
 
     A failed run had its tables' own retries, so it is run again only when the parent itself is; a crashed one had none,
     so it gets `CRASH_RETRIES` more for each attempt of the parent, one class larger each time memory was the reason.
+    One whose pod could not start has waited for its whole deadline already; another would only wait as long again.
 
     Args:
         runs: Runs of the step, oldest first.
@@ -229,7 +234,8 @@ def decide(runs: Sequence[ChildRun], attempt: int, resources: str) -> Decision:
         return Decision("join", live[-1].id)
     crashed = by_type.get("CRASHED", [])
     ended = len(runs) - len(crashed)
-    if runs and (ended >= attempt or len(crashed) > CRASH_RETRIES + attempt - 1):
+    hopeless = len([run for run in crashed if run.cannot_start]) >= attempt
+    if runs and (ended >= attempt or hopeless or len(crashed) > CRASH_RETRIES + attempt - 1):
         return Decision("give_up", runs[-1].id, len(runs))
     for run in crashed:
         if run.out_of_memory:
@@ -312,8 +318,10 @@ class Deployments:
         state = run.state
         kind = state.type.value if state is not None else "PENDING"
         classes = [tag.removeprefix("class:") for tag in run.tags if tag.startswith("class:")]
-        killed = kind == "CRASHED" and _was_out_of_memory(client, run)
-        return ChildRun(str(run.id), kind, classes[0] if classes else "", killed)
+        texts = _crash_texts(client, run) if kind == "CRASHED" else []
+        killed = any(sign in text for text in texts for sign in _OUT_OF_MEMORY)
+        never = run.start_time is None and any(sign in text for text in texts for sign in _CANNOT_START)
+        return ChildRun(str(run.id), kind, classes[0] if classes else "", killed, never)
 
     def _outcome(self, step: Step, run: FlowRun) -> Outcome:
         if run.state is None:
@@ -399,8 +407,7 @@ def _last_logs(client: SyncPrefectClient, run: FlowRun) -> list[Log]:
     return client.read_logs(wanted, limit=_LOG_LINES, sort=LogSort.TIMESTAMP_DESC)
 
 
-def _was_out_of_memory(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Return whether a crash's message or the last lines of its log name memory as the reason."""
+def _crash_texts(client: SyncPrefectClient, run: FlowRun) -> list[str]:
+    """Return a crash's message and the last lines of its log, which hold the worker's diagnosis of the pod."""
     texts = [run.state.message or ""] if run.state is not None else []
-    texts += [log.message for log in _last_logs(client, run)]
-    return any(sign in text for text in texts for sign in _OUT_OF_MEMORY)
+    return texts + [log.message for log in _last_logs(client, run)]

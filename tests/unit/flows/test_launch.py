@@ -45,6 +45,12 @@ def test_decisions(found: list[str], attempt: int, expected: Decision) -> None:
     assert decide(runs(*found), attempt, "small") == expected
 
 
+def test_a_pod_that_could_not_start_is_tried_once_for_each_start_of_the_parent() -> None:
+    waited = ChildRun("0", "CRASHED", "small", cannot_start=True)
+    assert decide([waited], 1, "small") == Decision("give_up", "0", 1)
+    assert decide([waited], 2, "small") == Decision("create", None, 1, "small")
+
+
 def test_memory_kills_step_up_one_class_each_time_within_the_cap() -> None:
     first = ChildRun("0", "CRASHED", "small", out_of_memory=True)
     assert decide([first], 1, "small").resources == "medium"
