@@ -135,7 +135,11 @@ def load(url: str, landing: str, uri: str, database: str, collection: str) -> di
     settings = Settings()
     with timed() as clock:
         results = load_pending(table_ref(uri, database, collection), settings)
-    return {"rows": sum(result.rows_landed for result in results), "seconds": clock.seconds, "plans": [result.plan for result in results]}
+    return {
+        "rows": sum(result.rows_landed for result in results),
+        "seconds": clock.seconds,
+        "plans": [result.plan for result in results],
+    }
 
 
 def change(uri: str, database: str, collection: str, landing: str, percent: int) -> dict[str, Any]:
