@@ -37,6 +37,9 @@ BATCH_EVENTS = 100_000
 _LOOKUP_IDS = 2_000
 # How long the server waits for a new event before it answers "none": the cost of finding out that we are at the end.
 _AWAIT_MS = 300
+# A position that moves on without events means that the server is scanning what others write, which may never end. So
+# many waits are enough to be past what was written before the run, and the next run goes on from the moved position.
+_EMPTY_ROUNDS = 10
 # ChangeStreamHistoryLost, ChangeStreamFatalError, InvalidResumeToken, and what unknown or damaged tokens give.
 _LOST_CODES = {286, 280, 260, 50811, 40647, 9}
 _ENDINGS = {"drop", "rename", "dropDatabase", "invalidate"}
@@ -79,13 +82,22 @@ def session_of(reader: Reader) -> Iterator[ClientSession]:
         yield session
 
 
-def next_changes(reader: Reader, session: ClientSession, state: dict[str, Any], deadline: float) -> Changes:
-    """Collect changed keys from `state` on, up to the end of the stream, a full batch, or the deadline.
+def now(reader: Reader, session: ClientSession) -> Timestamp | None:
+    """Return the server's logical time: what is written later belongs to the next run."""
+    reader.client.admin.command("ping", session=session)
+    return session.operation_time
+
+
+def next_changes(
+    reader: Reader, session: ClientSession, state: dict[str, Any], until: Timestamp | None, deadline: float
+) -> Changes:
+    """Collect changed keys from `state` on, up to `until`, the end of the stream, a full batch, or the deadline.
 
     Args:
         reader: The open table.
         session: From `session_of`.
         state: Position to start from.
+        until: Logical time to stop at, or a collection that never rests would hold the run for ever.
         deadline: Monotonic time to stop at.
 
     Raises:
@@ -94,13 +106,15 @@ def next_changes(reader: Reader, session: ClientSession, state: dict[str, Any], 
     """
     found = Changes({}, 0, state)
     limit = min(BATCH_EVENTS, reader.table.max_events)
+    empty = 0
     with _watch(reader, session, state) as stream:
         while found.events < limit and time.monotonic() < deadline:
             token = stream.resume_token
             event = stream.try_next()
             if event is None:
-                found.state = _state(stream, Timestamp(*state["cluster_time"]))
-                if stream.resume_token == token:
+                empty += 1
+                found.state = _state(stream, Timestamp(*found.state["cluster_time"]))
+                if stream.resume_token == token or empty >= _EMPTY_ROUNDS:
                     found.caught_up = True
                     break
                 continue
@@ -109,6 +123,9 @@ def next_changes(reader: Reader, session: ClientSession, state: dict[str, Any], 
                 break
             found.state = _state(stream, event["clusterTime"])
             _never_back(reader, state, found.state)
+            if until is not None and event["clusterTime"] > until:
+                found.caught_up = True
+                break
     return found
 
 

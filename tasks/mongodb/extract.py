@@ -209,8 +209,9 @@ def _drain(reader: Reader, state: dict[str, Any]) -> tuple[list[Manifest], bool]
     manifests: list[Manifest] = []
     events, deadline = 0, time.monotonic() + reader.table.max_seconds
     with changes.session_of(reader) as session:
+        until = changes.now(reader, session)
         while events < reader.table.max_events and time.monotonic() < deadline:
-            found = changes.next_changes(reader, session, state, deadline)
+            found = changes.next_changes(reader, session, state, until, deadline)
             if found.invalidated:
                 return manifests, False
             if found.keys or found.state != state:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -200,3 +201,24 @@ def test_changes_under_concurrent_writers_end_equal_to_the_source(shop: Shop) ->
             else:
                 image[row["_id"]] = row["v|int"]
     assert image == {str(document["_id"]): document["v"] for document in orders.find()}
+
+
+def test_a_database_that_others_never_stop_writing_to_does_not_hold_the_run(shop: Shop) -> None:
+    shop.database.orders.insert_one({"_id": 1})
+    ref = shop.ref(mode="cdc", max_seconds=120)
+    shop.extract(ref)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            shop.database.other.insert_one({})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    begun = time.monotonic()
+    try:
+        shop.extract(ref)
+    finally:
+        stop.set()
+        writer.join()
+    assert time.monotonic() - begun < 60, "it ends by itself, not by its time limit"
