@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 # The server refuses larger pages.
@@ -33,7 +34,7 @@ NO_BLOCK = BlockState(exists=False)
 def read_all() -> Mapping[str, BlockState]:
     """Return the checkpoint blocks by block name."""
     from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
+    from prefect.exceptions import PrefectHTTPStatusError
 
     from tasks.checkpoint_block import TableCheckpoint
 
@@ -43,9 +44,11 @@ def read_all() -> Mapping[str, BlockState]:
     while True:
         try:
             page = client.read_block_documents_by_type(slug, offset=len(found), limit=_PAGE)
-        except ObjectNotFound:
-            # The first run of all: not even the type is registered.
-            return {}
+        except PrefectHTTPStatusError as error:
+            # On the first run of all not even the type is registered.
+            if error.response.status_code == HTTPStatus.NOT_FOUND:
+                return {}
+            raise
         for document in page:
             data = document.data
             found[document.name or ""] = BlockState(
