@@ -57,7 +57,7 @@ def test_a_scheduled_run_reaches_gold_by_the_object_store(cluster: Cluster) -> N
     assert len(landed.split()) == len(documents)
 
     log = cluster.log(run.id)
-    loaded = {row["table_name"]: row for row in log if row["stage"] == "load"}
+    loaded = {row["table_name"]: row for row in log if row["stage"] == "load" and row["table_name"]}
     assert {name: row["rows_loaded"] for name, row in loaded.items()} == documents
     for row in loaded.values():
         assert row["pod"].startswith("load-bronze-")
