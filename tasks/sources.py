@@ -223,7 +223,7 @@ class MongoSource(_Strict):
     block: str | None = None
     database: str
     read_preference: Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"] = "primary"
-    read_concern: Literal["local", "available", "majority", "linearizable"] = "majority"
+    read_concern: Literal["local", "majority"] = "majority"
     max_time_ms: int | None = Field(default=None, ge=1)
     documents_per_second: int | None = Field(default=None, ge=1)
     tables: dict[Name, MongoTable] = Field(min_length=1)
@@ -232,6 +232,16 @@ class MongoSource(_Strict):
     def _one_address(self) -> MongoSource:
         if (self.uri is None) == (self.block is None):
             raise ValueError("give uri or block, one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _position_is_durable(self) -> MongoSource:
+        moving = [name for name, table in self.tables.items() if table.mode != "full"]
+        if self.read_concern == "local" and moving:
+            raise ValueError(
+                "read_concern: local may show what a failover takes back, so it is for mode full only; "
+                f"{', '.join(moving)} would pass over what comes after"
+            )
         return self
 
 

@@ -69,33 +69,17 @@ class Changes:
 
 def start_state(reader: Reader) -> dict[str, Any]:
     """Return the position of now, before anything is read."""
-    with reader.client.start_session() as session, _watch(reader, session, None) as stream:
+    with reader.session() as session, _watch(reader, session, None) as stream:
         if stream.resume_token is None:
             stream.try_next()
         return _state(stream, session.operation_time)
 
 
-@contextmanager
-def session_of(reader: Reader) -> Iterator[ClientSession]:
-    """Open a causally consistent session: a look-up never sees less than the events that led to it."""
-    with reader.client.start_session(causal_consistency=True) as session:
-        yield session
-
-
-def now(reader: Reader, session: ClientSession) -> Timestamp | None:
-    """Return the server's logical time: what is written later belongs to the next run."""
-    reader.client.admin.command("ping", session=session)
-    return session.operation_time
-
-
-def next_changes(
-    reader: Reader, session: ClientSession, state: dict[str, Any], until: Timestamp | None, deadline: float
-) -> Changes:
+def next_changes(reader: Reader, state: dict[str, Any], until: Timestamp | None, deadline: float) -> Changes:
     """Collect changed keys from `state` on, up to `until`, the end of the stream, a full batch, or the deadline.
 
     Args:
         reader: The open table.
-        session: From `session_of`.
         state: Position to start from.
         until: Logical time to stop at, or a collection that never rests would hold the run for ever.
         deadline: Monotonic time to stop at.
@@ -107,7 +91,7 @@ def next_changes(
     found = Changes({}, 0, state)
     limit = min(BATCH_EVENTS, reader.table.max_events)
     empty = 0
-    with _watch(reader, session, state) as stream:
+    with reader.session() as session, _watch(reader, session, state) as stream:
         while found.events < limit and time.monotonic() < deadline:
             token = stream.resume_token
             event = stream.try_next()
@@ -129,7 +113,7 @@ def next_changes(
     return found
 
 
-def land_changes(reader: Reader, session: ClientSession, found: Changes, lander: Lander) -> None:
+def land_changes(reader: Reader, found: Changes, lander: Lander) -> None:
     """Read the changed documents as they are now; those that are gone land as deletes."""
     keys = list(found.keys)
     ids = list(found.keys.values())
@@ -141,23 +125,23 @@ def land_changes(reader: Reader, session: ClientSession, found: Changes, lander:
 
     lander.keep = remember
     for start in range(0, len(ids), _LOOKUP_IDS):
-        for raw in reader.find({"_id": {"$in": ids[start : start + _LOOKUP_IDS]}}, session=session):
+        for raw in reader.find({"_id": {"$in": ids[start : start + _LOOKUP_IDS]}}):
             lander.push(raw)
     lander.flush()
     lander.keep = None
     landed = set(pl.concat(present).to_list()) if present else set()
     absent = [index for index, text in enumerate(_key_texts(keys)) if text not in landed]
-    for index in _confirmed(reader, session, ids, absent):
+    for index in _confirmed(reader, ids, absent):
         lander.push_delete(keys[index])
 
 
-def _confirmed(reader: Reader, session: ClientSession, ids: list[Any], absent: list[int]) -> list[int]:
+def _confirmed(reader: Reader, ids: list[Any], absent: list[int]) -> list[int]:
     """Return those of `absent` that the server does not have: a rejected document is there, and not deleted."""
     gone: list[int] = []
     for start in range(0, len(absent), _LOOKUP_IDS):
         chunk = absent[start : start + _LOOKUP_IDS]
         query = {"_id": {"$in": [ids[index] for index in chunk]}}
-        raw = b"".join(reader.find(query, projection={"_id": 1}, session=session))
+        raw = b"".join(reader.find(query, projection={"_id": 1}))
         there = set(_key_texts([raw]) if raw else [])
         texts = _key_texts([_encode(ids[index]) for index in chunk])
         gone += [index for index, text in zip(chunk, texts, strict=True) if text not in there]

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
+from bson.timestamp import Timestamp
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
@@ -41,6 +42,8 @@ class Reader:
     client: MongoClient[RawBSONDocument]
     collection: Collection[RawBSONDocument]
     collection_type: str
+    # The server's logical time that every read must have reached: no member may answer with less than was seen.
+    seen: Timestamp | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -60,18 +63,40 @@ class Reader:
         """Where batches go."""
         return self.context.landing
 
+    @contextmanager
+    def session(self) -> Iterator[ClientSession]:
+        """Open a causally consistent session, for one thread: a member that lags is waited for.
+
+        What is read in it moves `seen`, so that no later read sees less. A position that was taken on one member, such
+        as the newest cursor value, is thus never past what the documents are then read from.
+        """
+        with self.client.start_session(causal_consistency=True) as session:
+            if self.seen is not None:
+                session.advance_operation_time(self.seen)
+            yield session
+            self.seen = max(filter(None, (self.seen, session.operation_time)), default=None)
+
+    def now(self) -> Timestamp | None:
+        """Return the primary's logical time: all that was written before is seen by what is read from here on."""
+        with self.session() as session:
+            self.client.admin.command("ping", session=session)
+        return self.seen
+
     def find(self, query: dict[str, Any], **options: Any) -> Iterator[bytes]:
         """Yield raw batches of the documents that match the query and the table's own filter."""
         conditions = [condition for condition in (self.table.filter, query) if condition]
         rate = self.source.documents_per_second
         # max_time_ms of find() covers the server's work of the whole cursor, not the client's pauses.
-        cursor = self.collection.find_raw_batches(
-            {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0],
-            batch_size=min(BATCH_DOCUMENTS, max(rate, 1)) if rate else BATCH_DOCUMENTS,
-            max_time_ms=self.source.max_time_ms,
-            **({"projection": projection_of(self.table)} | options),
-        )
-        with cursor:
+        with (
+            self.session() as session,
+            self.collection.find_raw_batches(
+                {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0],
+                batch_size=min(BATCH_DOCUMENTS, max(rate, 1)) if rate else BATCH_DOCUMENTS,
+                max_time_ms=self.source.max_time_ms,
+                session=session,
+                **({"projection": projection_of(self.table)} | options),
+            ) as cursor,
+        ):
             yield from cursor
 
 
@@ -208,26 +233,25 @@ def _drain(reader: Reader, state: dict[str, Any]) -> tuple[list[Manifest], bool]
     """
     manifests: list[Manifest] = []
     events, deadline = 0, time.monotonic() + reader.table.max_seconds
-    with changes.session_of(reader) as session:
-        until = changes.now(reader, session)
-        while events < reader.table.max_events and time.monotonic() < deadline:
-            found = changes.next_changes(reader, session, state, until, deadline)
-            if found.invalidated:
-                return manifests, False
-            if found.keys or found.state != state:
-                manifests.append(_land_changes(reader, session, found, state))
-            state, events = found.state, events + found.events
-            if found.caught_up:
-                break
+    until = reader.now()
+    while events < reader.table.max_events and time.monotonic() < deadline:
+        found = changes.next_changes(reader, state, until, deadline)
+        if found.invalidated:
+            return manifests, False
+        if found.keys or found.state != state:
+            manifests.append(_land_changes(reader, found, state))
+        state, events = found.state, events + found.events
+        if found.caught_up:
+            break
     return manifests, True
 
 
-def _land_changes(reader: Reader, session: ClientSession, found: changes.Changes, state: dict[str, Any]) -> Manifest:
+def _land_changes(reader: Reader, found: changes.Changes, state: dict[str, Any]) -> Manifest:
     extracted_at, source_time = datetime.now(UTC), server_time(reader)
     place = (reader.ref.source_name, reader.ref.table_name, new_batch_id(extracted_at))
     with reader.landing.writer(*place) as writer:
         lander = _lander(reader, writer, with_op=True)
-        changes.land_changes(reader, session, found, lander)
+        changes.land_changes(reader, found, lander)
         segment = lander.finish()
     return reader.landing.commit(
         *place,
@@ -386,7 +410,9 @@ def _reader(ref: TableRef, context: ExtractContext) -> Iterator[Reader]:
     try:
         with named_errors(ref):
             collection, kind = open_collection(client, ref)
-            yield Reader(ref, context, client, collection, kind)
+            reader = Reader(ref, context, client, collection, kind)
+            reader.now()
+            yield reader
     finally:
         client.close()
 

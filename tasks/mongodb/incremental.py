@@ -139,8 +139,14 @@ def _warn_without_index(reader: Reader, cursor: str) -> None:
         )
 
 
-def _query(reader: Reader, condition: dict[str, Any]) -> dict[str, Any]:
-    return {"$and": [reader.table.filter, condition]} if reader.table.filter else condition
+def _one(
+    reader: Reader, condition: dict[str, Any], projection: dict[str, int], **options: Any
+) -> dict[str, Any] | None:
+    """Return one of the table's documents that match; what is read later sees no less than this did."""
+    query = {"$and": [reader.table.filter, condition]} if reader.table.filter else condition
+    exact = reader.collection.with_options(codec_options=_EXACT)
+    with reader.session() as session:
+        return exact.find_one(query, projection, session=session, max_time_ms=reader.source.max_time_ms, **options)
 
 
 def _extreme(reader: Reader, cursor: str, direction: int) -> dict[str, Any] | None:
@@ -149,14 +155,13 @@ def _extreme(reader: Reader, cursor: str, direction: int) -> dict[str, Any] | No
     The server sorts by type first. So when least and greatest are of one type, all between are, and no scan is
     needed to know it.
     """
-    exact = reader.collection.with_options(codec_options=_EXACT)
-    found = exact.find(_query(reader, {cursor: {"$ne": None}}), {cursor: 1}).sort(cursor, direction).limit(1)
-    for document in found:
-        value: Any = document
-        for key in cursor.split("."):
-            value = value.get(key) if isinstance(value, dict) else value
-        return {"_id": document["_id"], cursor: value}
-    return None
+    document = _one(reader, {cursor: {"$ne": None}}, {cursor: 1}, sort=[(cursor, direction)])
+    if document is None:
+        return None
+    value: Any = document
+    for key in cursor.split("."):
+        value = value.get(key) if isinstance(value, dict) else value
+    return {"_id": document["_id"], cursor: value}
 
 
 def _check_missing(reader: Reader, cursor: str) -> bool:
@@ -167,8 +172,7 @@ def _check_missing(reader: Reader, cursor: str) -> bool:
     """
     if reader.table.missing_cursor == "exclude":
         return False
-    exact = reader.collection.with_options(codec_options=_EXACT)
-    lacking = exact.find_one(_query(reader, {cursor: None}), {"_id": 1})
+    lacking = _one(reader, {cursor: None}, {"_id": 1})
     if lacking is None:
         return False
     if reader.table.missing_cursor == "error":

@@ -87,6 +87,15 @@ def test_tables_that_contradict_themselves_are_refused(tmp_path: Path, table: st
     assert message in str(caught.value)
 
 
+def test_reads_that_a_failover_may_take_back_are_for_tables_without_a_position(tmp_path: Path) -> None:
+    local = GOOD.replace("    database: shop\n", "    database: shop\n    read_concern: local\n")
+    with pytest.raises(ConfigError, match="1 mistake") as caught:
+        load_sources(write(tmp_path, local), ENVIRONMENT)
+    assert "read_concern: local may show what a failover takes back" in str(caught.value)
+    full = "sources: {shop: {kind: mongodb, uri: x, database: shop, read_concern: local, tables: {orders: {}}}}"
+    assert load_sources(write(tmp_path, full), {}).table("shop.orders").source.read_concern == "local"  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
