@@ -1,5 +1,8 @@
 """Bronze: landed batches into Postgres (14 or later), each in one transaction, nothing lost and nothing doubled.
 
+Only names of new relations and changes of columns are committed ahead of a batch, with their record, in short
+transactions of their own: others wait for their locks.
+
 Rows. `bronze.<source>__<table>` has `_id` (key text, primary key), one column per document path, and `_rescued`,
 `_hash`, `_batch_id`, `_extracted_at`, `_loaded_at`, `_deleted_at`. A soft-deleted row keeps its values; `_loaded_at`
 grows with every change of a row, deletion included, so models above can read what is new by it. Child tables have

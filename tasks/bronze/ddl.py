@@ -25,8 +25,8 @@ META_AFTER = (
     ("_deleted_at", "timestamp with time zone"),
 )
 # While a statement waits for its lock every reader queues behind it: so it waits briefly, and tries again later.
-_LOCK_WAIT_MS = 2_000
-_LOCK_ATTEMPTS = 12
+_LOCK_WAIT_MS = 1_000
+_LOCK_ATTEMPTS = 14
 # Rewriting a relation keeps its readers out; above this size values that need the wider type are rescued instead.
 WIDEN_MOST_BYTES = 2 << 30
 _ABOVE = "a materialized view, or a view with triggers or rules, depends on it"

@@ -138,16 +138,22 @@ def _worth_retrying(error: psycopg.Error) -> bool:
 
 
 def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
-    """Load one batch over an open connection, in one transaction; see `load_batch`."""
+    """Load one batch over an open connection, in one transaction; see `load_batch`.
+
+    Names of new relations, and new or wider columns of those that exist, come before it in short transactions of
+    their own: whoever reads the relation, or loads another new table, waits for those alone and never for the rows.
+    """
     database.ensure_ops(connection)
     connection.commit()
     narrow: dict[tuple[str, str], str] = {}
     while True:
         try:
             with connection.transaction():
-                return Loader(connection.cursor(), landing, manifest, table, narrow=narrow).run()
+                result = Loader(connection.cursor(), landing, manifest, table, narrow=narrow).run()
+            if result is not None:
+                return result
         except _NotWidened as error:
-            # Staged under a type that the relation did not get: once more, with the values rescued.
+            # Once more, with the values rescued.
             narrow[error.child, error.path] = error.reason
         except RejectLimitExceeded:
             _keep_rejects(connection, landing, manifest)
@@ -200,6 +206,7 @@ class _Relation:
     stage: str
     statistics: dict[str, Any]
     rows_read: int
+    presence: dict[str, Change]
 
 
 class Loader:
@@ -245,8 +252,13 @@ class Loader:
 
     # -- the whole --------------------------------------------------------------------------------------------
 
-    def run(self) -> LoadResult:
-        """Load the batch, unless it is loaded or superseded."""
+    def run(self) -> LoadResult | None:
+        """Load the batch, unless it is loaded or superseded.
+
+        Returns:
+            None when relations were named or changed, which is recorded and has to be committed: then a new loader
+            finds that done and goes on, whoever came between.
+        """
         take_lock(self._cursor, *self._place)
         known = self._known_batch()
         if known is not None:
@@ -255,12 +267,19 @@ class Loader:
             self._result.status = "superseded"
             self._write_batch()
             return self._result
+        if self._name_relations():
+            return None
         row = self._cursor.execute("select clock_timestamp()").fetchone()
         self._stamp = merge.Stamp(
             self._manifest.batch_id, self._manifest.extracted_at, row[0] if row else datetime.now(UTC)
         )
         relations = self._relations()
-        self._check_rejects()
+        self._result.rejected = sum(part.rows for part in self._manifest.of_kind("rejects"))
+        self._enforce_limit()
+        if any(relation.exists and relation.plan.changes_relation for relation in relations):
+            self._change_columns(relations)
+            return None
+        self._write_rejects()
         self._load(relations)
         self._write_ops(relations)
         return self._result
@@ -307,6 +326,17 @@ class Loader:
 
     # -- planning ---------------------------------------------------------------------------------------------
 
+    def _name_relations(self) -> bool:
+        """Give the batch's relations their names; return whether one is new."""
+        wanted = {"", *self._manifest.children} | ({HISTORY} if self._table.history else set())
+        rows = self._cursor.execute(
+            "select child from ops.tables where (source, table_name) = (%s, %s)", self._place
+        ).fetchall()
+        unnamed = wanted - {row[0] for row in rows}
+        for child in sorted(unnamed):
+            relation_for(self._cursor, *self._place, child)
+        return bool(unnamed)
+
     def _relations(self) -> list[_Relation]:
         manifest = self._manifest
         fields = {path: statistics.model_dump() for path, statistics in manifest.fields.items()}
@@ -323,14 +353,19 @@ class Loader:
         exists = ddl.exists(self._cursor, name)
         policy = self._table.on_drift.new
         store_new = not exists or policy == "add"
-        known = known_columns(self._cursor, *self._place, child)
+        known = known_columns(self._cursor, *self._place, child, self._manifest.batch_id)
         types = {path: statistics["types"] for path, statistics in fields.items()}
         plan = make_plan(child, known, columns, types, store_new=store_new)
         if exists:
             self._check_widening(name, plan)
         if exists and policy == "fail" and plan.added:
             self._drift_fails("fields appeared", [plan.field_name(path) for path in plan.added], "on_drift.new")
-        return _Relation(plan, name, exists, self._parts(child), merge.stage_name(child, number), fields, rows_read)
+        presence = evidence.vanished_and_back(self._cursor, self._manifest, plan, fields, rows_read)
+        gone = [change.field for change in presence.values() if change.change == "vanished"]
+        if gone and self._table.on_drift.missing == "fail":
+            self._drift_fails("fields vanished", gone, "on_drift.missing")
+        parts, stage_name = self._parts(child), merge.stage_name(child, number)
+        return _Relation(plan, name, exists, parts, stage_name, fields, rows_read, presence)
 
     def _check_widening(self, name: str, plan: Plan) -> None:
         """Take back the widenings that are known not to be possible, before anything is staged under the new type."""
@@ -361,6 +396,49 @@ class Loader:
             f"{self._result.source}.{self._result.table_name} batch {self._manifest.batch_id}",
             f"the table's {key} is `fail`: mend the source, or allow the change in sources.yaml",
         )
+
+    # -- columns ----------------------------------------------------------------------------------------------
+
+    def _change_columns(self, relations: list[_Relation]) -> None:
+        """Add columns to the relations that exist and widen one of each, with their rows in name map and ledger.
+
+        Raises:
+            _NotWidened: Postgres refused.
+            LoadError: The relation stayed locked by others, or `on_drift.type` is `fail` and values do not fit.
+        """
+        if self._table.on_drift.type == "fail":
+            self._try_to_convert(relations)
+        for relation in relations:
+            if relation.exists and relation.plan.changes_relation:
+                # Each widening rewrites the relation: readers come in between, as the others wait for the next loader.
+                for path in list(relation.plan.widened)[1:]:
+                    relation.plan.keep_narrow(path)
+                self._apply_ddl(relation)
+                write_columns(self._cursor, *self._place, relation.plan, self._manifest.batch_id)
+                self._changes += changes_of(relation.plan, self._why_not_stored())
+        self._record_changes()
+
+    def _try_to_convert(self, relations: list[_Relation]) -> None:
+        """Convert all rows for nothing but what does not fit, which must fail before any column is changed."""
+        self._find_changed(relations[0])
+        for relation in relations:
+            for _ in self._converted(relation):
+                pass
+            self._conflicts(relation)
+
+    def _apply_ddl(self, relation: _Relation) -> None:
+        cursor, plan = self._cursor, relation.plan
+        targets = [relation.name]
+        if not plan.child and self._table.history:
+            history = relation_for(cursor, *self._place, HISTORY)
+            targets += [history] if ddl.exists(cursor, history) else []
+        new = [plan.columns[path] for path in plan.added if plan.columns[path].stored]
+        for name in targets:
+            ddl.add_columns(cursor, name, new)
+            for path, old in plan.widened.items():
+                reason = ddl.widen_column(cursor, name, old, plan.columns[path])
+                if reason:
+                    raise _NotWidened(plan.child, path, reason)
 
     # -- rows -------------------------------------------------------------------------------------------------
 
@@ -398,9 +476,7 @@ class Loader:
 
     def _copy_first(self, relation: _Relation) -> None:
         cursor, plan = self._cursor, relation.plan
-        if relation.exists:
-            self._apply_ddl(relation)
-        else:
+        if not relation.exists:
             ddl.create_relation(cursor, relation.name, plan)
         target = ddl.relation(relation.name)
         stamp = self._stamp
@@ -426,9 +502,7 @@ class Loader:
 
     def _load_staged(self, relations: list[_Relation]) -> None:
         root, children = relations[0], relations[1:]
-        if root.exists and self._manifest.scope.type == "snapshot" and root.parts:
-            landed = ((flush, self._landing.read(self._manifest, part)) for flush, part in root.parts)
-            self._changed = changed.find(self._cursor, root.name, landed)
+        self._find_changed(root)
         for relation in relations:
             self._stage(relation)
         may_repeat = self._changed is None or self._changed.repeated
@@ -437,11 +511,18 @@ class Loader:
                 merge.keep_last_children(self._cursor, child.stage)
         if self._late and root.exists:
             merge.drop_older(self._cursor, root.name, self._stamp)
-        if root.exists:
+        if root.exists and not self._rebuild:
             self._changes += evidence.renames(self._cursor, root.name, root.plan, root.stage)
         for relation in relations:
-            self._apply_ddl(relation)
+            if not relation.exists:
+                ddl.create_relation(self._cursor, relation.name, relation.plan)
+                ddl.add_keys(self._cursor, relation.name, relation.plan.child)
         self._merge(root, children)
+
+    def _find_changed(self, root: _Relation) -> None:
+        if root.exists and self._manifest.scope.type == "snapshot" and root.parts:
+            landed = ((flush, self._landing.read(self._manifest, part)) for flush, part in root.parts)
+            self._changed = changed.find(self._cursor, root.name, landed)
 
     def _stage(self, relation: _Relation) -> None:
         types = merge.stage_types(relation.plan)
@@ -472,24 +553,6 @@ class Loader:
         """Return the rows of a part that have to be loaded."""
         landed = self._landing.read(self._manifest, part)
         return landed if self._changed is None else self._changed.pick(flush, landed, relation.plan.child)
-
-    def _apply_ddl(self, relation: _Relation) -> None:
-        cursor, plan = self._cursor, relation.plan
-        if not relation.exists:
-            ddl.create_relation(cursor, relation.name, plan)
-            ddl.add_keys(cursor, relation.name, plan.child)
-            return
-        targets = [relation.name]
-        if not plan.child and self._table.history:
-            history = relation_for(cursor, *self._place, HISTORY)
-            targets += [history] if ddl.exists(cursor, history) else []
-        new = [plan.columns[path] for path in plan.added if plan.columns[path].stored]
-        for name in targets:
-            ddl.add_columns(cursor, name, new)
-            for path, old in plan.widened.items():
-                reason = ddl.widen_column(cursor, name, old, plan.columns[path])
-                if reason:
-                    raise _NotWidened(plan.child, path, reason)
 
     def _merge(self, root: _Relation, children: list[_Relation]) -> None:
         cursor, result, stamp = self._cursor, self._result, self._stamp
@@ -605,13 +668,12 @@ class Loader:
         ).fetchall()
         return ids + [row[0] for row in rows]
 
-    def _check_rejects(self) -> None:
+    def _write_rejects(self) -> None:
         self._cursor.execute(
             "delete from ops.rejects where (source, table_name, batch_id) = (%s, %s, %s)",
             [*self._place, self._manifest.batch_id],
         )
-        self._result.rejected = write_landed_rejects(self._cursor, self._landing, self._manifest)
-        self._enforce_limit()
+        write_landed_rejects(self._cursor, self._landing, self._manifest)
 
     def _reject_rows(self, relation: _Relation, flush: int, part: Part, refused: list[tuple[int, str]]) -> None:
         """Keep the rows that Postgres itself refused, as landed."""
@@ -635,25 +697,24 @@ class Loader:
         for relation in relations:
             self._changes += changes_of(relation.plan, self._why_not_stored())
             self._changes += self._conflicts(relation)
-            self._changes += evidence.vanished_and_back(
-                self._cursor, self._manifest, relation.plan, relation.statistics, relation.rows_read
-            )
+            self._changes += relation.presence.values()
             write_columns(self._cursor, *self._place, relation.plan, self._manifest.batch_id)
             child = relation.plan.child
+            evidence.mark(self._cursor, self._manifest, child, relation.presence)
             rescued = _by_path(self._misfits.get(child)) + relation.plan.refused
             sanitised = _by_path(self._sanitised.get(child))
             evidence.write_statistics(
                 self._cursor, self._manifest, child, relation.statistics, relation.rows_read, rescued, sanitised
             )
-        gone = [change.field for change in self._changes if change.change == "vanished"]
-        if gone and self._table.on_drift.missing == "fail":
-            self._drift_fails("fields vanished", gone, "on_drift.missing")
-        if not self._rebuild:
-            ledger.record(self._cursor, *self._place, self._manifest.batch_id, self._changes)
-        self._result.schema_changes = len(self._changes)
+        self._record_changes()
+        self._result.schema_changes = ledger.count(self._cursor, *self._place, self._manifest.batch_id)
         self._result.seconds = time.monotonic() - self._started
         self._write_batch()
         self._write_checkpoint()
+
+    def _record_changes(self) -> None:
+        if not self._rebuild:
+            ledger.record(self._cursor, *self._place, self._manifest.batch_id, self._changes)
 
     def _why_not_stored(self) -> str:
         return "on_drift.new is rescue" if self._table.on_drift.new == "rescue" else "the relation has its most columns"
@@ -777,14 +838,16 @@ def relation_for(cursor: psycopg.Cursor[Any], source: str, table_name: str, chil
     return name
 
 
-def known_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, child: str) -> list[Column]:
-    """Return the name map of one relation, oldest column first."""
+def known_columns(
+    cursor: psycopg.Cursor[Any], source: str, table_name: str, child: str, batch_id: str = ""
+) -> list[Column]:
+    """Return the name map of one relation, oldest column first; new are those that the given batch brought."""
     rows = cursor.execute(
         """
-        select path, column_name, kind, stored, vanished_batch is not null from ops.columns
+        select path, column_name, kind, stored, vanished_batch is not null, first_batch = %s from ops.columns
         where (source, table_name, child) = (%s, %s, %s) order by position
         """,
-        [source, table_name, child],
+        [batch_id, source, table_name, child],
     ).fetchall()
     return [Column(names.landed(path), *row) for path, *row in rows]
 
@@ -824,11 +887,10 @@ def write_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, pla
     )
 
 
-def write_landed_rejects(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest) -> int:
-    """Write the rejects that extract landed; return how many."""
-    return sum(
-        stage.write_rejects(cursor, manifest, landing.read(manifest, part)) for part in manifest.of_kind("rejects")
-    )
+def write_landed_rejects(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest) -> None:
+    """Write the rejects that extract landed."""
+    for part in manifest.of_kind("rejects"):
+        stage.write_rejects(cursor, manifest, landing.read(manifest, part))
 
 
 def _keep_rejects(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest) -> None:

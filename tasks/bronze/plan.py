@@ -23,6 +23,7 @@ class Column:
         kind: Established kind.
         stored: False when the path has no column and its values live in `_rescued`.
         vanished: Whether it is known that documents no longer carry it.
+        new: Whether the batch at hand brought it.
     """
 
     path: str
@@ -30,6 +31,7 @@ class Column:
     kind: str
     stored: bool = True
     vanished: bool = False
+    new: bool = False
 
     @property
     def pg_type(self) -> str:
@@ -56,7 +58,7 @@ class Plan:
     Attributes:
         child: Path of the array, empty for the table itself.
         columns: All columns that the name map knows after this batch, by path.
-        added: Paths new with this batch.
+        added: Paths that the name map does not have yet.
         widened: Old column by path, where this batch needs a wider type in Postgres.
         refused: By path how many values the encoder for COPY could not write; they are in `_rescued`.
         retyped: Paths whose established kind changes in the name map.
@@ -73,6 +75,11 @@ class Plan:
     def stored(self) -> list[Column]:
         """Columns that exist in the relation, in its order."""
         return [column for column in self.columns.values() if column.stored]
+
+    @property
+    def changes_relation(self) -> bool:
+        """Whether a relation that exists already needs DDL."""
+        return bool(self.widened) or any(self.columns[path].stored for path in self.added)
 
     def keep_narrow(self, path: str) -> None:
         """Take back a widening that is not possible; its values will be rescued."""
@@ -120,7 +127,7 @@ def make_plan(
         if path in named:
             stored = store_new and room > 0
             room -= stored
-            plan.columns[path] = Column(path, named[path], kinds.weigh(weights[path]), stored)
+            plan.columns[path] = Column(path, named[path], kinds.weigh(weights[path]), stored, new=True)
             plan.added.append(path)
     return plan
 

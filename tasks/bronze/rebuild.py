@@ -80,7 +80,14 @@ def _rebuild(url: str, landing: Landing, ref: TableRef, *, fresh: bool) -> list[
 
 
 def _replay(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
-    result = Loader(cursor, landing, manifest, table, rebuild=True).run()
+    result = None
+    while result is None:
+        result = Loader(cursor, landing, manifest, table, rebuild=True).run()
+        _drop_staging(cursor)
+    return result
+
+
+def _drop_staging(cursor: psycopg.Cursor[Any]) -> None:
     # Staging lives until the transaction ends, which here is many batches away.
     rows = cursor.execute(
         "select relname from pg_class where relnamespace = pg_my_temp_schema() and relkind = 'r'"
@@ -88,7 +95,6 @@ def _replay(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest, t
     ).fetchall()
     for row in rows:
         cursor.execute(sql.SQL("drop table pg_temp.{}").format(sql.Identifier(row[0])))
-    return result
 
 
 def _retained(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef) -> list[Manifest]:

@@ -79,14 +79,13 @@ def with_sequence(frame: pl.DataFrame, base: int, roots: bool) -> pl.DataFrame:
     return frame
 
 
-def write_rejects(cursor: psycopg.Cursor[Any], manifest: Manifest, frame: pl.DataFrame) -> int:
+def write_rejects(cursor: psycopg.Cursor[Any], manifest: Manifest, frame: pl.DataFrame) -> None:
     """Write landed rejects into `ops.rejects`."""
     rows = [
         _reject(manifest, "extract", row["_id"], row["path"], row["reason"], row["document"], row["bytes"])
         for row in frame.iter_rows(named=True)
     ]
     _insert(cursor, rows)
-    return len(rows)
 
 
 def write_refused(

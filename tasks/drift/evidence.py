@@ -72,30 +72,28 @@ def write_statistics(
 
 def vanished_and_back(
     cursor: psycopg.Cursor[Any], manifest: Manifest, plan: Plan, fields: Mapping[str, Any], rows: int
-) -> list[Change]:
-    """Return the fields that no document of this batch carries although it should, and those that came back.
+) -> dict[str, Change]:
+    """Return by path the fields that no document of this batch carries although it should, and those that came back.
 
     Must run before the batch's own statistics are written.
     """
-    known = [path for path in plan.columns if path not in plan.added]
+    known = [path for path, column in plan.columns.items() if not column.new]
     if not rows or not known:
-        return []
+        return {}
     absent = [path for path in known if not fields.get(path, {}).get("present") and not plan.columns[path].vanished]
     back = [path for path in known if fields.get(path, {}).get("present") and plan.columns[path].vanished]
     rates = _presence(cursor, manifest, plan.child) if absent else {}
-    changes = []
+    changes = {}
     for path in absent:
         rate = rates.get(path, 0.0)
         chance = 0.0 if rate >= 1 else math.exp(rows * math.log1p(-rate))
         if chance < _CHANCE:
             evidence = {"rows": rows, "presence_before": round(rate, 6)}
             column = plan.columns[path]
-            changes.append(Change(plan.field_name(path), "vanished", "column kept", column.pg_type, None, evidence))
-            _mark(cursor, manifest, plan.child, path, manifest.batch_id)
+            changes[path] = Change(plan.field_name(path), "vanished", "column kept", column.pg_type, None, evidence)
     for path in back:
         evidence = {"rows": rows, "present": fields[path]["present"]}
-        changes.append(Change(plan.field_name(path), "reappeared", "column used again", None, None, evidence))
-        _mark(cursor, manifest, plan.child, path, None)
+        changes[path] = Change(plan.field_name(path), "reappeared", "column used again", None, None, evidence)
     return changes
 
 
@@ -124,10 +122,20 @@ def _presence(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str) -> di
     return {names.landed(path): min(rate or 0.0, 1.0) for path, rate in rows}
 
 
-def _mark(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, path: str, batch_id: str | None) -> None:
-    cursor.execute(
+def mark(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, changes: Mapping[str, Change]) -> None:
+    """Note in the name map which fields vanished and which came back."""
+    cursor.executemany(
         "update ops.columns set vanished_batch = %s where (source, table_name, child, path) = (%s, %s, %s, %s)",
-        [batch_id, manifest.source, manifest.table, child, names.stored(path)],
+        [
+            (
+                manifest.batch_id if change.change == "vanished" else None,
+                manifest.source,
+                manifest.table,
+                child,
+                names.stored(path),
+            )
+            for path, change in changes.items()
+        ],
     )
 
 
@@ -136,12 +144,12 @@ def renames(cursor: psycopg.Cursor[Any], relation: str, plan: Plan, stage: str) 
 
     Args:
         cursor: Inside the load's transaction, after staging and before the merge.
-        relation: The table's relation, as it was before the batch.
+        relation: The table's relation, with its rows as they were before the batch.
         plan: Its plan.
         stage: Staged rows.
     """
-    new = [plan.columns[path] for path in plan.added if plan.columns[path].stored]
-    old = [c for path, c in plan.columns.items() if c.stored and path not in plan.added and path not in plan.widened]
+    new = [column for column in plan.stored if column.new]
+    old = [column for column in plan.stored if not column.new]
     pairs = [(n, o) for n in new for o in old if n.pg_type == o.pg_type and n.pg_type != "boolean"][:_MOST_PAIRS]
     if not pairs:
         return []

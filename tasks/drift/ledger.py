@@ -55,6 +55,15 @@ def record(cursor: psycopg.Cursor[Any], source: str, table_name: str, batch_id: 
     )
 
 
+def count(cursor: psycopg.Cursor[Any], source: str, table_name: str, batch_id: str) -> int:
+    """Return how many changes of one batch the ledger holds."""
+    row = cursor.execute(
+        "select count(*) from ops.schema_changes where (source, table_name, batch_id) = (%s, %s, %s)",
+        [source, table_name, batch_id],
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def entries(
     connection: psycopg.Connection[Any],
     source: str | None = None,

@@ -6,11 +6,13 @@ killed, or its connection is. Then the batch is loaded again, as the next run wo
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,92 +20,167 @@ from typing import Any
 import psycopg
 import pytest
 
+from tasks.bronze import names
 from tasks.errors import WarehouseUnreachable
+from tasks.landing import Manifest
 from tasks.sources import MongoTable
 from tests.integration.bronze.conftest import Warehouse, landing, warehouse  # noqa: F401 - fixtures
 
 TABLE = {"arrays": {"items": "table"}, "history": True}
 SNAPSHOT = {"type": "snapshot"}
 
-# Stops at statement N by telling its parent over a pipe and waiting to be killed: no time is guessed.
-_LOADER = textwrap.dedent(
+# Imports once and forks a loader for each line it reads. A loader stops at statement N by telling its parent over a
+# pipe and waiting for a signal, to be killed or to go on: no time is guessed.
+_LOADERS = textwrap.dedent(
     """
-    import contextlib, json, sys
+    import contextlib, json, os, signal, sys
     import psycopg
     from tasks import database
     from tasks.bronze import load_batch
     from tasks.landing import Landing
     from tasks.sources import MongoTable
 
-    url, root, batch, stop, when, table = sys.argv[1:]
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    url, root, table = sys.argv[1:]
     count = 0
 
-    def at(moment):
-        if when == moment and count == int(stop):
-            print("stopped", flush=True)
-            sys.stdin.readline()
-
     class Counting(psycopg.Cursor):
-        def execute(self, *arguments, **options):
+        @contextlib.contextmanager
+        def counted(self):
             global count
             count += 1
             at("before")
-            found = super().execute(*arguments, **options)
+            yield
             at("after")
-            return found
+
+        def execute(self, *arguments, **options):
+            with self.counted():
+                return super().execute(*arguments, **options)
+
+        def executemany(self, *arguments, **options):
+            with self.counted():
+                return super().executemany(*arguments, **options)
 
         @contextlib.contextmanager
         def copy(self, *arguments, **options):
-            global count
-            count += 1
-            at("before")
-            with super().copy(*arguments, **options) as copy:
+            with self.counted(), super().copy(*arguments, **options) as copy:
                 yield copy
-            at("after")
 
-    connect = psycopg.connect
-    psycopg.connect = lambda *a, **k: connect(*a, **k, cursor_factory=Counting)
-    landing = Landing.open(root)
-    result = load_batch(url, landing, landing.manifest("shop", "orders", batch), MongoTable(**json.loads(table)))
-    print(json.dumps({"status": result.status, "statements": count}), flush=True)
+    def at(moment):
+        if (moment, count) == (when, stop):
+            print("stopped", os.getpid(), flush=True)
+            signal.sigwait([signal.SIGUSR1])
+
+    def load(batch):
+        connect = psycopg.connect
+        psycopg.connect = lambda *a, **k: connect(*a, **k, cursor_factory=Counting)
+        landing = Landing.open(root)
+        result = load_batch(url, landing, landing.manifest("shop", "orders", batch), MongoTable(**json.loads(table)))
+        print(result.status, count, flush=True)
+
+    for line in sys.stdin:
+        batch, when, stop = json.loads(line)
+        if not (child := os.fork()):
+            try:
+                load(batch)
+            finally:
+                os._exit(0)
+        print("ended", os.waitpid(child, 0)[1], flush=True)
     """
 )
 
 
-def start(warehouse: Warehouse, batch_id: str, stop: int = 0, when: str = "none") -> subprocess.Popen[str]:  # noqa: F811
-    import json
+class Loaders:
+    """Loaders of one warehouse, one at a time, each in a process of its own."""
 
-    arguments = [warehouse.url, warehouse.landing.root, batch_id, str(stop), when, json.dumps(TABLE)]
-    return subprocess.Popen(
-        [sys.executable, "-c", _LOADER, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[3],
-    )
+    def __init__(self, warehouse: Warehouse) -> None:  # noqa: F811
+        arguments = [warehouse.url, warehouse.landing.root, json.dumps(TABLE)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _LOADERS, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[3],
+        )
+
+    def __enter__(self) -> Loaders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+
+    def start(self, batch_id: str, when: str = "never", stop: int = 0) -> tuple[str, int]:
+        """Start a loader; return `stopped` and its process id, or its load's status and number of statements."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([batch_id, when, stop]) + "\n")
+        self._process.stdin.flush()
+        found, number = self._line()
+        if found != "stopped":
+            assert self._line() == ("ended", 0)
+        return found, number
+
+    def kill(self, pid: int) -> None:
+        """End a stopped loader without a word."""
+        os.kill(pid, signal.SIGKILL)
+        assert self._line() == ("ended", signal.SIGKILL)
+
+    def go_on(self, pid: int) -> tuple[str, int]:
+        """Let a stopped loader go on; return its exit code, and status and number of statements if it came to them."""
+        os.kill(pid, signal.SIGUSR1)
+        found = self._line()
+        assert self._line() == ("ended", 0)
+        return found
+
+    def _line(self) -> tuple[str, int]:
+        assert self._process.stdout is not None
+        word, number = self._process.stdout.readline().split()
+        return word, int(number)
 
 
 def documents(version: int) -> list[dict[str, Any]]:
-    found = [{"_id": n, "v": n * version, "items": [{"k": version}] * (n % 3)} for n in range(30 + version)]
-    return [
-        document | ({"new": 1, "v": 0.5} if version > 1 else {}) for document in found if document["_id"] != version
-    ]
+    found = [{"_id": n, "v": n * version, "w": n, "items": [{"k": version}] * (n % 3)} for n in range(30 + version)]
+    drifted = {"new": 1, "v": 0.5, "w": 0.5} if version > 1 else {}
+    return [document | drifted for document in found if document["_id"] != version]
+
+
+_CONTENTS = {
+    "rows": "select _id, v, _deleted_at is null, _batch_id from bronze.shop__orders order by 1",
+    "items": "select _id, k, _deleted_at is null from bronze.shop__orders__items order by 1",
+    "history": "select _id, v, _valid_from, _valid_to from bronze.shop__orders__history order by 1, 3",
+    "checkpoint": "select state, version, batch_id from ops.checkpoints",
+    "batches": "select batch_id, status, rows_inserted, rows_updated, rows_deleted, schema_changes from ops.batches"
+    " order by 1",
+    "statistics": "select batch_id, child, path, present from ops.field_statistics order by 1, 2, 3",
+    "changes": "select field, change, new_type from ops.schema_changes order by 1, 2, 3",
+    "columns": "select relation, column_name, pg_type from ops.columns"
+    " join ops.tables using (source, table_name, child) order by 1, 2",
+    "tables": "select child, relation from ops.tables order by 1",
+}
+# What may be committed ahead of a batch, in short transactions of their own.
+_AHEAD = ("changes", "columns", "tables")
 
 
 def contents(warehouse: Warehouse) -> dict[str, Any]:  # noqa: F811
-    return {
-        "rows": warehouse.rows("select _id, v, _deleted_at is null, _batch_id from bronze.shop__orders order by 1"),
-        "items": warehouse.rows("select _id, k, _deleted_at is null from bronze.shop__orders__items order by 1"),
-        "history": warehouse.rows(
-            "select _id, v, _valid_from, _valid_to from bronze.shop__orders__history order by 1, 3"
-        ),
-        "checkpoint": warehouse.rows("select state, version, batch_id from ops.checkpoints"),
-        "batches": warehouse.rows(
-            "select batch_id, status, rows_inserted, rows_updated, rows_deleted from ops.batches order by 1"
-        ),
-        "changes": sorted(warehouse.changes()),
-        "columns": warehouse.rows("select child, path, column_name, pg_type from ops.columns order by 1, 2"),
-    }
+    """Return all that a load may change; None for what does not exist yet."""
+    found: dict[str, Any] = {}
+    for name, query in _CONTENTS.items():
+        try:
+            found[name] = warehouse.rows(query)
+        except psycopg.errors.UndefinedTable:
+            found[name] = None
+    return found
+
+
+def columns_of(warehouse: Warehouse) -> list[tuple[str, str, str]]:  # noqa: F811
+    """Return the document columns that the relations have, in the form of `contents`; history's are the table's."""
+    return warehouse.rows(
+        "select c.relname::text, attname::text, format_type(atttypid, atttypmod) from pg_attribute"
+        " join pg_class c on c.oid = attrelid where relnamespace = 'bronze'::regnamespace and relkind = 'r'"
+        " and attnum > 0 and relname not like '%%history' and attname <> all(%s) order by 1, 2",
+        list(names.META),
+    )
 
 
 @pytest.fixture
@@ -117,55 +194,66 @@ def reset(warehouse: Warehouse) -> None:  # noqa: F811
         warehouse.execute(f"drop schema if exists {schema} cascade")
 
 
-def statements(warehouse: Warehouse, batch_id: str) -> int:  # noqa: F811
-    import json
-
-    process = start(warehouse, batch_id)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    return int(json.loads(output)["statements"])
+@pytest.fixture
+def loaders(two_batches: tuple[Warehouse, list[Any]]) -> Iterator[Loaders]:
+    with Loaders(two_batches[0]) as started:
+        yield started
 
 
-def test_a_loader_killed_at_any_statement_leaves_all_or_nothing(two_batches: tuple[Warehouse, list[Any]]) -> None:
+def load_all(loaders: Loaders, manifests: Sequence[Manifest]) -> int:
+    """Load batches undisturbed; return the number of the last one's statements."""
+    found = [loaders.start(manifest.batch_id) for manifest in manifests]
+    assert [status for status, _ in found] == ["loaded"] * len(manifests)
+    return found[-1][1]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_loaders_killed_at_every_statement_leave_all_or_nothing(
+    two_batches: tuple[Warehouse, list[Any]], loaders: Loaders, when: str
+) -> None:
     warehouse, manifests = two_batches  # noqa: F811
-    counts = [statements(warehouse, manifest.batch_id) for manifest in manifests]
+    load_all(loaders, manifests)
     expected = contents(warehouse)
-    for index, manifest in enumerate(manifests):
-        # Every eleventh statement from a shifting start, and the last one of all, after which only the commit comes.
-        for stop in [*range(1 + index, counts[index], 11), counts[index]]:
-            reset(warehouse)
-            for earlier in manifests[:index]:
-                warehouse.load_landed(earlier)
-            before = contents(warehouse) if index else None
-            process = start(warehouse, manifest.batch_id, stop, "after")
-            assert process.stdout is not None and process.stdout.readline() == "stopped\n", stop
-            process.kill()
-            process.wait()
-            if before is not None:
-                assert contents(warehouse) == before
-            for again in manifests[index:]:
-                assert warehouse.load_landed(again).status == "loaded"
-            assert contents(warehouse) == expected, f"batch {index}, statement {stop}"
+    reset(warehouse)
+    for manifest in manifests:
+        states = [contents(warehouse)]
+        stop = 1
+        while (found := loaders.start(manifest.batch_id, when, stop))[0] == "stopped":
+            loaders.kill(found[1])
+            state = contents(warehouse)
+            stop += 1
+            if state != states[-1]:
+                # The next loaders go on from here, so they are killed from their first statement again.
+                states.append(state)
+                stop = 1
+                assert (state["columns"] or []) == columns_of(warehouse)
+        assert found[0] == "loaded"
+        # First the control tables and the names are made; then a new and a wider column, and another wider one.
+        assert len(states) == 3
+        for state in states[1:]:
+            # Nothing else may be there before the batch is; and of that nothing twice.
+            assert {name for name in state if state[name] and state[name] != states[0][name]} <= set(_AHEAD)
+            assert len(set(state["changes"])) == len(state["changes"])
+    assert contents(warehouse) == expected
 
 
 def test_a_connection_cut_at_any_statement_is_mended_by_the_loader_itself(
-    two_batches: tuple[Warehouse, list[Any]],
+    two_batches: tuple[Warehouse, list[Any]], loaders: Loaders
 ) -> None:
     warehouse, manifests = two_batches  # noqa: F811
-    count = [statements(warehouse, manifest.batch_id) for manifest in manifests][1]
+    count = load_all(loaders, manifests)
     expected = contents(warehouse)
     for stop in range(5, count, 21):
         reset(warehouse)
         warehouse.load_landed(manifests[0])
-        process = start(warehouse, manifests[1].batch_id, stop, "before")
-        assert process.stdout is not None and process.stdout.readline() == "stopped\n"
+        word, pid = loaders.start(manifests[1].batch_id, "before", stop)
+        assert word == "stopped"
         ended = warehouse.rows(
             "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'warehouse load'"
             " and datname = current_database()"
         )
         assert ended == [(True,)]
-        output, _ = process.communicate("\n", timeout=120)
-        assert process.returncode == 0 and '"loaded"' in output
+        assert loaders.go_on(pid)[0] == "loaded"
         assert contents(warehouse) == expected, f"statement {stop}"
 
 
@@ -239,14 +327,14 @@ def test_a_restart_of_postgres_during_a_load_is_survived(tmp_path: Path) -> None
         expected = contents(own)
         reset(own)
         own.load_landed(manifests[0])
-        process = start(own, manifests[1].batch_id, 40, "before")
-        assert process.stdout is not None and process.stdout.readline() == "stopped\n"
-        os.kill(postgres.status(home).pid, signal.SIGKILL)
-        with pytest.raises(psycopg.OperationalError):
-            own.rows("select 1")
-        postgres.up(home)
-        process.communicate("\n", timeout=120)
-        own.load_landed(manifests[1])
+        with Loaders(own) as loaders:
+            word, pid = loaders.start(manifests[1].batch_id, "before", 80)
+            assert word == "stopped"
+            os.kill(postgres.status(home).pid, signal.SIGKILL)
+            with pytest.raises(psycopg.OperationalError):
+                own.rows("select 1")
+            postgres.up(home)
+            assert loaders.go_on(pid)[0] == "loaded"
         assert contents(own) == expected
     finally:
         postgres.down(home, wipe=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from tasks.bronze import ddl
+from tasks.bronze import ddl, merge
 from tasks.errors import LoadError
 from tasks.sources import MongoTable, OnDrift
 from tests.integration.bronze.conftest import Warehouse
@@ -200,19 +201,38 @@ def test_a_rare_field_that_is_absent_by_chance_is_not_called_vanished(warehouse:
 @pytest.mark.parametrize(
     ("policy", "document"),
     [
-        (OnDrift(new="fail"), {"_id": 2, "a": 1, "surprise": 1}),
-        (OnDrift(type="fail"), {"_id": 2, "a": "text"}),
-        (OnDrift(missing="fail"), {"_id": 2, "b": 1}),
+        (OnDrift(new="fail"), {"_id": 2, "a": 1, "b": 1, "c": 0.5, "surprise": 1}),
+        (OnDrift(type="fail"), {"_id": 2, "a": "text", "b": 1, "c": 0.5, "surprise": 1}),
+        (OnDrift(missing="fail"), {"_id": 2, "b": 1, "c": 0.5, "surprise": 1}),
     ],
 )
-def test_policies_that_fail_load_nothing(warehouse: Warehouse, policy: OnDrift, document: dict[str, Any]) -> None:
+def test_policies_that_fail_change_no_row_and_no_column(
+    warehouse: Warehouse, policy: OnDrift, document: dict[str, Any]
+) -> None:
     warehouse.table = MongoTable(on_drift=policy)
-    warehouse.load([{"_id": n, "a": n, "b": n} for n in range(1, 50)])
-    before = warehouse.rows("select * from bronze.shop__orders order by _id")
+    warehouse.load([{"_id": n, "a": n, "b": n, "c": 0.5} for n in range(1, 50)])
+    asked = (
+        "select * from bronze.shop__orders order by _id",
+        "select attname, atttypid from pg_attribute where attrelid = 'bronze.shop__orders'::regclass order by attnum",
+        "select * from ops.columns order by path",
+        "select * from ops.schema_changes order by id",
+    )
+    before = [warehouse.rows(query) for query in asked]
     with pytest.raises(LoadError, match=r"on_drift\."):
         warehouse.load([document])
-    assert warehouse.rows("select * from bronze.shop__orders order by _id") == before
+    assert [warehouse.rows(query) for query in asked] == before
     assert warehouse.value("select version from ops.checkpoints") == 1
+
+
+def test_misfits_accepted_before_the_policy_failed_on_them_do_not_stand_against_a_new_column(
+    warehouse: Warehouse,
+) -> None:
+    snapshot = {"type": "snapshot"}
+    documents: list[dict[str, Any]] = [{"_id": 1, "a": 1}, {"_id": 2, "a": 2}, {"_id": 3, "a": "text"}]
+    warehouse.load(documents, mode="full", scope=snapshot)
+    warehouse.table = MongoTable(on_drift=OnDrift(type="fail"))
+    warehouse.load([documents[0] | {"b": 1}, *documents[1:]], mode="full", scope=snapshot)
+    assert warehouse.rows("select _id, b from bronze.shop__orders where b is not null") == [("1", 1)]
 
 
 def test_new_fields_may_be_rescued_by_policy(warehouse: Warehouse) -> None:
@@ -234,8 +254,84 @@ def test_a_reader_delays_the_change_of_columns_and_is_not_blocked(warehouse: War
         while warehouse.value(waiting) == 0 and loading.is_alive():
             threading.Event().wait(0.01)
         # A second reader waits no longer than the short lock timeout of one attempt.
-        with psycopg.connect(warehouse.url, options="-c statement_timeout=4000") as second:
+        with psycopg.connect(warehouse.url, options="-c statement_timeout=2500") as second:
             assert second.execute("select count(*) from bronze.shop__orders").fetchone() == (1,)
         reader.rollback()
         loading.join()
     assert warehouse.column_type("b") == "bigint"
+
+
+def test_readers_of_the_table_and_of_a_view_go_on_while_rows_with_new_and_wider_columns_are_merged(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.load([{"_id": n, "a": 1, "b": n, "c": n} for n in range(2_000)])
+    warehouse.execute("create view stg as select * from bronze.shop__orders")
+    manifest = warehouse.land([{"_id": n, "a": 2, "b": n + 0.5, "c": n + 0.5, "d": "new"} for n in range(2_000)])
+    merging, enough, ended = threading.Event(), threading.Event(), threading.Event()
+    seen: list[Any] = []
+
+    def read() -> None:
+        # Only waits for locks count, so the limit holds on a busy machine. A prepared plan outlives no change of type.
+        limits = "-c lock_timeout=1s"
+        with psycopg.connect(warehouse.url, autocommit=True, options=limits, prepare_threshold=None) as reader:
+            while not ended.is_set():
+                during = merging.is_set()
+                query = "select sum(a), (select sum(a) from stg), (select sum(b) from stg) from bronze.shop__orders"
+                found = reader.execute(query).fetchone()
+                if during:
+                    seen.append(found)
+                if len(seen) == 10:
+                    enough.set()
+
+    real = merge.update_rows
+
+    def update_and_wait(*arguments: Any) -> int:
+        updated = real(*arguments)
+        merging.set()
+        assert enough.wait(60)
+        merging.clear()
+        return updated
+
+    monkeypatch.setattr(merge, "update_rows", update_and_wait)
+    with ThreadPoolExecutor(1) as pool:
+        reads = pool.submit(read)
+        reads.add_done_callback(lambda _: enough.set())
+        try:
+            assert warehouse.load_landed(manifest).updated == 2_000
+        finally:
+            ended.set()
+        reads.result()
+    old = sum(range(2_000))
+    assert seen[:10] == [(2_000, 2_000, old)] * 10
+    assert warehouse.rows("select sum(a), sum(b) from stg") == [(4_000, old + 1_000)]
+    assert [warehouse.column_type(name) for name in "bcd"] == ["double precision", "double precision", "text"]
+    changes = warehouse.rows(
+        "select field, change from ops.schema_changes where batch_id = %s order by 1", manifest.batch_id
+    )
+    assert changes == [("b", "widened"), ("c", "widened"), ("d", "appeared")]
+    assert warehouse.value("select schema_changes from ops.batches order by batch_id desc limit 1") == 3
+
+
+def test_a_new_table_is_loaded_while_another_new_one_is_still_filled(
+    warehouse: Warehouse, another: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filling, free = threading.Event(), threading.Event()
+    real = ddl.create_relation
+
+    def create_and_wait(cursor: Any, name: str, *arguments: Any) -> None:
+        real(cursor, name, *arguments)
+        if name == "shop__orders":
+            filling.set()
+            assert free.wait(60)
+
+    monkeypatch.setattr(ddl, "create_relation", create_and_wait)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(warehouse.load, [{"_id": 1}])
+        try:
+            assert filling.wait(60)
+            # The name of the other table is chosen under a lock of all names, which the load must have given back.
+            other = another("shop", "other")
+            assert other.load([{"_id": 1}]).status == "loaded"
+        finally:
+            free.set()
+        assert slow.result().status == "loaded"
