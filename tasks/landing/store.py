@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -26,6 +29,8 @@ MANIFEST = "manifest.json"
 PLAN = "plan.json"
 # Parts being compressed and uploaded while the next is decoded; each holds up to one flush of the decoder.
 _PENDING_PARTS = 1
+# How a folder's file system says that it is full; obstore passes on the text alone.
+_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 _Result = TypeVar("_Result")
 
 
@@ -152,6 +157,9 @@ class Landing:
         names = sorted(self._names(prefix), key=lambda name: (name != MANIFEST, name))
         for name in names:
             self._try("remove", prefix + name, partial(obstore.delete, self._store, prefix + name))
+        if isinstance(self._store, LocalStore):
+            # A writer that was killed leaves a piece of a file that no listing shows.
+            shutil.rmtree(Path(str(self._store.prefix), prefix), ignore_errors=True)
 
     # -- objects ----------------------------------------------------------------------------------------------
 
@@ -184,10 +192,13 @@ class Landing:
             return action()
         except (BaseError, OSError) as error:
             missing = isinstance(error, NotFoundError | FileNotFoundError)
+            remedy = "check that WAREHOUSE_LANDING is reachable and that its credentials may read, write and list"
+            if any(text in str(error) for text in _FULL):
+                remedy = "free space, or give the landing more, then run again: nothing of the batch was committed"
             raise LandingError(
                 f"cannot {verb} in the landing: {'no such object' if missing else error}",
                 f"{self.root}/{path}",
-                "check that WAREHOUSE_LANDING is reachable and that its credentials may read, write and list",
+                remedy,
             ) from error
 
 

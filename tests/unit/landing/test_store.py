@@ -79,7 +79,10 @@ def test_deleting_leaves_nothing(tmp_path: Path) -> None:
     landing = Landing.open(str(tmp_path))
     write_batch(landing, "b1")
     write_batch(landing, "b2")
+    # What a writer that was killed in the middle of a part leaves behind; no listing shows it.
+    (tmp_path / "shop" / "orders" / "b1" / "part-00000-00000-abcdef.parquet#1").write_bytes(b"half")
     landing.delete("shop", "orders", "b1")
+    assert not (tmp_path / "shop" / "orders" / "b1").exists()
     assert landing.batches("shop", "orders") == ["b2"]
 
 
