@@ -56,7 +56,7 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-venv requirements/dev.lock requirements/build
 native: ## Build the native decoder where a Rust toolchain is (otherwise the slow one in Python is used)
 	@if ! command -v cargo >/dev/null; then \
 		echo "setup: no Rust toolchain (cargo) found: the slow decoder in Python is used; results are the same"; \
-	else $(MAKE) --no-print-directory $(VENV)/.stamp-native || \
+	else $(MAKE) --silent --no-print-directory $(VENV)/.stamp-native || \
 		echo "setup: the native decoder could not be built (see above): the slow decoder in Python is used" >&2; fi
 
 $(VENV)/.stamp-native: $(DECODER) | $(VENV)/.stamp-demo

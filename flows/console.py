@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def out() -> Console:
-    """Return a console for results; without a terminal it is wide enough that no value is cut."""
+    """Return a console for results; without a terminal it is wide enough that no value is cut or folded."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
 
 
 def say(text: str = "") -> None:
@@ -53,13 +54,15 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], title: str =
 
 
 def cell_text(value: object) -> str:
-    """Return a cell as text: thousands separated, seconds with one decimal."""
+    """Return a cell as text: thousands separated, seconds with one decimal, jsonb as JSON."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.1f}"
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
 
 

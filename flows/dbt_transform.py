@@ -48,7 +48,7 @@ def dbt_transform(tables: list[str] | None = None, group: str = "ad hoc", full_r
         )
     _publish(result)
     if not result.success:
-        return Failed(message=_failure(result))
+        return Failed(message=result.failure())
     with connect(settings.database_url(), autocommit=True) as connection:
         log.note_built(connection, [(ref.source_name, ref.table_name) for ref in refs], began[0] if began else None)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(result.counts().items()))
@@ -63,13 +63,6 @@ def _only_dbt(execution: str) -> AbstractContextManager[Any]:
 
     # Strict: without the limit, which `warehouse deploy` makes, Prefect would only warn and let everyone in.
     return concurrency(DBT_LIMIT, occupy=1, strict=True)
-
-
-def _failure(result: DbtResult) -> str:
-    from monitoring.taxonomy import first_line
-
-    reasons = "; ".join(f"{node.name}: {first_line(node.message) or node.status}" for node in result.failed)
-    return f"{len(result.failed)} dbt node(s) failed: {reasons}"
 
 
 def _publish(result: DbtResult) -> None:
@@ -100,6 +93,6 @@ def _row(node: NodeResult) -> dict[str, Any]:
         "artifact_key": "dbt-nodes",
     }
     if node.failed:
-        row["error_class"] = "data_quality" if is_test and node.failures else classify((), node.message)
+        row["error_class"] = "data_quality" if is_test and node.failures else classify(("DbtError",), node.message)
         row["error_message"] = node.message or node.status
     return row

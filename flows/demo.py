@@ -32,6 +32,16 @@ _OTHER_SERVERS = (
 )
 _SOURCES = ("shop", "ads")
 _DATABASE = "shop"
+# What people are shown to try: a question of marketing, one of sales, and what became of values that did not fit.
+_BY_CHANNEL = (
+    "select channel_group, sum(sessions) as sessions, sum(orders) as orders, sum(revenue) as revenue, "
+    "sum(spend) as spend from gold.rpt_channel_performance_daily group by 1 order by revenue desc"
+)
+_BY_SEGMENT = (
+    "select segment, count(*) as customers, sum(net_revenue) as revenue from gold.rpt_customer_rfm group by 1 "
+    "order by revenue desc"
+)
+_RESCUED = "select _id, total, _rescued from bronze.shop__orders where _rescued is not null"
 
 
 @dataclass(frozen=True)
@@ -303,12 +313,15 @@ def _print_drift(settings: Settings, changes: Sequence[Change], since_batch: str
 def _print_checks(checks: Sequence[Check]) -> None:
     from flows.console import table
 
-    lines = [
-        (check.subject, str(check.expected), ", ".join(f"{place} {value}" for place, value in check.found.items()),
-         "equal" if check.ok else "DIFFERENT")
-        for check in checks
-    ]  # fmt: skip
+    lines = []
+    for check in checks:
+        found = ", ".join(f"{place} {_figure(value)}" for place, value in check.found.items())
+        lines.append((check.subject, _figure(check.expected), found, "equal" if check.ok else "DIFFERENT"))
     table(("check", "source", "warehouse", "result"), lines, title="Source against warehouse")
+
+
+def _figure(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int | Decimal) else str(value)
 
 
 def _print_places(settings: Settings) -> None:
@@ -325,7 +338,5 @@ def _print_places(settings: Settings) -> None:
     say(f"  Run report   {report}")
     say("  Servers      .venv/bin/warehouse status      (stop them: .venv/bin/warehouse down)")
     say("  Drift        .venv/bin/warehouse drift")
-    say('  SQL          .venv/bin/warehouse sql "select * from gold.rpt_channel_performance_daily order by 1 desc"')
-    say('               .venv/bin/warehouse sql "select * from gold.rpt_customer_rfm"')
-    rescued = "select _id, total, _rescued from bronze.shop__orders where _rescued is not null"
-    say(f'               .venv/bin/warehouse sql "{rescued}"')
+    for title, query in (("SQL", _BY_CHANNEL), ("", _BY_SEGMENT), ("", _RESCUED)):
+        say(f'  {title:12} .venv/bin/warehouse sql "{query}"')

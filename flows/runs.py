@@ -105,9 +105,12 @@ def print_outcome(settings: Settings, outcome: RunOutcome) -> None:
 
     found = read_report(settings, outcome.flow_run_id or None)
     say()
-    say(render_text(found).rstrip() if found else outcome.message)
+    if found:
+        say(render_text(found).rstrip())
     if not outcome.ok:
-        say(f"the run failed: {outcome.message}")
+        told = found and found.failures and outcome.flow_run_id
+        say("the run failed" if told else f"the run failed: {outcome.message}")
+        say("to do: see `warehouse report` for all of it, and docs/runbooks/README.md")
 
 
 def read_report(settings: Settings, flow_run_id: str | None = None) -> RunReport | None:

@@ -163,15 +163,19 @@ def complete_runs(connection: psycopg.Connection[Any], run_ids: Sequence[str]) -
 
 
 def schema_changes(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None]) -> list[dict[str, Any]]:
-    """Return the ledger of drift for some batches; none when the ledger does not exist yet."""
+    """Return the ledger of drift for some batches; none when the ledger does not exist yet.
+
+    The columns of a table that is loaded for the first time are no change to tell people of.
+    """
     known = [batch_id for batch_id in batch_ids if batch_id]
     present = connection.execute("select to_regclass('ops.schema_changes')").fetchone()
     if not known or present is None or present[0] is None:
         return []
     return _rows(
         connection,
-        "select source, table_name, field, change, old_type, new_type, action from ops.schema_changes "
-        "where batch_id = any(%(batches)s) and old_type is distinct from new_type order by source, table_name, field",
+        "select source, table_name, field, change, old_type, new_type, action from ops.schema_changes c "
+        "where batch_id = any(%(batches)s) and exists (select from ops.batches b where b.source = c.source "
+        "and b.table_name = c.table_name and b.batch_id < c.batch_id) order by source, table_name, field, id",
         {"batches": known},
     )
 

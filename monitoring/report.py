@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,6 +31,7 @@ class TableLine:
     seconds: float = 0.0
     rows_per_second: float | None = None
     before: int | None = None
+    window_from: str | None = None
     failed: bool = False
 
     @property
@@ -91,13 +93,12 @@ class RunReport:
     def _look(self) -> str:
         rejected = sum(line.counts["rows_rejected"] or 0 for line in self.tables)
         rescued = sum(line.counts["rows_rescued"] or 0 for line in self.tables)
-        drifted = sum(line.counts["schema_changes"] or 0 for line in self.tables)
         parts = [
             f"{count:,} {what}"
             for count, what in (
                 (rejected, "rejected (`warehouse rejects list`)"),
-                (rescued, "rescued"),
-                (drifted, "schema changes (`warehouse drift`)"),
+                (rescued, "rescued (column `_rescued`)"),
+                (len(self.schema_changes), "schema changes (`warehouse drift`)"),
             )
             if count
         ]
@@ -114,13 +115,19 @@ def build(
     Args:
         rows: Rows of monitoring.pipeline_log of one pipeline run.
         previous: Rows of the run before, for comparison.
-        schema_changes: Rows of ops.schema_changes of this run.
+        schema_changes: Rows of ops.schema_changes of this run that people should see.
     """
     parent = next((row for row in rows if row.get("stage") == "pipeline"), {})
-    before = {line.name: line.counts["rows_read"] for line in _table_lines(previous)}
+    before = {line.name: line for line in _table_lines(previous)}
     lines = _table_lines(rows)
     for line in lines:
-        line.before = before.get(line.name)
+        earlier_line = before.get(line.name)
+        # A table read whole and one read from its checkpoint on have nothing to compare.
+        if earlier_line and (line.window_from is None) == (earlier_line.window_from is None):
+            line.before = earlier_line.counts["rows_read"]
+        line.counts["schema_changes"] = sum(
+            (change["source"], change["table_name"]) == (line.source, line.table) for change in schema_changes
+        )
     nodes = [row for row in rows if row.get("stage") == "dbt" and row.get("table_name")]
     models: dict[str, int] = {}
     for row in nodes:
@@ -159,6 +166,7 @@ def _table_lines(rows: Sequence[Mapping[str, Any]]) -> list[TableLine]:
                 continue
             line.counts[name] = (line.counts[name] or 0) + int(row[name])
         line.seconds += float(row.get("seconds") or 0)
+        line.window_from = line.window_from or row.get("window_from")
         line.failed = line.failed or row.get("state") in _BAD
     for line in lines.values():
         read = line.counts["rows_read"]
@@ -281,7 +289,8 @@ def render_text(report: RunReport) -> str:
 def render_html(report: RunReport) -> str:
     """Return the report as one HTML file that needs nothing else."""
     cells = table_cells(report)
-    parts = [f"<h1>{html.escape(report.headline)}</h1>", f"<p>{html.escape(_facts(report))}</p>"]
+    headline = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(report.headline))
+    parts = [f"<h1>{headline}</h1>", f"<p>{html.escape(_facts(report))}</p>"]
     if report.failures:
         rows = [
             (item.name, item.stage, CLASSES[item.error_class].title, item.who, item.action, item.message)
@@ -310,7 +319,7 @@ _PAGE = """<!doctype html>
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }}
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; }}
 h1 {{ font-size: 1.3rem; }}
 h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
 .scroll {{ overflow-x: auto; }}

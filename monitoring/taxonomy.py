@@ -52,7 +52,7 @@ CLASSES = {
             "data_quality",
             "data quality",
             "analytics engineer",
-            "See the failing rows: `warehouse rejects list`, or the dbt test.",
+            "See what failed: `warehouse rejects list` for rows; a dbt model or test says it in its message.",
         ),
         FailureClass(
             "resource",

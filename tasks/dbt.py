@@ -10,6 +10,7 @@ import contextlib
 import getpass
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,9 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from ruamel.yaml import YAML
+
+from tasks import database
 from tasks.errors import DbtError, WarehouseUnreachable, redact
 from tasks.settings import Settings
 from tasks.sources import TableRef
@@ -37,6 +41,9 @@ _RUNS_KEPT = 5
 _PARSED = "partial_parse.msgpack"
 _SECONDS_TO_CANCEL = 30.0
 _MESSAGES_KEPT = 40
+_TOLD = 5
+# "Database Error in model fct_order (models/gold/fct_order.sql)"
+_HEADING = re.compile(r"\w+ Error in ")
 # libpq reads these from the environment; dbt's profile has no place for them.
 _LIBPQ_EXTRAS = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "channel_binding", "target_session_attrs", "options")
 _UNREACHABLE = ("connection refused", "could not connect", "connection to server", "could not translate host name")
@@ -55,7 +62,7 @@ class NodeResult:
         seconds: Execution time.
         rows_affected: Rows written, where the adapter tells.
         failures: Failing rows of a test.
-        message: dbt's message, without credentials.
+        message: dbt's message, the reason first, without credentials.
         started_at: When execution began, None for skipped nodes.
     """
 
@@ -106,6 +113,12 @@ class DbtResult:
         """Return the number of nodes per status."""
         return {status: sum(node.status == status for node in self.nodes) for status in {n.status for n in self.nodes}}
 
+    def failure(self) -> str:
+        """Return which nodes failed and why."""
+        told = [f"{node.name}: {(node.message or node.status).splitlines()[0]}" for node in self.failed[:_TOLD]]
+        more = f" and {len(self.failed) - _TOLD} more" if len(self.failed) > _TOLD else ""
+        return f"{len(self.failed)} dbt node(s) failed: {'; '.join(told)}{more}"
+
     def check(self) -> None:
         """Do nothing after a success.
 
@@ -114,10 +127,8 @@ class DbtResult:
         """
         if self.success:
             return
-        told = "; ".join(f"{node.name}: {node.message or node.status}" for node in self.failed[:5])
-        more = f" and {len(self.failed) - 5} more" if len(self.failed) > 5 else ""
         raise DbtError(
-            f"{len(self.failed)} dbt node(s) failed: {told}{more}",
+            self.failure(),
             str(self.target / "run_results.json"),
             "correct the model or the data, then run again; tables that failed keep their last good content",
         )
@@ -151,6 +162,8 @@ class DbtCommand:
             *self.verb.split(),
             *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
             *("--target-path", str(self.target), "--log-path", str(self.target / "logs")),
+            # Its lines go into logs, which show the codes of colours as such.
+            "--no-use-colors",
         ]
         for flag, selectors in (("--select", self.select), ("--exclude", self.exclude)):
             arguments += [flag, *selectors] if selectors else []
@@ -212,16 +225,51 @@ def missing_models(url: str, project: Path = PROJECT) -> tuple[str, ...]:
     return tuple(sorted(name for layer, name in models if (layer, name) not in present))
 
 
-def with_missing(select: tuple[str, ...], missing: Iterable[str]) -> tuple[str, ...]:
+def with_missing(select: tuple[str, ...], missing: Iterable[str], project: Path = PROJECT) -> tuple[str, ...]:
     """Return the selectors, and those missing models that something below a selector's `...+` also reads.
 
+    dbt could find them (`model,@source:x` for each pair), but takes a second per dozen and warns of each that is not
+    needed: every model of the sample in every run of somebody who has other sources.
+
     Args:
-        select: dbt selectors.
+        select: dbt selectors, of which `source:NAME+` and `MODEL+` lead to other models.
         missing: Names of models that do not exist.
+        project: Folder of the dbt project.
     """
-    # "@x" is x, all below it, and all that those read; the comma is dbt's "and".
-    roots = [f"@{selector[:-1]}" for selector in select if selector.endswith("+")]
-    return (*select, *(f"{model},{root}" for model in missing for root in roots))
+    reads = lineage(project)
+    below = {selector.removeprefix("source:")[:-1] for selector in select if selector.endswith("+")}
+    while found := {model for model, names in reads.items() if names & below} - below:
+        below |= found
+    needed = set(below)
+    while found := {name for model in needed for name in reads.get(model, ())} - needed:
+        needed |= found
+    return (*select, *(model for model in missing if model in needed))
+
+
+_QUOTED = re.compile(r"""['"](\w+)['"](?:\s*,\s*['"](\w+)['"])?""")
+
+
+def lineage(project: Path) -> dict[str, set[str]]:
+    """Return what each model and its tests name in quotes: models by name, sources as `source.table`.
+
+    That is more than they read (any quoted text counts, `'stg_ads__' ~ name` stands for every model that begins so),
+    which here only builds a model too many. Tests count because one between two models needs both.
+    """
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in _files(project, ".sql")}
+    for path in _files(project, ".yml"):
+        for model in (YAML(typ="safe").load(path) or {}).get("models", ()):
+            texts[model["name"]] = f"{texts.get(model['name'], '')}\n{json.dumps(model, default=str)}"
+    found = {}
+    for name, text in texts.items():
+        pairs = _QUOTED.findall(text)
+        words = {word for pair in pairs for word in pair if word}
+        begun = {other for other in texts for word in words if word.endswith("_") and other.startswith(word)}
+        found[name] = (words | begun | {".".join(pair) for pair in pairs if pair[1]}) - {name}
+    return found
+
+
+def _files(project: Path, suffix: str) -> list[Path]:
+    return [path for folder in ("models", "tests") for path in sorted((project / folder).rglob(f"*{suffix}"))]
 
 
 def run(
@@ -255,7 +303,9 @@ def run(
         DbtError: dbt itself failed (a model that does not parse, a wrong selector) or ran into the deadline.
     """
     url = settings.database_url()
-    # Asked in any case: a server that is not there is found out before dbt takes its time to start.
+    # Done in any case: a server that is not there is found out before dbt takes its time to start.
+    with database.connect(url, autocommit=True) as connection:
+        database.ensure_ops(connection)
     missing = missing_models(url)
     selected = with_missing(tuple(select), missing) if select else ()
     target = _fresh_target(settings.home / "dbt")
@@ -299,9 +349,17 @@ def _node(result: Mapping[str, Any], node: Mapping[str, Any]) -> NodeResult:
         # Postgres answers -1 for statements that touch no rows, such as creating a view.
         rows_affected=rows if builds and rows is not None and rows >= 0 else None,
         failures=result["failures"],
-        message=redact(result["message"] or "").strip(),
+        message=_reason_first(redact(result["message"] or "")),
         started_at=datetime.fromisoformat(began[0]) if began and began[0] else None,
     )
+
+
+def _reason_first(message: str) -> str:
+    """Return dbt's message with its heading, which only repeats the file's name, as the last line: reports show one."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if len(lines) > 1 and _HEADING.match(lines[0]):
+        lines = [*lines[1:], lines[0]]
+    return "\n".join(lines)
 
 
 def _fresh_target(folder: Path) -> Path:

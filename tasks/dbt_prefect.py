@@ -45,6 +45,8 @@ def main(arguments: Sequence[str], context: bytes) -> int:
             print(f"{node_id}: {event_data.get('node_info', {}).get('node_status', 'finished')}", flush=True)
             super()._run_post_model_hooks(node_id, event_data, event_message)
 
+    # The flow that follows us says level and time.
+    logging.basicConfig(format="%(message)s")
     logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
     # Prefect loads a deployment's flow from its file, as a top-level module, and the context names it so.
     sys.path.append(str(PROJECT.parent / "flows"))

@@ -96,10 +96,10 @@
     {{ return('try_cast(' ~ expression ~ ' as ' ~ type ~ ')') }}
 {% endmacro %}
 
-{#- pg_input_is_valid came with Postgres 16. -#}
+{#- Made with the control tables: pg_input_is_valid, or what stands for it before Postgres 16. -#}
 {% macro postgres__try_cast(expression, type) %}
     {%- if type == 'text' -%}{{ return('(' ~ expression ~ ')') }}{%- endif -%}
     {{ return(
-        'case when pg_input_is_valid(' ~ expression ~ ", '" ~ type ~ "') then (" ~ expression ~ ')::' ~ type ~ ' end'
+        'case when ops.input_is_valid(' ~ expression ~ ", '" ~ type ~ "') then (" ~ expression ~ ')::' ~ type ~ ' end'
     ) }}
 {% endmacro %}

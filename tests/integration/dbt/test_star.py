@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -258,6 +259,22 @@ def test_the_first_table_alone_builds_what_it_needs(settings: Settings) -> None:
     assert dbt.missing_models(settings.database_url()) == ()
     with psycopg.connect(settings.database_url()) as connection:
         assert one(connection, "select count(*) > 0 and every(customer_id = 'unknown') from gold.fct_order")
+
+
+def test_what_models_read_is_found_without_dbt(settings: Settings) -> None:
+    """At least all that dbt itself knows, however a model's `ref` is written."""
+    target = dbt.run(settings, verb="parse", variables={"cdnow": True}).target
+    manifest = json.loads((target / "manifest.json").read_bytes())
+    lineage = dbt.lineage(dbt.PROJECT)
+    read = 0
+    for node in manifest["nodes"].values():
+        # A test of a model belongs to it; a test that is a file of its own has a name of its own.
+        reader = (node.get("attached_node") or node["unique_id"]).split(".")[2]
+        for parent in node["depends_on"]["nodes"]:
+            kind, _, name = parent.partition(".warehouse.")
+            assert name == reader or name in lineage[reader], f"{reader} reads the {kind} {name}"
+            read += 1
+    assert read > len(lineage)
 
 
 def test_a_failing_test_is_a_failed_node_with_its_count(settings: Settings) -> None:

@@ -27,7 +27,7 @@ def test_arguments_are_complete_and_hold_no_secret(tmp_path: Path) -> None:
     assert command.arguments() == [
         "build",
         *("--project-dir", str(dbt.PROJECT), "--profiles-dir", str(dbt.PROJECT)),
-        *("--target-path", str(tmp_path), "--log-path", str(tmp_path / "logs")),
+        *("--target-path", str(tmp_path), "--log-path", str(tmp_path / "logs"), "--no-use-colors"),
         *("--select", "source:shop.orders+", "dim_date", "--exclude", "tag:slow"),
         *("--indirect-selection", "buildable", "--full-refresh", "--vars", '{"a": 1}'),
     ]
@@ -73,13 +73,34 @@ def test_selection_covers_child_tables(tmp_path: Path) -> None:
     )
 
 
-def test_missing_models_are_added_only_where_the_selection_leads() -> None:
-    select = ("source:shop.orders+", "dim_date")
-    assert dbt.with_missing(select, ["stg_x", "fct_y"]) == (
-        *select,
-        "stg_x,@source:shop.orders",
-        "fct_y,@source:shop.orders",
+def test_missing_models_are_added_only_where_the_selection_leads(tmp_path: Path) -> None:
+    models = {
+        "stg_shop__orders": "{{ bronze_table('shop', 'orders') }}",
+        "stg_shop__customers": "{{ bronze_table('shop', 'customers') }}",
+        "stg_ads__meta": "{{ source('ads', 'meta') }}",
+        "int_ads": "{% for name in ['meta'] %}{{ ref('stg_ads__' ~ name) }}{% endfor %}",
+        "fct_order": """{{ ref("stg_shop__orders") }} {{ ref('stg_shop__customers') }}""",
+        "rpt": "{{ ref('fct_order') }} {{ ref('int_ads') }}",
+        "stg_crm__leads": "{{ source('crm', 'leads') }}",
+    }
+    (tmp_path / "models" / "silver").mkdir(parents=True)
+    for name, text in models.items():
+        (tmp_path / "models" / "silver" / f"{name}.sql").write_text(text)
+
+    def added(*select: str) -> set[str]:
+        found = dbt.with_missing(select, models, tmp_path)
+        assert found[: len(select)] == select
+        return set(found[len(select) :])
+
+    (tmp_path / "models" / "silver" / "_models.yml").write_text(
+        "models: [{name: stg_crm__leads, columns: [{name: id, data_tests: [{relationships: {to: ref('dim_lead')}}]}]}]"
     )
+    models |= {"dim_lead": ""}
+    assert added("source:shop.orders+") == set(models) - {"stg_crm__leads", "dim_lead"}
+    assert added("source:crm.leads+") == {"stg_crm__leads", "dim_lead"}
+    assert added("fct_order+") == set(models) - {"stg_crm__leads", "dim_lead"}
+    assert added("source:erp.stock+", "rpt") == set()
+    assert dbt.with_missing(("source:shop.orders+",), ["rpt", "stg_crm__leads"], tmp_path)[1:] == ("rpt",)
 
 
 def _result(node: str, status: str, **more: Any) -> dict[str, Any]:
@@ -94,7 +115,12 @@ def target(tmp_path: Path) -> Path:
         _result("model.warehouse.fct_order", "success", adapter_response={"rows_affected": 7}, message="INSERT 0 7"),
         _result("model.warehouse.stg_orders", "success", adapter_response={"rows_affected": -1}),
         _result("test.warehouse.unique_x.abc", "fail", failures=3, message="Got 3 results"),
-        _result("model.warehouse.rpt", "error", message="could not reach postgresql://ana:secret@db/x"),
+        _result(
+            "model.warehouse.rpt",
+            "error",
+            message="Database Error in model rpt (models/gold/rpt.sql)\n"
+            "  cannot reach postgresql://ana:secret@db/x\n  LINE 1",
+        ),
         _result("test.warehouse.after.def", "skipped"),
     ]
     nodes = {
@@ -117,14 +143,18 @@ def test_nodes_are_typed(target: Path) -> None:
     assert table.started_at is not None and table.started_at.year == 2026
     assert view.rows_affected is None
     assert (failed.resource_type, failed.failures, failed.relation, failed.failed) == ("test", 3, "", True)
-    assert broken.failed and "secret" not in broken.message
+    assert broken.failed and broken.message.splitlines() == [
+        "cannot reach postgresql://***@db/x",
+        "LINE 1",
+        "Database Error in model rpt (models/gold/rpt.sql)",
+    ]
     assert (skipped.status, skipped.started_at, skipped.failed) == ("skipped", None, False)
 
 
 def test_check_names_what_failed(target: Path) -> None:
     result = dbt.DbtResult(dbt.read_nodes(target), 1.0, 1, target)
     assert result.counts() == {"success": 2, "fail": 1, "error": 1, "skipped": 1}
-    with pytest.raises(DbtError, match=r"2 dbt node.*unique_x: Got 3 results"):
+    with pytest.raises(DbtError, match=r"2 dbt node.*unique_x: Got 3 results; rpt: cannot reach postgresql"):
         result.check()
 
 

@@ -47,7 +47,7 @@ def test_the_first_line_of_a_good_run() -> None:
     headline = report.build(GOOD).headline
     assert headline == (
         "All well: 2 of 2 table(s) loaded, 900 rows changed in 60 s. Nothing to do, "
-        "but look at 10 rejected (`warehouse rejects list`), 3 rescued."
+        "but look at 10 rejected (`warehouse rejects list`), 3 rescued (column `_rescued`)."
     )
 
 
@@ -81,6 +81,25 @@ def test_against_the_run_before() -> None:
     assert report.note(built.tables[0]) == "+900% rows read"
     assert report.note(built.tables[1]) == ""
     assert "the run before took 30 s" in report.render_text(built)
+
+
+def test_a_first_whole_read_is_no_measure_for_the_changes_after_it() -> None:
+    before = [pipeline(), row("extract", "shop.orders", rows_read=100_000)]
+    after = [pipeline(), row("extract", "shop.orders", rows_read=3, window_from="2026-01-01 00:00:00")]
+    (line,) = report.build(after, before).tables
+    assert (line.before, report.note(line)) == (None, "")
+    (line,) = report.build([pipeline(), row("extract", "shop.orders", rows_read=3)], before).tables
+    assert (line.before, report.note(line)) == (100_000, "-100% rows read")
+
+
+def test_schema_changes_are_those_that_people_should_see() -> None:
+    loaded = row("load", "shop.orders", schema_changes=31)
+    change = {"source": "shop", "table_name": "orders", "field": "zip", "change": "widened", "action": "altered"}
+    assert "schema" not in report.build([pipeline(), loaded]).headline
+    built = report.build([pipeline(), loaded], schema_changes=[change])
+    assert "look at 1 schema changes (`warehouse drift`)" in built.headline
+    assert built.tables[0].counts["schema_changes"] == 1
+    assert "<code>warehouse drift</code>" in report.render_html(built)
 
 
 def test_every_rendering_holds_the_same_facts() -> None:
