@@ -98,6 +98,10 @@ class Launcher(Protocol):
         """Run a step to its end. Never raises for a failure of the step itself."""
         ...
 
+    def end(self, step: Step) -> None:
+        """Ask for the end of a step that waits for what will not come."""
+        ...
+
     def abandon(self, cancel: bool) -> None:
         """Stop waiting, because the parent ends; with `cancel` also end the children."""
         ...
@@ -126,6 +130,8 @@ def tags_of(parent_run_id: str, step_name: str) -> list[str]:
 
 # Set when the process is to end: table tasks look at it between rows, since threads cannot be interrupted.
 stopping = threading.Event()
+# Groups of this process whose extraction has ended: who waits for more of it looks at this.
+over: set[str] = set()
 
 
 class InProcess:
@@ -145,6 +151,10 @@ class InProcess:
             state = load_flow(step.flow)(**step.parameters, return_state=True)
         run_id = state.state_details.flow_run_id
         return Outcome(step, state.name or "", state.message or "", str(run_id) if run_id else None)
+
+    def end(self, step: Step) -> None:
+        """Tell the step's tasks that they wait in vain."""
+        over.add(str(step.parameters["group"]))
 
     def abandon(self, cancel: bool) -> None:
         """Tell the table tasks of this process to stop."""
@@ -308,6 +318,10 @@ class Deployments:
         """Return why a run ended, as far as the server and the worker know."""
         return reason_of(run)
 
+    def end(self, step: Step) -> None:
+        """Cancel the step's run."""
+        self._patiently(partial(cancel_runs, tags_of(self.parent_run_id, step.name), f"{step.name} waits in vain"))
+
     def abandon(self, cancel: bool) -> None:
         """Stop waiting; with `cancel` end every child that has not ended."""
         self._stop.set()
@@ -341,6 +355,11 @@ class Deployments:
 
 def cancel_children(parent_run_id: str) -> int:
     """Ask for the end of every run tagged with a parent that has not ended, and return how many there were."""
+    return cancel_runs([f"parent:{parent_run_id}"], f"its pipeline run {parent_run_id} ended")
+
+
+def cancel_runs(tags: list[str], why: str) -> int:
+    """Ask for the end of every run with all of `tags` that has not ended, and return how many there were."""
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
@@ -351,7 +370,7 @@ def cancel_children(parent_run_id: str) -> int:
     from prefect.states import Cancelling
 
     wanted = FlowRunFilter(
-        tags=FlowRunFilterTags(all_=[f"parent:{parent_run_id}"]),
+        tags=FlowRunFilterTags(all_=tags),
         state=FlowRunFilterState(
             type=FlowRunFilterStateType(
                 any_=[StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
@@ -361,7 +380,7 @@ def cancel_children(parent_run_id: str) -> int:
     client = _client()
     runs = client.read_flow_runs(flow_run_filter=wanted, limit=200)
     for run in runs:
-        client.set_flow_run_state(run.id, Cancelling(message=f"its pipeline run {parent_run_id} ended"))
+        client.set_flow_run_state(run.id, Cancelling(message=why))
     return len(runs)
 
 

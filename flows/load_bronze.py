@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from prefect import flow, task
@@ -17,18 +18,23 @@ from tasks.settings import get_settings
 
 
 @flow(name="load-bronze", flow_run_name="load-bronze {group}")
-def load_bronze(tables: list[str] | None = None, group: str = "ad hoc", resources: str = "small") -> State[Any]:
+def load_bronze(
+    tables: list[str] | None = None, group: str = "ad hoc", resources: str = "small", ahead: bool = False
+) -> State[Any]:
     """Load every landed batch that is not loaded yet; one table's failure stops no other.
 
     Args:
         tables: `source.table` or `source`; none means every table.
         group: Name of the group, for people.
         resources: Resource class of this run: how many tables it loads at once.
+        ahead: Load the first batch of each table while it is being extracted.
     """
     names = work.expand(work.read_sources(get_settings()), tables)
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=work.TABLES_AT_ONCE.get(resources, 1))
     with runner:
-        failures = work.run_tables(lambda name: runner.submit(load_table, {"target": name}), names)
+        failures = work.run_tables(
+            lambda name: runner.submit(load_table, {"target": name, "ahead_of": group if ahead else None}), names
+        )
     message = work.summary(failures, len(names))
     return Failed(message=message) if failures else Completed(message=message)
 
@@ -42,17 +48,34 @@ def load_bronze(tables: list[str] | None = None, group: str = "ad hoc", resource
     retry_condition_fn=work.retry_transient,
     cache_policy=NO_CACHE,
 )
-def load_table(target: str) -> None:
-    """Load the pending batches of one table, oldest first."""
-    work.measured("load", target, _load)
+def load_table(target: str, ahead_of: str | None = None) -> None:
+    """Load the pending batches of one table, oldest first.
+
+    Args:
+        target: Name of the table.
+        ahead_of: Name of the group that is extracting the table now: its batch is loaded while it grows.
+    """
+    work.measured("load", target, lambda parsed: _load(parsed, ahead_of))
 
 
-def _load(target: Target) -> Mapping[str, Any]:
-    from tasks.bronze import load_pending
+def _load(target: Target, ahead_of: str | None) -> Mapping[str, Any]:
+    import psycopg
+    from prefect import get_run_logger
+
+    from tasks.bronze import Outgrown, load_ahead, load_pending
+    from tasks.errors import WarehouseError
 
     settings = get_settings()
     ref = work.read_sources(settings).table(target.table)
-    results = load_pending(ref, settings)
+    if ahead_of is None:
+        results = load_pending(ref, settings)
+    else:
+        try:
+            results = [load_ahead(ref, settings, partial(work.is_over, ahead_of))]
+        except (Outgrown, WarehouseError, psycopg.Error) as error:
+            # Nothing is committed and nothing lost: the batch is loaded as any other once it is whole.
+            get_run_logger().info("%s was not loaded ahead: %s", ref.name, work.say(error))
+            results = []
     if results:
         work.mirror_checkpoint(settings, ref)
     return work.total([result.metrics for result in results])

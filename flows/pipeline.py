@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
@@ -17,8 +17,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows import tables as work
-from flows.launch import Launcher, Outcome, Step, is_handed_over, make_launcher, stopping
+from flows.launch import Launcher, Outcome, Step, is_handed_over, make_launcher, over, stopping
 from tasks import planning
+from tasks.errors import WarehouseError
 from tasks.planning import Unit
 from tasks.settings import Settings, get_settings
 
@@ -65,6 +66,7 @@ def pipeline(tables: list[str] | None = None, full: bool = False, models: bool =
     settings = get_settings()
     run_id, attempt = str(flow_run.id), int(flow_run.run_count or 1)
     stopping.clear()
+    over.clear()
     launcher = make_launcher(settings.execution, run_id, attempt)
     progress = Progress()
     try:
@@ -148,6 +150,7 @@ def make_plan(settings: Settings, sources: Sources, names: Sequence[str], full: 
                 _is_splittable(ref, first=full or ref.name not in loaded),
                 recent.get("seconds"),
                 int(recent["bytes"]) if recent else None,
+                ref.name not in loaded,
             )
         )
     return planning.plan(loads, spread=settings.execution == "deployments")
@@ -193,39 +196,87 @@ def join_ranges(unit: Unit) -> None:
 # -- moving ---------------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class _Moving:
+    """A unit on its way: how many of its extracts are open, whether one failed, whether it is being loaded ahead."""
+
+    unit: Unit
+    extracts: int
+    ahead: bool
+    failed: bool = False
+
+
 def move(launcher: Launcher, units: Sequence[Unit], full: bool, progress: Progress) -> None:
     """Extract and load every unit, units side by side; a unit is loaded when all its extracts have ended.
 
-    The load follows a failed extract too: the group's other tables are waiting, and batches of earlier runs may be.
+    The load follows a failed extract too: the group's other tables are waiting, and batches of earlier runs may be. A
+    unit that is loaded ahead needs no other load, unless something is left.
     """
     pool = ThreadPoolExecutor(max_workers=launcher.parallel, thread_name_prefix="step")
-    running: dict[Future[Outcome], Unit] = {}
+    running: dict[Future[Outcome], _Moving] = {}
 
-    def start(step: Step, unit: Unit) -> None:
+    def start(step: Step, moving: _Moving) -> None:
         # Each thread gets a copy of the flow run's context, or Prefect would not know the parent of what it starts.
-        running[pool.submit(contextvars.copy_context().run, launcher.run, step)] = unit
+        running[pool.submit(contextvars.copy_context().run, launcher.run, step)] = moving
 
     try:
-        open_extracts = {unit.name: len(unit.extracts) for unit in units}
-        failed: set[str] = set()
         for unit in units:
+            moving = _Moving(unit, len(unit.extracts), unit.ahead)
             for step in extract_steps(unit, full):
-                start(step, unit)
+                start(step, moving)
+            if unit.ahead:
+                start(ahead_step(unit), moving)
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                unit, outcome = running.pop(future), future.result()
-                progress.add(outcome)
-                if outcome.step.flow != "extract":
-                    continue
-                open_extracts[unit.name] -= 1
-                if not outcome.ok:
-                    failed.add(unit.name)
-                if not open_extracts[unit.name]:
-                    if unit.batch_id and unit.name not in failed:
-                        _join(unit, progress)
-                    start(load_step(unit), unit)
+                moving = running.pop(future)
+                if _ended(launcher, moving, future.result(), progress):
+                    start(load_step(moving.unit), moving)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _ended(launcher: Launcher, moving: _Moving, outcome: Outcome, progress: Progress) -> bool:
+    """Take note of the end of a step; return whether the unit has to be loaded now."""
+    if outcome.step.flow == "extract":
+        progress.add(outcome)
+        moving.extracts -= 1
+        moving.failed |= not outcome.ok
+        if not moving.extracts:
+            _all_extracted(launcher, moving, progress)
+    elif moving.ahead:
+        # Only an attempt to be early: what it could not do the load does, and says what is wrong.
+        moving.ahead = False
+        if outcome.ok:
+            progress.add(outcome)
+    else:
+        progress.add(outcome)
+        return False
+    return not moving.extracts and not moving.ahead and _is_left(moving.unit)
+
+
+def _all_extracted(launcher: Launcher, moving: _Moving, progress: Progress) -> None:
+    """Join a unit's ranges when all were read; who loads it ahead waits in vain when not."""
+    if moving.unit.batch_id and not moving.failed:
+        _join(moving.unit, progress)
+    if moving.failed and moving.ahead:
+        launcher.end(ahead_step(moving.unit))
+
+
+def _is_left(unit: Unit) -> bool:
+    """Return whether a unit has to be loaded yet: always, unless it was loaded ahead and nothing is waiting."""
+    if not unit.ahead:
+        return True
+    from tasks.bronze import pending
+    from tasks.landing import Landing
+
+    settings = get_settings()
+    sources = work.read_sources(settings)
+    landing = Landing.open(settings.landing_root())
+    try:
+        return any(pending(settings.database_url(), landing, sources.table(name)) for name in unit.tables)
+    except WarehouseError:
+        # The load itself will say what is wrong.
+        return True
 
 
 def extract_steps(unit: Unit, full: bool) -> list[Step]:
@@ -245,6 +296,12 @@ def load_step(unit: Unit) -> Step:
     """Return the load step of a unit."""
     parameters = {"tables": list(unit.tables), "group": unit.name, "resources": unit.resources}
     return Step(f"load-bronze {unit.name}", "load-bronze", unit.resources, parameters)
+
+
+def ahead_step(unit: Unit) -> Step:
+    """Return the step that loads a unit while its extracts run."""
+    step = load_step(unit)
+    return replace(step, name=f"{step.name} ahead", parameters={**step.parameters, "ahead": True})
 
 
 def _join(unit: Unit, progress: Progress) -> None:

@@ -43,6 +43,7 @@ def rows(units: Sequence[Unit]) -> list[dict[str, Any]]:
             "tables": ", ".join(group.targets),
             "load": ", ".join(unit.tables),
             "batch_id": unit.batch_id or "",
+            "ahead": "yes" if unit.ahead else "",
         }
         for unit in units
         for group in unit.extracts
@@ -61,6 +62,7 @@ def parse(table: Sequence[dict[str, Any]]) -> list[Unit]:
             tuple(Group(row["extract"], row["extract_class"], tuple(row["tables"].split(", "))) for row in found),
             tuple(found[0]["load"].split(", ")),
             found[0]["batch_id"] or None,
+            bool(found[0]["ahead"]),
         )
         for name, found in by_unit.items()
     ]

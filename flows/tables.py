@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.launch import stopping
+from flows.launch import over, stopping
 from monitoring import log, taxonomy
 from tasks import resources
 from tasks.errors import TRANSIENT, ConfigError, redact
@@ -65,6 +65,12 @@ def check_stopping(rows: int = 0) -> None:
     """Raise when the process is ending; called between batches of rows."""
     if stopping.is_set():
         raise StoppedError("the run was stopped")
+
+
+def is_over(group: str) -> bool:
+    """Return whether waiting for a group's extraction is in vain, because it has ended."""
+    check_stopping()
+    return group in over
 
 
 def measured(stage: str, name: str, work: Callable[[Target], Mapping[str, Any]]) -> None:

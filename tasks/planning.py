@@ -86,6 +86,7 @@ class TableLoad:
         splittable: Whether its next read is a whole read that ranges can share.
         seconds: What its last runs took in one stage; None when never run.
         bytes: Source bytes of its last runs; None when never run.
+        first: Whether it was never loaded.
     """
 
     name: str
@@ -94,6 +95,7 @@ class TableLoad:
     splittable: bool = False
     seconds: float | None = None
     bytes: int | None = None
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class Unit:
         extracts: One group, or one per range.
         tables: Tables that are loaded when all extracts have ended.
         batch_id: The batch that the extracts share, when they read ranges.
+        ahead: Whether loading begins while the extracts still run: a large table is loaded for the first time.
     """
 
     name: str
@@ -128,6 +131,7 @@ class Unit:
     extracts: tuple[Group, ...]
     tables: tuple[str, ...]
     batch_id: str | None = None
+    ahead: bool = False
 
 
 def effective_class(load: TableLoad) -> ResourceClass:
@@ -189,8 +193,8 @@ def _weight(load: TableLoad) -> float:
 def _unit_alone(load: TableLoad, ranges: int) -> Unit:
     name = f"large-{_dashed(load.name)}"
     if ranges < 2:
-        return Unit(name, "large", (Group(name, "large", (load.name,)),), (load.name,))
-    return Unit(name, "large", tuple(_range_groups(load.name, ranges, None)), (load.name,))
+        return Unit(name, "large", (Group(name, "large", (load.name,)),), (load.name,), ahead=load.first)
+    return Unit(name, "large", tuple(_range_groups(load.name, ranges, None)), (load.name,), ahead=load.first)
 
 
 def _range_groups(table: str, count: int, batch_id: str | None) -> list[Group]:

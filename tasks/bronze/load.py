@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,9 +17,12 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from tasks import checkpoints, database
-from tasks.bronze import changed, ddl, merge, names, stage
+from tasks.bronze import changed, ddl, merge, stage
+from tasks.bronze.ahead import Ahead, Outgrown
 from tasks.bronze.convert import Converted, convert
-from tasks.bronze.plan import Change, Column, Plan, changes_of, make_plan
+from tasks.bronze.filling import Filling
+from tasks.bronze.plan import Change, Plan, changes_of, make_plan
+from tasks.bronze.registry import HISTORY, known_columns, name_relations, relation_for, write_columns
 from tasks.drift import evidence, ledger
 from tasks.errors import LoadError, RejectLimitExceeded
 from tasks.landing import Landing, Manifest, PartitionScope
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
 
     from tasks.sources import Table
 
-HISTORY = "$history"
 # Replayed rejects form a batch named after theirs, and take their place in the order of batches.
 REPLAY = re.compile(r"-r\d+$")
 _TABLE_LOCK_WAIT = "60s"
@@ -219,6 +222,7 @@ class Loader:
         table: The table's configuration.
         rebuild: Whether the batch was loaded before: checkpoint and ledger stay as they are.
         narrow: By (child, path) why a column cannot be widened: its values are rescued instead.
+        ahead: What was copied of the batch, in the same transaction, while it was still being landed.
     """
 
     def __init__(
@@ -230,6 +234,7 @@ class Loader:
         *,
         rebuild: bool = False,
         narrow: Mapping[tuple[str, str], str] | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self._cursor = cursor
         self._landing = landing
@@ -239,6 +244,7 @@ class Loader:
         # Older than what may be in bronze: a replay always, another batch when it was landed or found late.
         self._late = self._replay = REPLAY.search(manifest.batch_id) is not None
         self._narrow = dict(narrow or {})
+        self._ahead = ahead
         self._place = (manifest.source, manifest.table)
         self._result = LoadResult(
             manifest.source, manifest.table, manifest.batch_id, rows_landed=manifest.rows, window=dict(manifest.window)
@@ -267,12 +273,12 @@ class Loader:
             self._result.status = "superseded"
             self._write_batch()
             return self._result
-        if self._name_relations():
+        wanted = ["", *self._manifest.children, *([HISTORY] * self._table.history)]
+        if name_relations(self._cursor, *self._place, wanted):
             return None
-        row = self._cursor.execute("select clock_timestamp()").fetchone()
-        self._stamp = merge.Stamp(
-            self._manifest.batch_id, self._manifest.extracted_at, row[0] if row else datetime.now(UTC)
-        )
+        self._stamp = merge.stamp(self._cursor, self._manifest.batch_id, self._manifest.extracted_at)
+        if self._ahead is not None:
+            self._take_over(self._ahead)
         relations = self._relations()
         self._result.rejected = sum(part.rows for part in self._manifest.of_kind("rejects"))
         self._enforce_limit()
@@ -283,6 +289,12 @@ class Loader:
         self._load(relations)
         self._write_ops(relations)
         return self._result
+
+    def _take_over(self, ahead: Ahead) -> None:
+        """Go on from what was copied ahead."""
+        self._stamp = ahead.stamp
+        self._misfits, self._sanitised = ahead.misfits, ahead.sanitised
+        self._result.rescued, self._result.copied_bytes = ahead.rescued, ahead.copied_bytes
 
     def _known_batch(self) -> LoadResult | None:
         row = self._cursor.execute(
@@ -326,17 +338,6 @@ class Loader:
 
     # -- planning ---------------------------------------------------------------------------------------------
 
-    def _name_relations(self) -> bool:
-        """Give the batch's relations their names; return whether one is new."""
-        wanted = {"", *self._manifest.children} | ({HISTORY} if self._table.history else set())
-        rows = self._cursor.execute(
-            "select child from ops.tables where (source, table_name) = (%s, %s)", self._place
-        ).fetchall()
-        unnamed = wanted - {row[0] for row in rows}
-        for child in sorted(unnamed):
-            relation_for(self._cursor, *self._place, child)
-        return bool(unnamed)
-
     def _relations(self) -> list[_Relation]:
         manifest = self._manifest
         fields = {path: statistics.model_dump() for path, statistics in manifest.fields.items()}
@@ -350,7 +351,8 @@ class Loader:
         self, child: str, columns: list[str], fields: dict[str, Any], rows_read: int, number: int
     ) -> _Relation:
         name = relation_for(self._cursor, *self._place, child)
-        exists = ddl.exists(self._cursor, name)
+        filled = self._ahead is not None and child in self._ahead.fillings
+        exists = not filled and ddl.exists(self._cursor, name)
         policy = self._table.on_drift.new
         store_new = not exists or policy == "add"
         known = known_columns(self._cursor, *self._place, child, self._manifest.batch_id)
@@ -360,6 +362,8 @@ class Loader:
             self._check_widening(name, plan)
         if exists and policy == "fail" and plan.added:
             self._drift_fails("fields appeared", [plan.field_name(path) for path in plan.added], "on_drift.new")
+        if filled and self._ahead is not None:
+            self._ahead.check(plan)
         presence = evidence.vanished_and_back(self._cursor, self._manifest, plan, fields, rows_read)
         gone = [change.field for change in presence.values() if change.change == "vanished"]
         if gone and self._table.on_drift.missing == "fail":
@@ -386,7 +390,8 @@ class Loader:
         found, flush = [], -1
         for part in self._manifest.parts:
             flush += part.kind == "rows"
-            if (part.kind, part.child) == (("child", child) if child else ("rows", "")):
+            wanted = (part.kind, part.child) == (("child", child) if child else ("rows", ""))
+            if wanted and not (self._ahead is not None and self._ahead.holds(part)):
                 found.append((max(flush, 0), part))
         return found
 
@@ -444,7 +449,8 @@ class Loader:
 
     def _load(self, relations: list[_Relation]) -> None:
         direct = "_op" not in self._manifest.columns and all(self._may_be_filled(relation) for relation in relations)
-        if direct and any(relation.parts for relation in relations) and self._load_first(relations):
+        has_rows = any(relation.parts for relation in relations) or bool(self._ahead and self._ahead.fillings)
+        if direct and has_rows and self._load_first(relations):
             self._result.plan = "first"
         else:
             self._load_staged(relations)
@@ -458,11 +464,14 @@ class Loader:
         """Copy straight into new relations, keys afterwards; False when a value or key needs the careful way."""
         counted = (self._result.rescued, self._result.copied_bytes)
         try:
-            with self._cursor.connection.transaction():
+            # What was copied ahead is of the outer transaction, and so must the rest be.
+            with nullcontext() if self._ahead else self._cursor.connection.transaction():
                 for relation in relations:
                     self._copy_first(relation)
             self._result.inserted = self._manifest.rows
-        except (errors.UniqueViolation, psycopg.DataError, errors.ProgramLimitExceeded):
+        except (errors.UniqueViolation, psycopg.DataError, errors.ProgramLimitExceeded) as error:
+            if self._ahead:
+                raise Outgrown(str(error)) from error
             self._misfits.clear()
             self._sanitised.clear()
             for relation in relations:
@@ -475,30 +484,17 @@ class Loader:
         return True
 
     def _copy_first(self, relation: _Relation) -> None:
-        cursor, plan = self._cursor, relation.plan
-        if not relation.exists:
-            ddl.create_relation(cursor, relation.name, plan)
-        target = ddl.relation(relation.name)
-        stamp = self._stamp
-        constants = [
-            ("_batch_id", stamp.batch_id),
-            ("_extracted_at", stamp.extracted_at),
-            ("_loaded_at", stamp.loaded_at),
-        ]
-        # Constants come from column defaults while the relation is filled: they need not travel with every row.
-        cursor.execute(_defaults(target, constants))
-        own = [pair for pair in ddl.meta_after(plan.child) if pair[0] in ("_rescued", "_hash")]
-        types = [*own[::-1], *ddl.meta_before(plan.child), *((c.name, c.pg_type) for c in plan.stored)]
+        child = relation.plan.child
+        if self._ahead is not None and child in self._ahead.fillings:
+            filling = self._ahead.fillings[child]
+            filling.grow(relation.plan)
+        else:
+            filling = Filling(self._cursor, relation.name, relation.plan, self._stamp, fresh=not relation.exists)
         for _, _, converted in self._converted(relation):
-            self._result.copied_bytes += stage.copy_rows(
-                cursor, target, converted.frame, types, plan, freeze=not relation.exists
-            )
-        cursor.execute(_defaults(target, [(name, None) for name, _ in constants]))
-        if not relation.exists:
-            ddl.add_keys(cursor, relation.name, plan.child)
-        cursor.execute(sql.SQL("analyze {}").format(target))
-        if plan.child:
-            self._result.child_rows += sum(part.rows for _, part in relation.parts)
+            self._result.copied_bytes += filling.copy(converted.frame)
+        filling.finish()
+        if child:
+            self._result.child_rows += self._manifest.children[child].rows
 
     def _load_staged(self, relations: list[_Relation]) -> None:
         root, children = relations[0], relations[1:]
@@ -796,16 +792,6 @@ def _by_path(counted: Counter[tuple[str, str]] | None) -> Counter[str]:
     return total
 
 
-def _defaults(target: sql.Composable, values: Sequence[tuple[str, object]]) -> sql.Composed:
-    actions = sql.SQL(", ").join(
-        sql.SQL("alter column {} set default {}").format(sql.Identifier(name), sql.Literal(value))
-        if value is not None
-        else sql.SQL("alter column {} drop default").format(sql.Identifier(name))
-        for name, value in values
-    )
-    return sql.SQL("alter table {} {}").format(target, actions)
-
-
 def _ahead(items: Sequence[_Item], prepare: Callable[[_Item], Any]) -> Iterator[Any]:
     """Yield prepared items in order, one of them being prepared while the caller works on the one before."""
     if not items:
@@ -818,73 +804,6 @@ def _ahead(items: Sequence[_Item], prepare: Callable[[_Item], Any]) -> Iterator[
                 waiting = pool.submit(prepare, item)
             yield ready
             del ready
-
-
-def relation_for(cursor: psycopg.Cursor[Any], source: str, table_name: str, child: str) -> str:
-    """Return the relation's name of a table, of one of its arrays or of its history; given once, kept for ever."""
-    row = cursor.execute(
-        "select relation from ops.tables where (source, table_name, child) = (%s, %s, %s)", [source, table_name, child]
-    ).fetchone()
-    if row is not None:
-        return str(row[0])
-    # Two tables that are new at the same time might choose the same name.
-    cursor.execute("lock table ops.tables in share row exclusive mode")
-    taken = {found[0] for found in cursor.execute("select relation from ops.tables").fetchall()}
-    name = names.relation_name(source, table_name, child.removeprefix("$"), taken)
-    cursor.execute(
-        "insert into ops.tables (source, table_name, child, relation) values (%s, %s, %s, %s)",
-        [source, table_name, child, name],
-    )
-    return name
-
-
-def known_columns(
-    cursor: psycopg.Cursor[Any], source: str, table_name: str, child: str, batch_id: str = ""
-) -> list[Column]:
-    """Return the name map of one relation, oldest column first; new are those that the given batch brought."""
-    rows = cursor.execute(
-        """
-        select path, column_name, kind, stored, vanished_batch is not null, first_batch = %s from ops.columns
-        where (source, table_name, child) = (%s, %s, %s) order by position
-        """,
-        [batch_id, source, table_name, child],
-    ).fetchall()
-    return [Column(names.landed(path), *row) for path, *row in rows]
-
-
-def write_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, plan: Plan, batch_id: str) -> None:
-    """Write new and widened columns into the name map."""
-    offset = len(plan.columns) - len(plan.added)
-    cursor.executemany(
-        """
-        insert into ops.columns
-            (source, table_name, child, path, column_name, kind, pg_type, stored, first_batch, position)
-        values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-        """,
-        [
-            (
-                source,
-                table_name,
-                plan.child,
-                names.stored(path),
-                c.name,
-                c.kind,
-                c.pg_type,
-                c.stored,
-                batch_id,
-                offset + number,
-            )
-            for number, path in enumerate(plan.added)
-            for c in [plan.columns[path]]
-        ],
-    )
-    cursor.executemany(
-        "update ops.columns set kind = %s, pg_type = %s where (source, table_name, child, path) = (%s, %s, %s, %s)",
-        [
-            (plan.columns[path].kind, plan.columns[path].pg_type, source, table_name, plan.child, names.stored(path))
-            for path in plan.retyped
-        ],
-    )
 
 
 def write_landed_rejects(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest) -> None:

@@ -40,6 +40,13 @@ class Stamp:
         return {"batch": self.batch_id, "extracted": self.extracted_at, "loaded": self.loaded_at}
 
 
+def stamp(cursor: psycopg.Cursor[Any], batch_id: str, extracted_at: datetime) -> Stamp:
+    """Return a batch's stamp; taken under the table's lock, by the warehouse's clock."""
+    row = cursor.execute("select clock_timestamp()").fetchone()
+    assert row is not None  # noqa: S101  narrows the type
+    return Stamp(batch_id, extracted_at, row[0])
+
+
 def stage_name(child: str, number: int) -> str:
     """Return the staging table's name for a relation of the batch."""
     return f"{STAGE}_{number}" if child else STAGE

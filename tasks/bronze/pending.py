@@ -1,12 +1,22 @@
-"""Loading all that is landed and not yet in bronze."""
+"""Loading all that is landed and not yet in bronze, and the first batch of a table already while it is being landed."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+import psycopg
+
 from tasks import database
-from tasks.bronze.load import LoadResult, load_batch
+from tasks.bronze.ahead import Ahead, Outgrown
+from tasks.bronze.load import Loader, LoadResult, load_batch, take_lock
+from tasks.bronze.registry import HISTORY, name_relations
 from tasks.landing import Landing
 from tasks.settings import Settings
 from tasks.sources import TableRef
+
+# Seconds between looks at a growing batch: soon after something came, less often the longer nothing does.
+_LOOK_LEAST, _LOOK_MOST = 0.05, 2.0
 
 
 def load_pending(ref: TableRef, settings: Settings) -> list[LoadResult]:
@@ -43,3 +53,80 @@ def pending(url: str, landing: Landing, ref: TableRef) -> list[str]:
         ).fetchall()
     loaded = {row[0] for row in rows}
     return [batch_id for batch_id in landed if batch_id not in loaded]
+
+
+def load_ahead(ref: TableRef, settings: Settings, over: Callable[[], bool]) -> LoadResult:
+    """Load the first batch of a table while it is being landed: its last rows are all that is left when it is whole.
+
+    Args:
+        ref: A table that was never loaded and is being extracted.
+        settings: Where warehouse and landing are.
+        over: Whether to stop waiting for more, because extraction has ended.
+
+    Raises:
+        Outgrown: Extraction ended without a batch, or the batch has to be loaded as any other; nothing was committed.
+        WarehouseError, psycopg.Error: Loading failed; nothing was committed.
+    """
+    landing = Landing.open(settings.landing_root())
+    place = (ref.source_name, ref.table_name)
+    look = _Look(over)
+    with database.connect(settings.database_url(), application="warehouse load") as connection:
+        database.ensure_ops(connection)
+        connection.commit()
+        batch_id = _first_batch(landing, place, look)
+        with connection.transaction():
+            relations = ["", *getattr(ref.table, "child_paths", ()), *([HISTORY] * ref.table.history)]
+            name_relations(connection.cursor(), *place, relations)
+        with connection.transaction():
+            return _load_growing(connection.cursor(), landing, ref, batch_id, look)
+
+
+def _load_growing(
+    cursor: psycopg.Cursor[tuple[object, ...]], landing: Landing, ref: TableRef, batch_id: str, look: _Look
+) -> LoadResult:
+    place = (ref.source_name, ref.table_name)
+    take_lock(cursor, *place)
+    known = cursor.execute("select from ops.batches where (source, table_name) = (%s, %s)", place).fetchone()
+    if known is not None:
+        raise Outgrown("the table has been loaded")
+    ahead, whole = Ahead(cursor, landing, place, batch_id), False
+    while not whole:
+        files, whole = landing.growing(*place, batch_id)
+        if ahead.copy(files):
+            look.found()
+        elif not whole:
+            look.again()
+    manifest = landing.manifest(*place, batch_id)
+    ahead.confirm(manifest)
+    result = Loader(cursor, landing, manifest, ref.table, ahead=ahead).run()
+    if result is None:
+        raise Outgrown("relations have to be changed first")
+    return result
+
+
+def _first_batch(landing: Landing, place: tuple[str, str], look: _Look) -> str:
+    """Wait until a table's first batch begins; return the newest that is not whole yet."""
+    while not (growing := landing.unfinished(*place)):
+        if landing.batches(*place):
+            raise Outgrown("a batch is landed whole")
+        look.again()
+    return growing[-1]
+
+
+class _Look:
+    """Waits between looks at the landing, and ends the waiting when extraction is over."""
+
+    def __init__(self, over: Callable[[], bool]) -> None:
+        self._over = over
+        self._seconds = _LOOK_LEAST
+
+    def found(self) -> None:
+        """Say that something was there."""
+        self._seconds = _LOOK_LEAST
+
+    def again(self) -> None:
+        """Wait for the next look."""
+        if self._over():
+            raise Outgrown("extraction ended without a whole batch")
+        time.sleep(self._seconds)
+        self._seconds = min(self._seconds * 1.5, _LOOK_MOST)

@@ -13,8 +13,9 @@ from psycopg import sql
 
 from tasks import database
 from tasks.bronze import ddl
-from tasks.bronze.load import REPLAY, load_batch, relation_for
+from tasks.bronze.load import REPLAY, load_batch
 from tasks.bronze.pending import pending
+from tasks.bronze.registry import relation_for
 from tasks.bronze.stage import normal_keys
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest

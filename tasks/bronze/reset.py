@@ -9,7 +9,8 @@ from psycopg import sql
 
 from tasks import checkpoints, database
 from tasks.bronze import ddl
-from tasks.bronze.load import HISTORY, take_lock
+from tasks.bronze.load import take_lock
+from tasks.bronze.registry import HISTORY
 from tasks.settings import Settings
 from tasks.sources import TableRef
 

@@ -22,7 +22,8 @@ from psycopg import sql
 from tasks import database
 from tasks.bronze import canonical, ddl
 from tasks.bronze.convert import keys_of
-from tasks.bronze.load import frames_of, known_columns, relation_for
+from tasks.bronze.load import frames_of
+from tasks.bronze.registry import known_columns, relation_for
 from tasks.errors import LoadError
 from tasks.landing import Landing
 

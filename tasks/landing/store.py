@@ -31,7 +31,10 @@ PLAN = "plan.json"
 _PENDING_PARTS = 1
 # How a folder's file system says that it is full; obstore passes on the text alone.
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+# Key in a file's own metadata under which child rows name their table; rows of the table itself have none.
+_CHILD = "warehouse.child"
 _Result = TypeVar("_Result")
+_PartKind = Literal["rows", "child", "rejects", "ids"]
 
 
 def new_batch_id(now: datetime | None = None) -> str:
@@ -115,6 +118,18 @@ class Landing:
         names = [name for name in self._names(prefix) if name.startswith("segment-")]
         found = [self._read_model(Segment, prefix + name) for name in names]
         return {segment.index: segment for segment in found}
+
+    def growing(self, source: str, table: str, batch_id: str) -> tuple[list[str], bool]:
+        """Return the files of rows and child rows that a batch has so far, and whether it is committed."""
+        names = self._names(f"{source}/{table}/{batch_id}/")
+        return sorted(name for name in names if name.startswith(("part-", "child-"))), MANIFEST in names
+
+    def read_growing(self, source: str, table: str, batch_id: str, file: str) -> tuple[Part, pl.DataFrame]:
+        """Read a file that no manifest vouches for yet, with what the manifest will have to say of it."""
+        payload = self.get(f"{source}/{table}/{batch_id}/{file}")
+        child = pl.read_parquet_metadata(io.BytesIO(payload)).get(_CHILD)
+        frame = pl.read_parquet(io.BytesIO(payload))
+        return _part(file, frame, payload, "rows" if child is None else "child", child or ""), frame
 
     def writer(self, source: str, table: str, batch_id: str, segment: int = 0) -> BatchWriter:
         """Return a writer for one segment of a batch."""
@@ -228,9 +243,7 @@ class BatchWriter:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=kind is not None)
 
-    def write(
-        self, frame: pl.DataFrame, kind: Literal["rows", "child", "rejects", "ids"] = "rows", child: str = ""
-    ) -> None:
+    def write(self, frame: pl.DataFrame, kind: _PartKind = "rows", child: str = "") -> None:
         """Hand over one part; empty frames are left out, except an empty list of ids, which says that all are gone.
 
         Raises:
@@ -285,23 +298,31 @@ class BatchWriter:
         self._landing.put(path, segment.model_dump_json(indent=1).encode())
         return segment
 
-    def _write(
-        self, name: str, frame: pl.DataFrame, kind: Literal["rows", "child", "rejects", "ids"], child: str
-    ) -> Part:
+    def _write(self, name: str, frame: pl.DataFrame, kind: _PartKind, child: str) -> Part:
         buffer = io.BytesIO()
         # Level 1: the landing is written once and read once; higher levels cost more time than they save.
-        frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=False)
+        frame.write_parquet(
+            buffer,
+            compression="zstd",
+            compression_level=1,
+            statistics=False,
+            metadata={_CHILD: child} if kind == "child" else None,
+        )
         payload = buffer.getvalue()
         self._landing.put("/".join((*self._place, name)), payload)
-        return Part(
-            file=name,
-            kind=kind,
-            child=child,
-            rows=frame.height,
-            bytes=len(payload),
-            sha256=hashlib.sha256(payload).hexdigest(),
-            columns=frame.columns,
-        )
+        return _part(name, frame, payload, kind, child)
+
+
+def _part(name: str, frame: pl.DataFrame, payload: bytes, kind: _PartKind, child: str) -> Part:
+    return Part(
+        file=name,
+        kind=kind,
+        child=child,
+        rows=frame.height,
+        bytes=len(payload),
+        sha256=hashlib.sha256(payload).hexdigest(),
+        columns=frame.columns,
+    )
 
 
 def _fields(raw: dict[str, Any]) -> dict[str, FieldStatistics]:

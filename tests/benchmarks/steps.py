@@ -95,6 +95,29 @@ def land(uri: str, database: str, collection: str, folder: str, memory_bytes: in
     return {"rows": manifest.rows, "seconds": clock.seconds, "bytes": manifest.bytes, "parts": len(manifest.parts)}
 
 
+def through(
+    url: str, landing: str, uri: str, database: str, collection: str, memory_bytes: int = 512 << 20
+) -> dict[str, Any]:
+    """Bring a collection from MongoDB to bronze for the first time: landed, and loaded while it is being landed."""
+    import os
+    from concurrent.futures import ThreadPoolExecutor
+
+    os.environ["WAREHOUSE_URL"], os.environ["WAREHOUSE_LANDING"] = url, landing
+    from tasks.bronze import load_ahead
+    from tasks.extract import ExtractContext, extract_table
+    from tasks.landing import Landing
+    from tasks.settings import Settings
+
+    ref, settings = table_ref(uri, database, collection), Settings()
+    context = ExtractContext(Landing.open(landing), memory_bytes=memory_bytes)
+    with timed() as clock, ThreadPoolExecutor(max_workers=1) as pool:
+        loading = pool.submit(load_ahead, ref, settings, lambda: False)
+        manifest = extract_table(ref, context).manifest
+        result = loading.result()
+    assert manifest is not None and result.inserted == manifest.rows
+    return {"rows": result.inserted, "seconds": clock.seconds, "plan": result.plan}
+
+
 def copy(url: str, shape: str, count: int) -> dict[str, Any]:
     """COPY rows that are decoded already into a plain table without key: the limit of any loader of this server."""
     import psycopg
@@ -212,7 +235,7 @@ def _raw_batches(shape: str, count: int) -> list[bytes]:
 
 
 STEPS: dict[str, Callable[..., dict[str, Any]]] = {
-    step.__name__: step for step in (drain, decode, parquet, land, copy, load, change, no_change)
+    step.__name__: step for step in (drain, decode, parquet, land, through, copy, load, change, no_change)
 }
 
 if __name__ == "__main__":

@@ -271,8 +271,9 @@ def test_readers_of_the_table_and_of_a_view_go_on_while_rows_with_new_and_wider_
     seen: list[Any] = []
 
     def read() -> None:
-        # Only waits for locks count, so the limit holds on a busy machine. A prepared plan outlives no change of type.
-        limits = "-c lock_timeout=1s"
+        # The merge goes on only once the reader has read: a lock held through it would outlast any limit, and a short
+        # one would be missed on a busy machine. A prepared plan outlives no change of type.
+        limits = "-c lock_timeout=10s"
         with psycopg.connect(warehouse.url, autocommit=True, options=limits, prepare_threshold=None) as reader:
             while not ended.is_set():
                 during = merging.is_set()

@@ -17,18 +17,26 @@ class Recorder:
 
     parallel = 3
 
-    def __init__(self, failing: set[str] | None = None) -> None:
+    def __init__(self, failing: set[str] | None = None, waiting: set[str] | None = None) -> None:
         self.failing = failing or set()
+        self.waiting = {name: threading.Event() for name in waiting or set()}
         self.events: list[tuple[str, str]] = []
         self.lock = threading.Lock()
 
     def run(self, step: Step) -> Outcome:
         with self.lock:
             self.events.append(("start", step.name))
+        if step.name in self.waiting:
+            assert self.waiting[step.name].wait(30)
         state = "Failed" if step.name in self.failing else "Completed"
         with self.lock:
             self.events.append(("end", step.name))
         return Outcome(step, state, "because")
+
+    def end(self, step: Step) -> None:
+        with self.lock:
+            self.events.append(("asked to end", step.name))
+        self.waiting[step.name].set()
 
     def abandon(self, cancel: bool) -> None:
         raise AssertionError("nothing to abandon")
@@ -69,6 +77,37 @@ def test_ranges_are_joined_once_when_all_were_read(
     assert recorder.events[-1] == ("end", "load-bronze large-shop-orders")
 
 
+FIRST = [TableLoad("shop.orders", "large", first=True)]
+AHEAD, LOAD = "load-bronze large-shop-orders ahead", "load-bronze large-shop-orders"
+
+
+def test_a_large_table_is_loaded_the_first_time_while_it_is_extracted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_is_left", lambda unit: False)
+    recorder, progress = Recorder(), Progress()
+    move(recorder, plan(FIRST), False, progress)
+    assert {name for kind, name in recorder.events if kind == "start"} == {"extract large-shop-orders", AHEAD}
+    assert [outcome.step.name for outcome in progress.outcomes if outcome.step.flow == "load-bronze"] == [AHEAD]
+    assert not progress.problems
+
+
+@pytest.mark.parametrize("failing", [set(), {AHEAD}])
+def test_what_was_not_loaded_ahead_is_loaded_afterwards(failing: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_is_left", lambda unit: True)
+    recorder, progress = Recorder(failing), Progress()
+    move(recorder, plan(FIRST), False, progress)
+    assert recorder.events[-2:] == [("start", LOAD), ("end", LOAD)]
+    assert not progress.problems
+
+
+def test_who_loads_ahead_of_a_failed_extract_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_is_left", lambda unit: True)
+    recorder, progress = Recorder({"extract large-shop-orders"}, waiting={AHEAD}), Progress()
+    move(recorder, plan(FIRST), False, progress)
+    assert ("asked to end", AHEAD) in recorder.events
+    assert recorder.events[-1] == ("end", LOAD)
+    assert progress.problems == ["extract large-shop-orders Failed: because"]
+
+
 def test_no_unit_means_nothing_to_do() -> None:
     recorder = Recorder()
     move(recorder, [], False, Progress())
@@ -83,7 +122,7 @@ def test_steps_carry_names_only() -> None:
 
 
 def test_a_plan_survives_its_artifact() -> None:
-    units = plan([*LOADS, TableLoad("shop.events", "large", 4, True)], spread=True)
+    units = plan([*LOADS, TableLoad("shop.events", "large", 4, True, first=True)], spread=True)
     units = [
         with_batch(unit, "20260101T000000000000Z-0a1b2c3d", 4) if len(unit.extracts) > 1 else unit for unit in units
     ]

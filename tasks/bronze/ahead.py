@@ -1,0 +1,140 @@
+"""Copying the first batch of a table while it is still being landed, on a guess that its manifest has to confirm.
+
+Names and types of columns follow from the whole batch, of which only the parts so far are known. So the plan made from
+them is compared with the one that the manifest gives, and the files copied with those that it lists. When anything
+differs, nothing of it is committed, and the batch is loaded as any other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import polars as pl
+import psycopg
+
+from tasks.bronze import kinds, merge
+from tasks.bronze.convert import convert
+from tasks.bronze.filling import Filling
+from tasks.bronze.plan import Plan, make_plan
+from tasks.bronze.registry import known_columns, relation_for
+from tasks.landing import Landing, Manifest, Part
+
+
+class Outgrown(Exception):
+    """What was copied ahead is not what the whole batch asks for."""
+
+
+@dataclass
+class _Seen:
+    """What the parts of one relation have shown so far: landed columns in order, and how many values each has."""
+
+    columns: dict[str, None] = field(default_factory=dict)
+    values: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def add(self, frame: pl.DataFrame) -> bool:
+        """Count a frame's values; return whether it brought a column."""
+        known = len(self.columns)
+        self.columns.update(dict.fromkeys(frame.columns))
+        for path, found in kinds.landed_kinds(frame.columns).items():
+            counter = self.values.setdefault(path, Counter())
+            counter.update({kind: frame.height - frame[f"{path}|{kind}"].null_count() for kind in found})
+        return len(self.columns) > known
+
+
+class Ahead:
+    """The part of a batch that was copied before its manifest was there, within one transaction.
+
+    Args:
+        cursor: In a transaction that holds the table's lock.
+        landing: Where the batch grows.
+        place: Source and table.
+        batch_id: The batch.
+
+    Attributes:
+        fillings: By child path the relations that were made and are being filled.
+        misfits, sanitised, rescued, copied_bytes: As `convert` counts them.
+    """
+
+    def __init__(self, cursor: psycopg.Cursor[Any], landing: Landing, place: tuple[str, str], batch_id: str) -> None:
+        self._cursor = cursor
+        self._landing = landing
+        self._place = place
+        self._batch_id = batch_id
+        self._seen: dict[str, _Seen] = {}
+        self._parts: dict[str, Part] = {}
+        self.stamp = merge.stamp(cursor, batch_id, landing.plan(*place, batch_id).extracted_at)
+        self.fillings: dict[str, Filling] = {}
+        self.misfits: dict[str, Counter[tuple[str, str]]] = {}
+        self.sanitised: dict[str, Counter[tuple[str, str]]] = {}
+        self.rescued = 0
+        self.copied_bytes = 0
+
+    def copy(self, files: list[str]) -> bool:
+        """Copy those of a batch's files that are new; return whether there were any.
+
+        Raises:
+            Outgrown: A column turned out to be of another type than the first parts showed.
+        """
+        new = [file for file in files if file not in self._parts]
+        for file in new:
+            part, frame = self._landing.read_growing(*self._place, self._batch_id, file)
+            self._copy(part, frame)
+            self._parts[file] = part
+        return bool(new)
+
+    def holds(self, part: Part) -> bool:
+        """Return whether a part of the manifest was copied."""
+        return part.file in self._parts
+
+    def check(self, plan: Plan) -> None:
+        """Compare a relation's plan with the one it was filled by.
+
+        Raises:
+            Outgrown: A column differs.
+        """
+        _check(self.fillings[plan.child].plan, plan)
+
+    def confirm(self, manifest: Manifest) -> None:
+        """Compare what was copied with the manifest.
+
+        Raises:
+            Outgrown: A file was copied that is not of the batch, such as one of a reader that died.
+        """
+        listed = {part.file: part for part in manifest.parts}
+        for file, part in self._parts.items():
+            if listed.get(file) != part:
+                raise Outgrown(f"{file} is not of the batch")
+
+    def _copy(self, part: Part, frame: pl.DataFrame) -> None:
+        filling = self._filling(part.child, frame)
+        converted = convert(frame, filling.plan)
+        self.copied_bytes += filling.copy(converted.frame)
+        self.rescued += 0 if part.child else converted.rescued
+        self.misfits.setdefault(part.child, Counter()).update(converted.misfits)
+        self.sanitised.setdefault(part.child, Counter()).update(converted.sanitised)
+
+    def _filling(self, child: str, frame: pl.DataFrame) -> Filling:
+        """Return the relation that takes a frame, with a column for each of its paths."""
+        seen = self._seen.setdefault(child, _Seen())
+        grown = seen.add(frame)
+        filling = self.fillings.get(child)
+        if filling is not None and not grown:
+            return filling
+        known = known_columns(self._cursor, *self._place, child, self._batch_id)
+        plan = make_plan(child, known, list(seen.columns), seen.values)
+        if filling is None:
+            name = relation_for(self._cursor, *self._place, child)
+            filling = self.fillings[child] = Filling(self._cursor, name, plan, self.stamp)
+        else:
+            _check(filling.plan, plan)
+            filling.grow(plan)
+        return filling
+
+
+def _check(filled: Plan, wanted: Plan) -> None:
+    for path, column in filled.columns.items():
+        found = wanted.columns.get(path)
+        if found is None or replace(found, vanished=column.vanished) != column:
+            raise Outgrown(f"{filled.field_name(path)} turned out to be otherwise than its first parts")

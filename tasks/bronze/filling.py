@@ -1,0 +1,88 @@
+"""Filling new relations by direct COPY: nothing to compare with, keys and indexes made once the rows are in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from tasks.bronze import ddl, merge, stage
+from tasks.bronze.plan import Plan
+
+
+class Filling:
+    """One relation being filled, within one transaction.
+
+    Args:
+        cursor: In a transaction.
+        name: The relation.
+        plan: Its columns.
+        stamp: What all of its rows carry; as column defaults while it is filled, it need not travel with every row.
+        fresh: Whether the relation is to be created; else it exists and is empty.
+    """
+
+    def __init__(
+        self,
+        cursor: psycopg.Cursor[Any],
+        name: str,
+        plan: Plan,
+        stamp: merge.Stamp,
+        *,
+        fresh: bool = True,
+    ) -> None:
+        self._cursor = cursor
+        self._target = ddl.relation(name)
+        self.name = name
+        self.plan = plan
+        self._fresh = fresh
+        self._constants = (
+            ("_batch_id", stamp.batch_id),
+            ("_extracted_at", stamp.extracted_at),
+            ("_loaded_at", stamp.loaded_at),
+        )
+        if fresh:
+            ddl.create_relation(cursor, name, plan)
+        cursor.execute(_defaults(self._target, self._constants))
+
+    def grow(self, plan: Plan) -> None:
+        """Take a plan that has the same columns and more."""
+        known = {column.path for column in self.plan.stored}
+        ddl.add_columns(self._cursor, self.name, [column for column in plan.stored if column.path not in known])
+        plan.refused.update(self.plan.refused)
+        self.plan = plan
+
+    def copy(self, frame: pl.DataFrame) -> int:
+        """Copy converted rows; return the bytes sent.
+
+        Raises:
+            psycopg.DataError: Postgres refused a row.
+        """
+        own = [pair for pair in ddl.meta_after(self.plan.child) if pair[0] in ("_rescued", "_hash")]
+        stored = ((column.name, column.pg_type) for column in self.plan.stored)
+        types = [*own[::-1], *ddl.meta_before(self.plan.child), *stored]
+        # Frozen rows need no later pass over them; Postgres takes them where the relation is of this subtransaction.
+        return stage.copy_rows(self._cursor, self._target, frame, types, self.plan, freeze=self._fresh)
+
+    def finish(self) -> None:
+        """Make keys and statistics.
+
+        Raises:
+            psycopg.errors.UniqueViolation: An `_id` is there twice.
+        """
+        self._cursor.execute(_defaults(self._target, [(name, None) for name, _ in self._constants]))
+        if self._fresh:
+            ddl.add_keys(self._cursor, self.name, self.plan.child)
+        self._cursor.execute(sql.SQL("analyze {}").format(self._target))
+
+
+def _defaults(target: sql.Composable, values: Sequence[tuple[str, object]]) -> sql.Composed:
+    actions = sql.SQL(", ").join(
+        sql.SQL("alter column {} set default {}").format(sql.Identifier(name), sql.Literal(value))
+        if value is not None
+        else sql.SQL("alter column {} drop default").format(sql.Identifier(name))
+        for name, value in values
+    )
+    return sql.SQL("alter table {} {}").format(target, actions)

@@ -1,0 +1,95 @@
+"""The registry in `ops`: which relation holds which table, and which column which path; given once, kept for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+
+from tasks.bronze import names
+from tasks.bronze.plan import Column, Plan
+
+HISTORY = "$history"
+"""What stands for a table's history where else the path of a child table stands."""
+
+
+def name_relations(cursor: psycopg.Cursor[Any], source: str, table_name: str, children: Iterable[str]) -> bool:
+    """Give a table's relations their names; return whether one is new.
+
+    Then it is to be committed before rows are copied: all other new tables wait for its lock.
+    """
+    rows = cursor.execute(
+        "select child from ops.tables where (source, table_name) = (%s, %s)", [source, table_name]
+    ).fetchall()
+    unnamed = set(children) - {row[0] for row in rows}
+    for child in sorted(unnamed):
+        relation_for(cursor, source, table_name, child)
+    return bool(unnamed)
+
+
+def relation_for(cursor: psycopg.Cursor[Any], source: str, table_name: str, child: str) -> str:
+    """Return the relation's name of a table, of one of its arrays or of its history; given once, kept for ever."""
+    row = cursor.execute(
+        "select relation from ops.tables where (source, table_name, child) = (%s, %s, %s)", [source, table_name, child]
+    ).fetchone()
+    if row is not None:
+        return str(row[0])
+    # Two tables that are new at the same time might choose the same name.
+    cursor.execute("lock table ops.tables in share row exclusive mode")
+    taken = {found[0] for found in cursor.execute("select relation from ops.tables").fetchall()}
+    name = names.relation_name(source, table_name, child.removeprefix("$"), taken)
+    cursor.execute(
+        "insert into ops.tables (source, table_name, child, relation) values (%s, %s, %s, %s)",
+        [source, table_name, child, name],
+    )
+    return name
+
+
+def known_columns(
+    cursor: psycopg.Cursor[Any], source: str, table_name: str, child: str, batch_id: str = ""
+) -> list[Column]:
+    """Return the name map of one relation, oldest column first; new are those that the given batch brought."""
+    rows = cursor.execute(
+        """
+        select path, column_name, kind, stored, vanished_batch is not null, first_batch = %s from ops.columns
+        where (source, table_name, child) = (%s, %s, %s) order by position
+        """,
+        [batch_id, source, table_name, child],
+    ).fetchall()
+    return [Column(names.landed(path), *row) for path, *row in rows]
+
+
+def write_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, plan: Plan, batch_id: str) -> None:
+    """Write new and widened columns into the name map."""
+    offset = len(plan.columns) - len(plan.added)
+    cursor.executemany(
+        """
+        insert into ops.columns
+            (source, table_name, child, path, column_name, kind, pg_type, stored, first_batch, position)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        """,
+        [
+            (
+                source,
+                table_name,
+                plan.child,
+                names.stored(path),
+                c.name,
+                c.kind,
+                c.pg_type,
+                c.stored,
+                batch_id,
+                offset + number,
+            )
+            for number, path in enumerate(plan.added)
+            for c in [plan.columns[path]]
+        ],
+    )
+    cursor.executemany(
+        "update ops.columns set kind = %s, pg_type = %s where (source, table_name, child, path) = (%s, %s, %s, %s)",
+        [
+            (plan.columns[path].kind, plan.columns[path].pg_type, source, table_name, plan.child, names.stored(path))
+            for path in plan.retyped
+        ],
+    )

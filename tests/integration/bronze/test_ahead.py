@@ -1,0 +1,258 @@
+"""Loading while the batch is still being landed: the same as loading it afterwards, or nothing at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import bson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks.bronze import LoadResult, Outgrown, load_ahead
+from tasks.landing import BatchWriter, Manifest, Plan, new_batch_id
+from tasks.mongodb.decoder import Decoder, make_decoder
+from tasks.settings import Settings
+from tasks.sources import MongoSource, MongoTable, TableRef
+from tests.integration.bronze.conftest import START, Warehouse
+
+TABLE = MongoTable(arrays={"items": "table"})
+
+
+@dataclass
+class Growing:
+    """A batch that grows part by part, and a loader that has always taken what there is before the next comes."""
+
+    warehouse: Warehouse
+    batch_id: str = field(default_factory=new_batch_id)
+    ended: bool = False
+    _idle: threading.Event = field(default_factory=threading.Event)
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1))
+
+    def __post_init__(self) -> None:
+        self.place = self.warehouse.place
+        self.landing = self.warehouse.landing
+        self.decoder: Decoder = make_decoder(children=self.warehouse.table.child_paths)
+        self.writer: BatchWriter = self.landing.writer(*self.place, self.batch_id)
+        self.landing.write_plan(*self.place, self.batch_id, Plan(key={}, extracted_at=START))
+        source = MongoSource.model_validate(
+            {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {self.place[1]: {}}}
+        )
+        ref = TableRef(*self.place, source, self.warehouse.table)
+        known = Settings.model_validate({"url": self.warehouse.url, "landing": self.landing.root})
+        self.loading: Future[LoadResult] = self._pool.submit(load_ahead, ref, known, self._over)
+
+    def _over(self) -> bool:
+        self._idle.set()
+        return self.ended
+
+    def wait(self) -> None:
+        """Wait until the loader has looked twice and found nothing new, or has ended."""
+        for _ in range(2):
+            self._idle.clear()
+            while not self._idle.wait(0.05) and not self.loading.done():
+                pass
+
+    def add(self, documents: Sequence[dict[str, Any]]) -> None:
+        """Land documents as one part of each relation, and see that the loader has taken them."""
+        raw = b"".join(map(bson.encode, documents))
+        assert self.decoder.push(raw) == len(raw)
+        tables = self.decoder.flush().tables
+        self.writer.write(tables.pop(""))
+        for path, frame in tables.items():
+            self.writer.write(frame, kind="child", child=path)
+        for pending in self.writer._pending:
+            pending.result()
+        self.wait()
+
+    def commit(self) -> Manifest:
+        """Say that the batch is whole."""
+        segment = self.writer.finish(self.decoder.stats(), 0, 0.1)
+        return self.landing.commit(
+            *self.place, self.batch_id, [segment], mode="full", extracted_at=START, scope={"type": "snapshot"}
+        )
+
+    def close(self) -> None:
+        """End all threads."""
+        self.ended = True
+        self.writer.__exit__(None, None, None)
+        self._pool.shutdown()
+
+
+@pytest.fixture
+def grow(another: Callable[..., Warehouse]) -> Iterator[Callable[..., Growing]]:
+    """Begin a batch of a table that was never loaded."""
+    begun: list[Growing] = []
+
+    def begin(table_name: str = "orders", table: MongoTable = TABLE) -> Growing:
+        warehouse = another("shop", table_name)
+        warehouse.table = table
+        begun.append(Growing(warehouse))
+        return begun[-1]
+
+    yield begin
+    for growing in begun:
+        growing.close()
+
+
+def state(warehouse: Warehouse) -> dict[str, Any]:
+    """Return all that a load leaves behind, but for times and for the names of table and batch."""
+    table = warehouse.place[1]
+    found: dict[str, Any] = {}
+    for [relation] in warehouse.rows("select relation from ops.tables where table_name = %s order by 1", table):
+        rows = warehouse.rows(f"select to_jsonb(t) from bronze.{relation} t order by _id")
+        own = ("_batch_id", "_loaded_at", "_extracted_at")
+        found[relation.replace(table, "T")] = [
+            {name: value for name, value in row.items() if name not in own} for [row] in rows
+        ]
+    for relation, columns in {
+        "columns": "child, path, column_name, kind, pg_type, stored, position",
+        "schema_changes": "field, change, old_type, new_type, action, evidence",
+        "field_statistics": "child, path, row_count, present, null_count, empty_count, types, rescued, sanitised",
+        "batches": "status, rows_landed, rows_inserted, rows_rejected, rows_rescued, child_rows, plan, schema_changes",
+    }.items():
+        query = f"select {columns} from ops.{relation} t where table_name = %s order by ({columns})::text"
+        found[relation] = warehouse.rows(query, table)
+    return found
+
+
+def test_rows_and_child_rows_are_there_as_soon_as_the_batch_is_whole(grow: Callable[..., Growing]) -> None:
+    growing = grow()
+    growing.add([{"_id": 1, "total": 5, "items": [{"sku": "a"}, {"sku": "b"}]}, {"_id": 2, "total": 6}])
+    growing.add([{"_id": 3, "total": 7, "new": "x", "items": [{"sku": "c", "colour": "red"}]}])
+    assert growing.warehouse.value("select to_regclass('bronze.shop__orders') is null")
+    manifest = growing.commit()
+    result = growing.loading.result(60)
+    assert (result.status, result.plan, result.inserted, result.child_rows) == ("loaded", "first", 3, 3)
+    warehouse = growing.warehouse
+    assert warehouse.rows("select _id, total, new, _batch_id from bronze.shop__orders order by 1") == [
+        ("1", 5, None, manifest.batch_id),
+        ("2", 6, None, manifest.batch_id),
+        ("3", 7, "x", manifest.batch_id),
+    ]
+    assert warehouse.rows("select _id, sku, colour from bronze.shop__orders__items order by 1") == [
+        ("1:0", "a", None),
+        ("1:1", "b", None),
+        ("3:0", "c", "red"),
+    ]
+    assert warehouse.load_landed(manifest).status == "already_loaded"
+
+
+def test_a_type_that_turns_out_otherwise_leaves_nothing_behind(grow: Callable[..., Growing]) -> None:
+    growing = grow()
+    growing.add([{"_id": 1, "total": 5}])
+    growing.add([{"_id": 2, "total": "five"}, {"_id": 3, "total": "six"}])
+    manifest = growing.commit()
+    with pytest.raises(Outgrown, match="total turned out to be otherwise"):
+        growing.loading.result(60)
+    warehouse = growing.warehouse
+    assert warehouse.value("select to_regclass('bronze.shop__orders') is null")
+    assert warehouse.load_landed(manifest).status == "loaded"
+    assert warehouse.rows("select _id, total, _rescued from bronze.shop__orders order by 1") == [
+        ("1", None, {"total": 5}),
+        ("2", "five", None),
+        ("3", "six", None),
+    ]
+
+
+def test_files_of_a_reader_that_died_are_not_believed(grow: Callable[..., Growing]) -> None:
+    growing = grow()
+    with growing.landing.writer(*growing.place, growing.batch_id) as dead:
+        decoder = make_decoder()
+        decoder.push(bson.encode({"_id": 1, "total": 4}))
+        dead.write(decoder.flush().tables[""])
+    growing.wait()
+    growing.add([{"_id": 1, "total": 5}])
+    manifest = growing.commit()
+    with pytest.raises(Outgrown):
+        growing.loading.result(60)
+    assert growing.warehouse.load_landed(manifest).inserted == 1
+
+
+def test_an_id_that_comes_twice_is_left_to_the_careful_way(grow: Callable[..., Growing]) -> None:
+    growing = grow()
+    growing.add([{"_id": 1, "total": 5}])
+    growing.add([{"_id": 1, "total": 6}])
+    manifest = growing.commit()
+    with pytest.raises(Outgrown, match="duplicate key|could not create unique index"):
+        growing.loading.result(60)
+    assert growing.warehouse.load_landed(manifest).inserted == 1
+    assert growing.warehouse.rows("select total from bronze.shop__orders") == [(6,)]
+
+
+def test_an_extraction_that_ends_without_a_batch_ends_the_waiting(grow: Callable[..., Growing]) -> None:
+    growing = grow()
+    growing.add([{"_id": 1}])
+    growing.ended = True
+    with pytest.raises(Outgrown, match="without a whole batch"):
+        growing.loading.result(60)
+    assert growing.warehouse.value("select to_regclass('bronze.shop__orders') is null")
+    assert growing.warehouse.rows("select * from ops.batches") == []
+
+
+def test_other_new_tables_load_meanwhile(grow: Callable[..., Growing], another: Callable[..., Warehouse]) -> None:
+    growing = grow()
+    growing.add([{"_id": 1, "items": [{"sku": "a"}]}])
+    other = another("shop", "customers")
+    other.execute("alter database current_database() set lock_timeout = '5s'".replace(
+        "current_database()", other.value("select quote_ident(current_database())")
+    ))  # fmt: skip
+    assert other.load([{"_id": 1, "name": "Ada"}]).status == "loaded"
+    growing.commit()
+    assert growing.loading.result(60).status == "loaded"
+
+
+def test_a_table_that_is_in_bronze_is_not_loaded_ahead(grow: Callable[..., Growing]) -> None:
+    first = grow()
+    first.add([{"_id": 1}])
+    first.commit()
+    first.loading.result(60)
+    again = grow()
+    with pytest.raises(Outgrown, match="has been loaded"):
+        again.loading.result(60)
+
+
+VALUES = st.one_of(
+    st.integers(-5, 5),
+    st.floats(allow_nan=True),
+    st.sampled_from(["", "text", "nul\x00"]),
+    st.booleans(),
+    st.none(),
+    st.lists(st.integers(0, 3), max_size=2),
+)
+PARTS = st.lists(
+    st.lists(st.dictionaries(st.sampled_from(["a", "b", "B", "c.d", "items"]), VALUES, max_size=4), min_size=1),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(PARTS)
+def test_whatever_comes_it_equals_the_load_of_the_whole_batch(
+    grow: Callable[..., Growing], parts: list[list[dict[str, Any]]]
+) -> None:
+    table = f"t{new_batch_id()[-8:]}"
+    growing = grow(f"{table}_ahead")
+    number = 0
+    for documents in parts:
+        growing.add([{"_id": number + index, **document} for index, document in enumerate(documents)])
+        number += len(documents)
+    manifest = growing.commit()
+    try:
+        growing.loading.result(60)
+    except Outgrown:
+        assert growing.warehouse.load_landed(manifest).status == "loaded"
+        return
+    plain = Warehouse(growing.warehouse.url, growing.landing, "shop", f"{table}_plain")
+    plain.table = growing.warehouse.table
+    copied = manifest.model_copy(update={"table": f"{table}_plain"})
+    for part in manifest.parts:
+        payload = growing.landing.get(f"shop/{table}_ahead/{manifest.batch_id}/{part.file}")
+        growing.landing.put(f"shop/{table}_plain/{manifest.batch_id}/{part.file}", payload)
+    plain.load_landed(copied)
+    assert state(growing.warehouse) == state(plain)
