@@ -7,6 +7,7 @@ import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
@@ -258,13 +259,13 @@ def run(
 @app.command()
 def report(
     to: Annotated[Path, typer.Option(help="The file to write.")] = Path("run-report.html"),
-    flow_run: Annotated[str | None, typer.Option("--run", help="A pipeline's flow run id; default the last.")] = None,
+    flow_run: Annotated[UUID | None, typer.Option("--run", help="A pipeline's flow run id; default the last.")] = None,
 ) -> None:
     """Write the report of a run as one HTML file."""
     from flows import runs
     from flows.console import say
 
-    say(f"written: {runs.write_report(_settings(), flow_run, to)}")
+    say(f"written: {runs.write_report(_settings(), str(flow_run or ''), to)}")
 
 
 @app.command()
@@ -276,6 +277,7 @@ def resources() -> None:
     from tasks.sources import load_sources
 
     settings = _settings()
+    _serve(settings)
     classes = cost.classes_of(load_sources(settings.sources))
     with connect(settings.database_url(), autocommit=True) as connection:
         for line in cost.lines(cost.read(connection), classes):
@@ -323,12 +325,10 @@ def checkpoint_set(
     from flows.console import say
     from tasks import checkpoints
     from tasks.mongodb.values import state_since
-    from tasks.sources import load_sources
 
     if sum((since is not None, state is not None, start)) != 1:
         raise typer.BadParameter("give one of --since, --state and --start")
-    settings = _settings()
-    ref = load_sources(settings.sources).table(name)
+    settings, ref = _table(name)
     wanted = state_since(ref.name, getattr(ref.table, "cursor", None), since) if since else _state(state)
     with views.opened(settings.database_url()) as connection:
         mode = getattr(ref.table, "mode", "file")
@@ -349,14 +349,16 @@ def _state(text: str | None) -> dict[str, object]:
 
 
 @app.command()
-def drift(tables: Tables = None) -> None:
+def drift(tables: Tables = None, limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
     """Show the ledger of schema changes, newest first."""
     from flows import views
     from flows.console import say, table
 
     found = views.schema_changes(_settings().database_url(), tables or [])
     if found:
-        table(("table", "field", "change", "was", "is", "action", "seen"), found)
+        table(("table", "field", "change", "was", "is", "action", "seen"), found[:limit])
+        if len(found) > limit:
+            say(f"... and {len(found) - limit:,} earlier one(s); --limit shows more")
     else:
         say("no schema change has been seen")
 
@@ -442,10 +444,13 @@ def reset(
     """Empty a table, read it again, rebuild the models above."""
     from flows import runs
     from flows.console import Steps
+    from tasks.mongodb.values import state_since
 
     settings, ref = _table(name)
+    if since:
+        state_since(ref.name, getattr(ref.table, "cursor", None), since)
     _serve_prefect(settings)
-    outcome = runs.run_reset(ref.name, since, progress=Steps())
+    outcome = runs.run_reset(settings, ref.name, since, progress=Steps())
     runs.print_outcome(settings, outcome)
     raise typer.Exit(DONE if outcome.ok else FAILED)
 

@@ -303,7 +303,8 @@ def _print_drift(settings: Settings, changes: Sequence[Change], since_batch: str
 
     say("What the source changed before the second run:")
     for change in changes:
-        say(f"  {change}")
+        if change.ids:
+            say(f"  {change}")
     say()
     found = [row[:6] for row in views.schema_changes(settings.database_url(), [], since_batch)]
     headers = ("table", "field", "change", "was", "is", "what was done")
@@ -330,7 +331,7 @@ def _print_places(settings: Settings) -> None:
     from infra.embedded import prefect
 
     try:
-        report: object = write_report(settings, None, settings.home / "run-report.html")
+        report: object = write_report(settings, "", settings.home / "run-report.html")
     except WarehouseError as error:
         report = error.what
     say("Where to look")

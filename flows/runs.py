@@ -21,7 +21,7 @@ class RunOutcome:
     Attributes:
         ok: Whether every table and model succeeded.
         message: What the final state says.
-        flow_run_id: Prefect's id of the pipeline run; empty means the last one.
+        flow_run_id: Prefect's id of the pipeline run; empty when it did not come to one.
     """
 
     ok: bool
@@ -59,10 +59,11 @@ def run_pipeline(names: Sequence[str], *, full: bool, models: bool, progress: Ca
     return RunOutcome(state.is_completed(), state.message or state.name or "", run_id)
 
 
-def run_reset(name: str, since: str | None, *, progress: Callable[[str], None]) -> RunOutcome:
+def run_reset(settings: Settings, name: str, since: str | None, *, progress: Callable[[str], None]) -> RunOutcome:
     """Reset one table in this process and run the pipeline for it.
 
     Args:
+        settings: Where the warehouse is.
         name: `source.table`.
         since: Time to read from, ISO 8601; None reads everything.
         progress: Told when the run begins.
@@ -70,10 +71,13 @@ def run_reset(name: str, since: str | None, *, progress: Callable[[str], None]) 
     progress("loading Prefect")
     from flows.reset import reset
 
+    before = read_report(settings)
     progress(f"resetting {name}")
     state: Any = reset(name, since, return_state=True)
-    # The report is the pipeline's, which ran last; the reset run itself has none.
-    return RunOutcome(state.is_completed(), state.message or state.name or "", "")
+    # The report is that of the pipeline, which the reset runs last, or not at all when it fails itself.
+    after = read_report(settings)
+    run_id = after.run_id if after and (before is None or after.run_id != before.run_id) else ""
+    return RunOutcome(state.is_completed(), state.message or state.name or "", run_id)
 
 
 def print_plan(settings: Settings, names: Sequence[str], full: bool) -> None:
@@ -103,18 +107,17 @@ def print_outcome(settings: Settings, outcome: RunOutcome) -> None:
     from flows.console import say
     from monitoring.report import render_text
 
-    found = read_report(settings, outcome.flow_run_id or None)
+    found = read_report(settings, outcome.flow_run_id) if outcome.flow_run_id else None
     say()
     if found:
         say(render_text(found).rstrip())
     if not outcome.ok:
-        told = found and found.failures and outcome.flow_run_id
-        say("the run failed" if told else f"the run failed: {outcome.message}")
+        say("the run failed" if found and found.failures else f"the run failed: {outcome.message}")
         say("to do: see `warehouse report` for all of it, and docs/runbooks/README.md")
 
 
-def read_report(settings: Settings, flow_run_id: str | None = None) -> RunReport | None:
-    """Return the report of a run, or of the last one; None when the log table does not know it."""
+def read_report(settings: Settings, flow_run_id: str = "") -> RunReport | None:
+    """Return the report of a run, of the last one when the id is empty; None when the log table does not know it."""
     from monitoring import log, report
     from tasks.database import connect, ensure_ops
 
@@ -130,8 +133,8 @@ def read_report(settings: Settings, flow_run_id: str | None = None) -> RunReport
         return report.build(rows, previous, log.schema_changes(connection, [row["batch_id"] for row in rows]))
 
 
-def write_report(settings: Settings, flow_run_id: str | None, path: Path) -> Path:
-    """Write the report of a run as one HTML file.
+def write_report(settings: Settings, flow_run_id: str, path: Path) -> Path:
+    """Write the report of a run, of the last one when the id is empty, as one HTML file.
 
     Raises:
         ConfigError: No such run is logged.

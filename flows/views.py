@@ -76,6 +76,8 @@ def position(state: dict[str, Any]) -> str:
         if "$numberLong" in date:
             return _date(int(date["$numberLong"]))
         return str(value if not isinstance(value, dict) else next(iter(value.values())))
+    if "files" in state:
+        return f"what is new or changed since {len(state['files'])} file(s) were read"
     text = json.dumps(state, sort_keys=True)
     return text if len(text) <= _STATE_CHARACTERS else f"{text[:_STATE_CHARACTERS]}... ({len(text)} characters)"
 

@@ -28,6 +28,10 @@ sources:
 """
 
 
+# Set where a command would otherwise start the embedded Postgres before it looks at what it was given.
+NOWHERE = "postgresql://127.0.0.1:1/none"
+
+
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Run in an empty folder, with no server configured."""
@@ -66,16 +70,24 @@ def test_help_needs_none_of_the_slow_libraries() -> None:
         ["checkpoint", "set", "shop.orders", "--since", "yesterday"],
         ["checkpoint", "set", "shop.products", "--since", "2026-01-01"],
         ["checkpoint", "set", "shop.ordrs", "--start"],
+        ["reset", "shop.orders", "--since", "yesterday"],
+        ["reset", "shop.products", "--since", "2026-01-01"],
         ["rejects", "list", "--limit", "0"],
+        ["drift", "--limit", "0"],
+        ["report", "--run", "not a run's id"],
         ["sql"],
     ],
 )
-def test_wrong_use_exits_with_2(arguments: list[str], place: Path) -> None:
+def test_wrong_use_exits_with_2(arguments: list[str], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
     (place / "sources.yaml").write_text(SOURCES)
     assert cli._run(arguments, debug=False) == cli.WRONG_USE
 
 
-def test_an_unknown_table_names_those_that_exist(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_table_names_those_that_exist(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
     (place / "sources.yaml").write_text(SOURCES)
     assert cli._run(["checkpoint", "set", "shop.ordrs", "--start"], debug=False) == cli.WRONG_USE
     assert capsys.readouterr().err.splitlines() == [
@@ -173,7 +185,8 @@ def test_a_look_that_breaks_does_not_hide_the_others() -> None:
         ({"cursor": freeze(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))}, "2026-01-02T03:04:05+00:00"),
         ({"cursor": freeze(41)}, "41"),
         ({"cursor": freeze("abc")}, "abc"),
-        ({"files": {"a.csv": "1"}}, '{"files": {"a.csv": "1"}}'),
+        ({"files": {"a.csv": "1"}}, "what is new or changed since 1 file(s) were read"),
+        ({"token": "82"}, '{"token": "82"}'),
     ],
 )
 def test_position_is_readable(state: dict[str, object], text: str) -> None:
@@ -187,7 +200,10 @@ def test_names_of_tables_have_one_dot(name: str) -> None:
 
 
 def test_cells_are_for_people() -> None:
-    assert [console.cell_text(value) for value in (1234567, 0.25, True, "x")] == ["1,234,567", "0.2", "yes", "x"]
+    assert [console.cell_text(value) for value in (1234567, 0.25, True, "x", {"total": "1.50"})] == [
+        *("1,234,567", "0.2", "yes", "x"),
+        '{"total": "1.50"}',
+    ]
 
 
 def test_servers_of_ones_own_keep_the_embedded_ones_away(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
