@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -15,6 +15,9 @@ from flows import tables as work
 from flows.blocks import BlockState
 from tasks.planning import Target
 from tasks.settings import get_settings
+
+if TYPE_CHECKING:
+    from tasks.mongodb.shared import SharedStream
 
 
 @flow(name="extract", flow_run_name="extract {group}")
@@ -32,12 +35,20 @@ def extract(
     sources = work.read_sources(get_settings())
     names = work.expand(sources, tables)
     blocks = {} if full else work.known_blocks(sources, names)
+    streams = {} if full else work.shared_streams(get_settings(), sources, names, blocks)
     at_once = work.TABLES_AT_ONCE.get(resources, 1)
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
     with runner:
         failures = work.run_tables(
             lambda name: runner.submit(
-                extract_table, {"target": name, "at_once": at_once, "full": full, "block": blocks.get(name)}
+                extract_table,
+                {
+                    "target": name,
+                    "at_once": at_once,
+                    "full": full,
+                    "block": blocks.get(name),
+                    "stream": streams.get(name),
+                },
             ),
             names,
         )
@@ -54,21 +65,34 @@ def extract(
     retry_condition_fn=work.retry_transient,
     cache_policy=NO_CACHE,
 )
-def extract_table(target: str, at_once: int = 1, full: bool = False, block: BlockState | None = None) -> None:
+def extract_table(
+    target: str,
+    at_once: int = 1,
+    full: bool = False,
+    block: BlockState | None = None,
+    stream: SharedStream | None = None,
+) -> None:
     """Land what is new in one table, or one range of it."""
-    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full, block))
+    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full, block, stream))
 
 
-def _extract(target: Target, at_once: int, full: bool, block: BlockState | None) -> Mapping[str, Any]:
+def _extract(
+    target: Target, at_once: int, full: bool, block: BlockState | None, stream: SharedStream | None
+) -> Mapping[str, Any]:
     from prefect import get_run_logger
 
     from tasks.extract import extract_table as extract_from_source
 
     settings = get_settings()
     ref = work.read_sources(settings).table(target.table)
-    # A range belongs to a batch that was planned with its own starting point.
-    state = {} if full or target.segment else work.start_state(settings, ref, block)
-    context = work.extract_context(settings, at_once, state=state, segment=target.segment, batch_id=target.batch_id)
+    if full or target.segment:
+        # A range belongs to a batch that was planned with its own starting point.
+        state: dict[str, Any] = {}
+    else:
+        state = stream.state(ref) if stream else work.start_state(settings, ref, block)
+    context = work.extract_context(
+        settings, at_once, state=state, segment=target.segment, batch_id=target.batch_id, stream=stream
+    )
     result = extract_from_source(ref, context)
     for warning in result.warnings:
         get_run_logger().warning(warning)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from flows.blocks import BlockState
     from tasks.extract import ExtractContext
+    from tasks.mongodb.shared import SharedStream
     from tasks.settings import Settings
     from tasks.sources import Sources, TableRef
 
@@ -213,6 +214,27 @@ def start_state(settings: Settings, ref: TableRef, block: BlockState | None = No
     if found.block_behind:
         checkpoint_block.save(*place, found.checkpoint)
     return found.checkpoint.state if found.checkpoint else {}
+
+
+def shared_streams(
+    settings: Settings, sources: Sources, names: Sequence[str], blocks: Mapping[str, BlockState]
+) -> dict[str, SharedStream]:
+    """Return by table the change stream that it shares with the other cdc tables of its source in this run."""
+    from tasks.mongodb.shared import SharedStream
+    from tasks.sources import MongoSource
+
+    members: dict[str, list[TableRef]] = {}
+    for name in names:
+        target = parse_target(name)
+        ref = sources.table(target.table)
+        shares = isinstance(ref.source, MongoSource) and ref.source.change_stream == "database"
+        if shares and mode_of(ref) == "cdc" and not target.segment:
+            members.setdefault(ref.source_name, []).append(ref)
+    streams = [
+        (refs, SharedStream(refs, lambda ref: start_state(settings, ref, blocks.get(ref.name))))
+        for refs in members.values()
+    ]
+    return {ref.name: stream for refs, stream in streams for ref in refs}
 
 
 def known_blocks(sources: Sources, names: Sequence[str]) -> dict[str, BlockState]:

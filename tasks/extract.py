@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.landing import Landing, Manifest
 from tasks.sources import FilesSource, TableRef
+
+if TYPE_CHECKING:
+    from tasks.mongodb.shared import SharedStream
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class ExtractContext:
         segment: `(index, count)` when this process reads one `_id` range of the batch.
         batch_id: The batch that several processes write together; None means a batch of one's own.
         progress: Called with the rows read so far.
+        stream: The change stream that the table shares with others of its database; None means one of its own.
     """
 
     landing: Landing
@@ -46,6 +50,7 @@ class ExtractContext:
     segment: tuple[int, int] | None = None
     batch_id: str | None = None
     progress: Callable[[int], None] | None = None
+    stream: SharedStream | None = None
 
 
 def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:

@@ -216,7 +216,11 @@ class FilesTable(Table):
 
 
 class MongoSource(_Strict):
-    """A MongoDB database and how gently it is read."""
+    """A MongoDB database and how gently it is read.
+
+    Attributes:
+        change_stream: Whether each cdc table has a change stream of its own, or those of one run share the database's.
+    """
 
     kind: Literal["mongodb"]
     uri: SecretStr | None = None
@@ -226,6 +230,7 @@ class MongoSource(_Strict):
     read_concern: Literal["local", "majority"] = "majority"
     max_time_ms: int | None = Field(default=None, ge=1)
     documents_per_second: int | None = Field(default=None, ge=1)
+    change_stream: Literal["collection", "database"] = "collection"
     tables: dict[Name, MongoTable] = Field(min_length=1)
 
     @model_validator(mode="after")

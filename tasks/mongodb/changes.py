@@ -9,9 +9,10 @@ with the next batch, so the end state is always the source's.
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import bson
@@ -26,6 +27,7 @@ from pymongo.errors import OperationFailure
 from tasks.errors import ResumeTokenLost, SourceError
 from tasks.mongodb.decoder import make_decoder
 from tasks.mongodb.values import freeze, thaw
+from tasks.sources import TableRef
 
 if TYPE_CHECKING:
     from tasks.mongodb.extract import Reader
@@ -42,7 +44,10 @@ _AWAIT_MS = 300
 _EMPTY_ROUNDS = 10
 # ChangeStreamHistoryLost, ChangeStreamFatalError, InvalidResumeToken, and what unknown or damaged tokens give.
 _LOST_CODES = {286, 280, 260, 50811, 40647, 9}
-_ENDINGS = {"drop", "rename", "dropDatabase", "invalidate"}
+EVERY = ""
+"""Stands for every collection of the database in `Changes.ended`; no collection has an empty name."""
+# Later than any logical time: nothing of a collection counts that no table reads.
+_NEVER = [1 << 32, 0]
 _EXACT: CodecOptions[RawBSONDocument] = CodecOptions(
     document_class=RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS, tz_aware=True
 )
@@ -53,29 +58,54 @@ class Changes:
     """The changed keys of one batch and the position after them.
 
     Attributes:
-        keys: The `_id` of each changed document, by its BSON, in the order of first change.
-        events: Number of events behind them.
         state: The checkpoint's state after the batch.
+        keys: By collection, the `_id` of each changed document as BSON, in the order of first change.
+        events: By collection, the number of events behind them.
+        ended: By collection, what ended it and when: it has to be read anew. `EVERY` is all of the database.
         caught_up: Whether the end of the stream was reached.
-        invalidated: Whether the collection was dropped or renamed: it has to be read anew.
     """
 
-    keys: dict[bytes, Any]
-    events: int
     state: dict[str, Any]
+    keys: dict[str, dict[bytes, None]] = field(default_factory=lambda: defaultdict(dict))
+    events: Counter[str] = field(default_factory=Counter)
+    ended: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
     caught_up: bool = False
-    invalidated: bool = False
+
+    def ending(self, collection: str, since: list[int]) -> str | None:
+        """Return what ended a collection after a position, such as `drop`, or None."""
+        for name in (collection, EVERY):
+            operation, at = self.ended.get(name, ("", [0, 0]))
+            if at > since:
+                return operation
+        return None
 
 
 def start_state(reader: Reader) -> dict[str, Any]:
-    """Return the position of now, before anything is read."""
-    with reader.session() as session, _watch(reader, session, None) as stream:
-        if stream.resume_token is None:
-            stream.try_next()
-        return _state(stream, session.operation_time)
+    """Return the position of now, before anything is read.
+
+    Raises:
+        SourceError: The server has no logical time: it is no replica set.
+    """
+    if not reader.shares_stream:
+        with reader.session() as session, _watch(reader, session, None) as stream:
+            if stream.resume_token is None:
+                stream.try_next()
+            return _state(reader, stream.resume_token, _pair(session.operation_time))
+    at = reader.now()
+    if at is None:
+        raise SourceError("mode cdc needs a replica set", reader.ref.name, "start one, or use mode incremental")
+    # A time, not a token: positions of several tables have an order by which one stream can begin at the oldest.
+    return {"stream": "database", "cluster_time": _pair(at)}
 
 
-def next_changes(reader: Reader, state: dict[str, Any], until: Timestamp | None, deadline: float) -> Changes:
+def next_changes(
+    reader: Reader,
+    state: dict[str, Any],
+    until: Timestamp | None,
+    deadline: float,
+    positions: dict[str, list[int]],
+    most: int,
+) -> Changes:
     """Collect changed keys from `state` on, up to `until`, the end of the stream, a full batch, or the deadline.
 
     Args:
@@ -83,40 +113,47 @@ def next_changes(reader: Reader, state: dict[str, Any], until: Timestamp | None,
         state: Position to start from.
         until: Logical time to stop at, or a collection that never rests would hold the run for ever.
         deadline: Monotonic time to stop at.
+        positions: The collections wanted, with the logical time from which on each one's events count.
+        most: Stop after so many events.
 
     Raises:
         ResumeTokenLost: The server no longer holds the position.
         SourceError: The stream went back in time.
     """
-    found = Changes({}, 0, state)
-    limit = min(BATCH_EVENTS, reader.table.max_events)
-    empty = 0
+    found = Changes(state)
+    limit = min(BATCH_EVENTS, most)
+    token, at, empty = None, state["cluster_time"], 0
     with reader.session() as session, _watch(reader, session, state) as stream:
-        while found.events < limit and time.monotonic() < deadline:
-            token = stream.resume_token
+        while True:
+            before = stream.resume_token
             event = stream.try_next()
+            full = found.events.total() >= limit or time.monotonic() > deadline
             if event is None:
                 empty += 1
-                found.state = _state(stream, Timestamp(*found.state["cluster_time"]))
-                if stream.resume_token == token or empty >= _EMPTY_ROUNDS:
-                    found.caught_up = True
+                token = stream.resume_token
+                found.caught_up = token == before or empty >= _EMPTY_ROUNDS
+                if found.caught_up or full:
                     break
                 continue
-            found.events += 1
-            if _take(reader, event, found):
+            time_ = _pair(event["clusterTime"])
+            _never_back(reader, at, time_)
+            found.caught_up = until is not None and event["clusterTime"] > until
+            # Events of one transaction have one time, and stay together: so a time is a position.
+            if found.caught_up or (full and time_ > at):
                 break
-            found.state = _state(stream, event["clusterTime"])
-            _never_back(reader, state, found.state)
-            if until is not None and event["clusterTime"] > until:
-                found.caught_up = True
+            token, at = stream.resume_token, time_
+            if _take(reader, event, found, positions):
                 break
+            if reader.context.progress:
+                reader.context.progress(0)
+    if token is not None:
+        found.state = _state(reader, token, at)
     return found
 
 
-def land_changes(reader: Reader, found: Changes, lander: Lander) -> None:
+def land_changes(reader: Reader, keys: list[bytes], lander: Lander) -> None:
     """Read the changed documents as they are now; those that are gone land as deletes."""
-    keys = list(found.keys)
-    ids = list(found.keys.values())
+    ids = [RawBSONDocument(key, _EXACT)["_id"] for key in keys]
     present: list[pl.Series] = []
 
     def remember(frame: pl.DataFrame) -> pl.DataFrame:
@@ -159,16 +196,21 @@ def _key_texts(documents: list[bytes]) -> list[str]:
     return texts
 
 
-def _take(reader: Reader, event: Any, found: Changes) -> bool:
+def _take(reader: Reader, event: Any, found: Changes, positions: dict[str, list[int]]) -> bool:
     """Add one event; return True when the stream ends with it."""
-    operation = event["operationType"]
-    if operation in _ENDINGS:
-        reader.warnings.append(f"{reader.ref.name}: the collection saw {operation}; it is read anew")
-        found.invalidated = True
-        return True
-    if "documentKey" in event:
-        key = event["documentKey"]["_id"]
-        found.keys.setdefault(_encode(key), key)
+    operation, at = event["operationType"], _pair(event["clusterTime"])
+    if operation in ("drop", "rename"):
+        for place in (event["ns"], event.get("to", {})):
+            if "coll" in place:
+                found.ended[place["coll"]] = (operation, at)
+        return not reader.shares_stream
+    if operation in ("dropDatabase", "invalidate"):
+        found.ended[EVERY] = (operation, at)
+        return operation == "invalidate" or not reader.shares_stream
+    collection = event["ns"]["coll"]
+    if "documentKey" in event and at >= positions.get(collection, _NEVER):
+        found.events[collection] += 1
+        found.keys[collection][_encode(event["documentKey"]["_id"])] = None
     return False
 
 
@@ -180,38 +222,55 @@ def _encode(key: Any) -> bytes:
 def _watch(reader: Reader, session: ClientSession, state: dict[str, Any] | None) -> Iterator[ChangeStream[Any]]:
     """Open the stream after a position, or at now when there is none."""
     collection = reader.collection.with_options(codec_options=_EXACT)
-    # startAfter, not resumeAfter: it also goes on after an invalidate.
-    start = {"start_after": thaw(state["resume_token"])} if state else {}
+    target = collection.database.with_options(codec_options=_EXACT) if reader.shares_stream else collection
     try:
-        with collection.watch(
+        with target.watch(
             [{"$project": {"fullDocument": 0, "fullDocumentBeforeChange": 0, "updateDescription": 0}}],
             max_await_time_ms=_AWAIT_MS,
             session=session,
-            **start,
+            **_start(reader, state),
         ) as stream:
             yield stream
     except OperationFailure as error:
         if state is None or error.code not in _LOST_CODES:
             raise
-        raise ResumeTokenLost(
-            f"the change stream cannot be resumed (code {error.code}): the server's oplog no longer holds the position",
-            reader.ref.name,
-            "changes since then are unknown: set on_lost_token: resnapshot to read all again and find deletes, "
-            f"or run `warehouse reset {reader.ref.name}`; a longer oplog or more frequent runs prevent it",
-        ) from error
+        raise lost(reader.ref, error.code) from error
 
 
-def _state(stream: ChangeStream[Any], at: Timestamp | None) -> dict[str, Any]:
-    time_ = at or Timestamp(0, 0)
-    token = dict(stream.resume_token or {})
-    return {"resume_token": freeze(token), "cluster_time": [time_.time, time_.inc]}
+def _start(reader: Reader, state: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the stream's option for a position; a token of a stream of the other kind is not for this one."""
+    if state is None:
+        return {}
+    if "resume_token" in state and (state.get("stream") == "database") == reader.shares_stream:
+        # startAfter, not resumeAfter: it also goes on after an invalidate.
+        return {"start_after": thaw(state["resume_token"])}
+    return {"start_at_operation_time": Timestamp(*state["cluster_time"])}
 
 
-def _never_back(reader: Reader, before: dict[str, Any], after: dict[str, Any]) -> None:
+def lost(ref: TableRef, code: int | None) -> ResumeTokenLost:
+    """Return the error of a table whose position the server no longer holds."""
+    return ResumeTokenLost(
+        f"the change stream cannot be resumed (code {code}): the server's oplog no longer holds the position",
+        ref.name,
+        "changes since then are unknown: set on_lost_token: resnapshot to read all again and find deletes, "
+        f"or run `warehouse reset {ref.name}`; a longer oplog or more frequent runs prevent it",
+    )
+
+
+def _state(reader: Reader, token: Any, at: list[int]) -> dict[str, Any]:
+    kind = {"stream": "database"} if reader.shares_stream else {}
+    return {**kind, "resume_token": freeze(dict(token or {})), "cluster_time": at}
+
+
+def _pair(at: Timestamp | None) -> list[int]:
+    return [at.time, at.inc] if at is not None else [0, 0]
+
+
+def _never_back(reader: Reader, before: list[int], after: list[int]) -> None:
     """https://github.com/airbytehq/airbyte/issues/69102: a position that moved back lost rows in a green run."""
-    if after["cluster_time"] < before["cluster_time"]:
+    if after < before:
         raise SourceError(
-            f"the change stream went back in time, from {before['cluster_time']} to {after['cluster_time']}",
+            f"the change stream went back in time, from {before} to {after}",
             reader.ref.name,
             f"run `warehouse reset {reader.ref.name}`, and report it to the server's vendor",
         )

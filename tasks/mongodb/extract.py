@@ -24,6 +24,7 @@ from tasks.landing import Landing, Manifest, Plan, Segment, new_batch_id
 from tasks.mongodb import changes, incremental, ranges
 from tasks.mongodb.client import connect, named_errors, open_collection, plain
 from tasks.mongodb.reading import BATCH_DOCUMENTS, Lander, RateLimit, land_batches
+from tasks.mongodb.shared import Share
 from tasks.mongodb.values import describe, freeze, thaw
 from tasks.sources import MongoSource, MongoTable, TableRef
 
@@ -57,6 +58,11 @@ class Reader:
         """The source's configuration."""
         assert isinstance(self.ref.source, MongoSource)  # noqa: S101  narrows the type; the dispatcher guarantees it
         return self.ref.source
+
+    @property
+    def shares_stream(self) -> bool:
+        """Whether the change stream is the database's, for all its tables, or the collection's own."""
+        return self.source.change_stream == "database"
 
     @property
     def landing(self) -> Landing:
@@ -209,55 +215,77 @@ def _sweep_alone(reader: Reader) -> Manifest:
 def _extract_cdc(reader: Reader) -> ExtractResult:
     """Take a snapshot when there is none, then follow the change stream up to now."""
     manifests: list[Manifest] = []
+    shared = reader.context.stream
     if not reader.context.state:
         # The start point is taken before the snapshot, so that nothing falls between the two.
         manifests.append(_snapshot(reader, changes.start_state(reader)))
     try:
-        drained, whole = _drain(reader, manifests[-1].checkpoint if manifests else reader.context.state)
+        share = shared.changes_of(reader) if shared is not None and not manifests else None
+        if share is not None:
+            drained, ending = _land_share(reader, share)
+        else:
+            drained, ending = _drain(reader, manifests[-1].checkpoint if manifests else reader.context.state)
         manifests += drained
+        if ending:
+            reader.warnings.append(f"{reader.ref.name}: the collection saw {ending}; it is read anew")
     except ResumeTokenLost:
         if reader.table.on_lost_token == "fail":  # noqa: S105  a policy's name, no password
             raise
         reader.warnings.append(f"{reader.ref.name}: the change stream was lost; all is read again, deletes included")
-        whole = False
-    if not whole:
+        ending = "lost"
+    if ending:
         manifests.append(_snapshot(reader, changes.start_state(reader)))
     return _result(reader, manifests)
 
 
-def _drain(reader: Reader, state: dict[str, Any]) -> tuple[list[Manifest], bool]:
+def _drain(reader: Reader, state: dict[str, Any]) -> tuple[list[Manifest], str | None]:
     """Land the changes since `state` in batches.
 
     Returns:
-        The batches, and False when the collection was dropped or renamed and must be read anew.
+        The batches, and what ended the collection, such as `drop`: then it must be read anew.
     """
     manifests: list[Manifest] = []
     events, deadline = 0, time.monotonic() + reader.table.max_seconds
-    until = reader.now()
+    until, name = reader.now(), reader.collection.name
     while events < reader.table.max_events and time.monotonic() < deadline:
-        found = changes.next_changes(reader, state, until, deadline)
-        if found.invalidated:
-            return manifests, False
-        if found.keys or found.state != state:
-            manifests.append(_land_changes(reader, found, state))
-        state, events = found.state, events + found.events
+        left = reader.table.max_events - events
+        found = changes.next_changes(reader, state, until, deadline, {name: state["cluster_time"]}, left)
+        ending = found.ending(name, state["cluster_time"])
+        if ending:
+            return manifests, ending
+        if found.keys[name] or found.state != state:
+            manifests.append(_land_changes(reader, list(found.keys[name]), found.state, state))
+        state, events = found.state, events + found.events[name]
         if found.caught_up:
             break
-    return manifests, True
+    return manifests, None
 
 
-def _land_changes(reader: Reader, found: changes.Changes, state: dict[str, Any]) -> Manifest:
+def _land_share(reader: Reader, share: Share) -> tuple[list[Manifest], str | None]:
+    """Land this table's share of the database's change stream; see `_drain`."""
+    if share.ending:
+        return [], share.ending
+    manifests: list[Manifest] = []
+    state = reader.context.state
+    for keys, after in share.steps():
+        if keys or after != state:
+            manifests.append(_land_changes(reader, keys, after, state))
+        state = after
+    return manifests, None
+
+
+def _land_changes(reader: Reader, keys: list[bytes], state: dict[str, Any], before: dict[str, Any]) -> Manifest:
     extracted_at, source_time = datetime.now(UTC), server_time(reader)
     place = (reader.ref.source_name, reader.ref.table_name, new_batch_id(extracted_at))
     with reader.landing.writer(*place) as writer:
         lander = _lander(reader, writer, with_op=True)
-        changes.land_changes(reader, found, lander)
+        changes.land_changes(reader, keys, lander)
         segment = lander.finish()
     return reader.landing.commit(
         *place,
         [segment],
-        **_common(reader, found.state) | {"previous_checkpoint": state},
-        window={"from": describe_position(state), "to": describe_position(found.state)},
+        **_common(reader, state) | {"previous_checkpoint": before},
+        window={"from": describe_position(before), "to": describe_position(state)},
         extracted_at=extracted_at,
         source_time=source_time,
     )

@@ -47,6 +47,37 @@ def test_all_is_loaded_once_and_logged(shop: Shop, run_pipeline: Run) -> None:
     assert newest_artifact("run-report").startswith("All well: 2 of 2 table(s) loaded, 207 rows changed")
 
 
+def test_cdc_tables_of_a_database_share_a_stream_and_fail_alone(
+    shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.mongodb.shared import SharedStream
+
+    drains: list[int] = []
+    follow = SharedStream._follow
+    monkeypatch.setattr(SharedStream, "_follow", lambda *args: (drains.append(len(args[3])), follow(*args))[1])
+    shop.write_sources(orders="{mode: cdc}", tags="{mode: cdc}", ghosts="{mode: cdc}")
+    text = shop.sources.read_text()
+    shop.sources.write_text(text.replace("    tables:\n", "    change_stream: database\n    tables:\n"))
+    with MongoClient(shop.uri) as client:
+        database = client[shop.database]
+        database["ghosts"].insert_one({"_id": 1})
+        assert run_pipeline().is_completed()
+        database["orders"].insert_one({"_id": 999, "total": 5})
+        database["tags"].delete_one({"_id": "tag-3"})
+        database["ghosts"].drop()
+    drains.clear()
+    state = run_pipeline()
+    assert state.is_failed() and "shop.ghosts: MissingCollection" in state.message
+    assert drains == [2], "one stream for both tables that are there"
+    assert (shop.count("shop__orders"), shop.count("shop__tags"), shop.count("shop__ghosts")) == (201, 6, 1)
+    logged = shop.query(
+        "select table_name, state from monitoring.pipeline_log where stage = 'extract' and table_name is not null "
+        "and parent_run_id = %s order by 1",
+        str(state.state_details.flow_run_id),
+    )
+    assert logged == [("ghosts", "Failed"), ("orders", "Completed"), ("tags", "Completed")]
+
+
 def test_a_second_run_reads_only_what_is_new(shop: Shop, run_pipeline: Run) -> None:
     run_pipeline()
     with MongoClient(shop.uri) as client:

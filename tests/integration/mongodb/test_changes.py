@@ -153,6 +153,27 @@ def test_a_run_ends_at_its_limit_and_the_next_goes_on(shop: Shop, monkeypatch: p
     assert sorted(map(int, landed)) == list(range(35))
 
 
+def test_events_of_one_time_land_in_one_batch(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction's events share one logical time; a position between them would have no place in the order."""
+    monkeypatch.setattr(changes, "BATCH_EVENTS", 3)
+    orders = shop.database.create_collection("orders")
+    ref = shop.ref(mode="cdc")
+    shop.extract(ref)
+    before = len(shop.batches())
+    with orders.watch() as stream:
+        orders.insert_one({"_id": "alone"})
+        with shop.client.start_session() as session, session.start_transaction():
+            for number in range(8):
+                orders.insert_one({"_id": number}, session=session)
+        events = [next(stream) for _ in range(9)]
+    times = {str(event["documentKey"]["_id"]): event["clusterTime"] for event in events}
+    shop.extract(ref)
+    batch_of = {key: number for number, manifest in enumerate(shop.batches()[before:]) for key in ops(shop, manifest)}
+    assert batch_of.keys() == times.keys()
+    for key, time_ in times.items():
+        assert {batch_of[other] for other in times if times[other] == time_} == {batch_of[key]}
+
+
 def test_a_position_that_moves_back_fails(shop: Shop) -> None:
     shop.database.orders.insert_one({"_id": 1})
     ref = shop.ref(mode="cdc")
