@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.object_store import BUCKET, ObjectStore
+
 _TIERS = ("integration", "faults", "kubernetes")
 
 
@@ -86,6 +88,28 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 def module_postgres_url(postgres_server: str) -> Iterator[str]:
     """URL of a database shared by the tests of one module."""
     yield from _database(postgres_server)
+
+
+@pytest.fixture(scope="session")
+def object_store(servers_home: Path) -> Iterator[ObjectStore]:
+    """A real S3 store (versitygw) over a folder."""
+    binary = ObjectStore.binary()
+    if binary is None:
+        pytest.skip(
+            "no versitygw in dist/ or on the PATH: "
+            'GOBIN="$PWD/dist" go install github.com/versity/versitygw/cmd/versitygw@v1.8.0'
+        )
+    store = ObjectStore(binary, servers_home / "objects")
+    yield store
+    store.kill()
+
+
+@pytest.fixture
+def object_root(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A landing root on the S3 store, empty, with what reaches it in the environment."""
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture(scope="session")

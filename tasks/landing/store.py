@@ -33,6 +33,8 @@ _PENDING_PARTS = 1
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 # Key in a file's own metadata under which child rows name their table; rows of the table itself have none.
 _CHILD = "warehouse.child"
+# What obstore appends for its own developers, a screen long.
+_DEBUG = "Debug source:"
 _Result = TypeVar("_Result")
 _PartKind = Literal["rows", "child", "rejects", "ids"]
 
@@ -211,7 +213,7 @@ class Landing:
             if any(text in str(error) for text in _FULL):
                 remedy = "free space, or give the landing more, then run again: nothing of the batch was committed"
             raise LandingError(
-                f"cannot {verb} in the landing: {'no such object' if missing else error}",
+                f"cannot {verb} in the landing: {'no such object' if missing else str(error).split(_DEBUG)[0].strip()}",
                 f"{self.root}/{path}",
                 remedy,
             ) from error

@@ -20,10 +20,10 @@ from tasks.sources import MongoSource, MongoTable, TableRef
 class Shop:
     """A database, a landing, and the extracts of one table between them."""
 
-    def __init__(self, uri: str, database: str, folder: Path) -> None:
+    def __init__(self, uri: str, database: str, root: Path | str) -> None:
         self.uri, self.name = uri, database
         self.client: MongoClient[dict[str, Any]] = MongoClient(uri)
-        self.landing = Landing.open(str(folder))
+        self.landing = Landing.open(str(root))
         self.state: dict[str, Any] = {}
 
     @property
