@@ -235,7 +235,7 @@ def _mongodb_tables(name: str, source: MongoSource, client: MongoClient[Any]) ->
     for table_name, table in source.tables.items():
         ref = TableRef(name, table_name, source, table)
         try:
-            collection, _ = open_collection(client, ref)
+            collection, kind = open_collection(client, ref)
             collection.find_one({}, {"_id": 1})
         except WarehouseError as error:
             yield Finding("wrong", ref.name, error.what, error.action)
@@ -249,6 +249,8 @@ def _mongodb_tables(name: str, source: MongoSource, client: MongoClient[Any]) ->
             yield Finding(
                 "wrong", ref.name, "mode cdc needs a replica set", "use mode incremental, or start a replica set"
             )
+        if table.mode == "cdc" and kind != "collection":
+            yield Finding("wrong", ref.name, f"mode cdc cannot follow a {kind}", "use mode full or incremental")
         if table.cursor and not _indexed(
             database_of(client, source)[collection.name].index_information(), table.cursor
         ):

@@ -40,7 +40,9 @@ SERVER_SELECTION_MS = 15_000
 SOCKET_TIMEOUT_MS = 300_000
 # Server error codes: https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 _AUTH_CODES = {13, 18, 8000}
-_TRANSIENT_CODES = {6, 7, 43, 89, 91, 175, 189, 237, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
+# CursorNotFound, QueryPlanKilled (dropped or renamed under the query), CursorKilled.
+_ENDED_CODES = {43, 175, 237}
+_TRANSIENT_CODES = {6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
 
 
 def connect(source: MongoSource) -> MongoClient[RawBSONDocument]:
@@ -138,6 +140,12 @@ def translate(error: PyMongoError, where: str) -> SourceError:
         return SourceError(
             f"MongoDB stopped the query at its time limit: {text}", where, "raise max_time_ms, or index the cursor"
         )
-    if isinstance(error, ConnectionFailure | AutoReconnect | CursorNotFound) or code in _TRANSIENT_CODES:
+    if isinstance(error, CursorNotFound) or code in _ENDED_CODES:
+        return SourceUnreachable(
+            f"MongoDB ended the query on the way: {text}",
+            where,
+            "run again; if it comes back, the collection is dropped or renamed while it is read, or queries are killed",
+        )
+    if isinstance(error, ConnectionFailure | AutoReconnect) or code in _TRANSIENT_CODES:
         return SourceUnreachable(f"MongoDB did not answer: {text}", where, "check that the server is up and reachable")
     return SourceError(f"MongoDB failed: {text}", where, "see the server's message")

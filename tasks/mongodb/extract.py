@@ -18,7 +18,7 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from tasks.errors import LandingError, ResumeTokenLost
+from tasks.errors import LandingError, ResumeTokenLost, SourceError
 from tasks.extract import ExtractContext, ExtractResult
 from tasks.landing import Landing, Manifest, Plan, Segment, new_batch_id
 from tasks.mongodb import changes, incremental, ranges
@@ -214,6 +214,12 @@ def _sweep_alone(reader: Reader) -> Manifest:
 
 def _extract_cdc(reader: Reader) -> ExtractResult:
     """Take a snapshot when there is none, then follow the change stream up to now."""
+    if reader.collection_type != "collection":
+        raise SourceError(
+            f"mode cdc cannot follow a {reader.collection_type}: change streams do not tell of it",
+            reader.ref.name,
+            "use mode full or incremental, or read the collection behind it",
+        )
     manifests: list[Manifest] = []
     shared = reader.context.stream
     if not reader.context.state:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -180,6 +181,85 @@ def test_a_run_against_no_warehouse_names_it_and_leaves_the_source_alone(
     assert "Postgres does not answer" in shown.out + shown.err
     assert "hunter2" not in shown.out + shown.err
     assert not list((place / "home").rglob("manifest.json"))
+
+
+@pytest.fixture(scope="module")
+def guarded_mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of a MongoDB-wire server that asks for a password; `reader` with `right-one` may read `shop`."""
+    from infra.embedded import process
+
+    folder = tmp_path_factory.mktemp("guarded")
+    port = process.choose_port(0)
+
+    def start(*options: str) -> None:
+        command = [sys.executable, "-P", "-m", "secantus", "--port", str(port), "--storage-path", "data", *options]
+        server = process.spawn(command, folder, port)
+        assert process.wait_ready(lambda: server.poll() is None, answers, 60, print), process.log_tail(
+            folder / "server.log"
+        )
+
+    def answers() -> bool:
+        with closing(socket.socket()) as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    # The server makes users only while it does not ask for one.
+    start()
+    with MongoClient(f"mongodb://127.0.0.1:{port}/?directConnection=true") as client:
+        client["shop"]["orders"].insert_many(documents(0, 3))
+        client["admin"].command("createUser", "reader", pwd="right-one", roles=[{"role": "read", "db": "shop"}])
+    process.stop(folder)
+    start("--auth")
+    yield f"127.0.0.1:{port}"
+    process.stop(folder)
+
+
+@pytest.mark.parametrize("command", [["run", "--no-models"], ["check"]])
+def test_a_wrong_mongodb_password_is_named_and_never_shown(
+    command: list[str],
+    place: Path,
+    postgres_url: str,
+    guarded_mongodb: str,
+    mongodb_uri: str,
+    mongodb_database: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The table that may not be read is named, the others load, and nothing of it is left behind."""
+    with MongoClient(mongodb_uri) as client:
+        client[mongodb_database]["well"].create_index("at")
+        client[mongodb_database]["well"].insert_many(documents(0, 3))
+    wrong = f"mongodb://reader:hunter2-wrong@{guarded_mongodb}/?directConnection=true&authSource=admin"
+    write_sources(place, shop=source(mongodb_uri, mongodb_database, "well"), locked=source(wrong, "shop", "orders"))
+    assert run(*command) == cli.FAILED
+    shown = capsys.readouterr()
+    text = shown.out + shown.err
+    assert "MongoDB refused" in text
+    assert "locked" in text
+    assert "check user, password and authSource" in text
+    assert "hunter2-wrong" not in text
+    if command[0] == "run":
+        assert rows(postgres_url, "select count(*) from bronze.shop__well") == [(3,)]
+        assert rows(postgres_url, "select * from ops.checkpoints where source = 'locked'") == []
+        kept = rows(
+            postgres_url,
+            "select error_class, error_message from monitoring.pipeline_log"
+            " where source = 'locked' and stage = 'extract'",
+        )
+        assert [error_class for error_class, _ in kept] == ["auth"]
+        assert "hunter2-wrong" not in str(kept)
+        assert not [
+            path
+            for path in place.rglob("*")
+            if path.is_file() and b"hunter2-wrong" in path.read_bytes() and path.name != "sources.yaml"
+        ]
+
+
+def test_the_right_mongodb_password_reads(
+    place: Path, postgres_url: str, guarded_mongodb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = f"mongodb://reader:right-one@{guarded_mongodb}/?directConnection=true&authSource=admin"
+    write_sources(place, locked=source(right, "shop", "orders"))
+    assert run("run", "--no-models") == cli.DONE, capsys.readouterr()
+    assert rows(postgres_url, "select count(*) from bronze.locked__orders") == [(3,)]
 
 
 @pytest.mark.parametrize("command", [["status"], ["checkpoint", "show"], ["sql", "select 1"], ["run", "--plan"]])
