@@ -211,6 +211,9 @@ def start_state(settings: Settings, ref: TableRef, block: BlockState | None = No
     with connect(settings.database_url(), autocommit=True) as connection:
         ensure_ops(connection)
         found = checkpoints.reconcile(connection, *place, view, mode=mode_of(ref))
+    if found.block_behind and block is not None and not found.rewound:
+        # The block will be written anew: somebody's wish may stand in it since it was looked up.
+        return start_state(settings, ref)
     if found.block_behind:
         checkpoint_block.save(*place, found.checkpoint)
     return found.checkpoint.state if found.checkpoint else {}

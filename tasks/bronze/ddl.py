@@ -25,7 +25,8 @@ META_AFTER = (
     ("_deleted_at", "timestamp with time zone"),
 )
 # While a statement waits for its lock every reader queues behind it: so it waits briefly, and tries again later.
-_LOCK_WAIT_MS = 1_000
+# Half of Postgres's deadlock_timeout: where a view and its table are locked crosswise, no reader is ended for it.
+_LOCK_WAIT_MS = 500
 _LOCK_ATTEMPTS = 14
 # Rewriting a relation keeps its readers out (737 MiB on two busy cores: 9 s for doubles, 18 s for numerics); above this
 # size values that need the wider type are rescued instead.

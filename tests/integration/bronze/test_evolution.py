@@ -118,10 +118,12 @@ def test_names_are_valid_distinct_and_stable(warehouse: Warehouse) -> None:
         'quo"te': 11,
         "ünï": 12,
         "_batch_id": "mine",
+        "select": 13,
+        "user": 14,
     }
     warehouse.load([document])
     names = dict(warehouse.rows("select path, column_name from ops.columns"))
-    assert len({name.lower() for name in names.values()}) == len(names) == 13
+    assert len({name.lower() for name in names.values()}) == len(names) == 15
     assert all(len(name.encode()) <= 63 for name in names.values())
     assert (names["total"], names["_hash"], names["ctid"], names["_batch_id"]) == (
         "total",
@@ -144,6 +146,8 @@ def test_names_are_valid_distinct_and_stable(warehouse: Warehouse) -> None:
         'quo"te': 11,
         "ünï": 12,
         "_batch_id": "mine",
+        "select": 13,
+        "user": 14,
     }
     assert {path: values[name] for path, name in names.items()} == expected
     warehouse.load([{"_id": 2, "TOTAL": 1}])

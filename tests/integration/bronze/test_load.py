@@ -10,6 +10,7 @@ import pytest
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
+from tasks.bronze import convert
 from tasks.errors import RejectLimitExceeded
 from tasks.sources import MongoTable
 from tests.integration.bronze.conftest import Warehouse
@@ -110,6 +111,32 @@ def test_reject_limit_fails_the_load_and_still_shows_the_rejects(warehouse: Ware
     assert warehouse.value("select count(*) from ops.rejects") == 1
     assert warehouse.value("select count(*) from ops.batches") == 0
     assert warehouse.value("select to_regclass('bronze.shop__orders')::text") is None
+
+
+def huge(number: int) -> dict[str, Any]:
+    return {"_id": number} | {f"f{place:04d}": number for place in range(1_300)}
+
+
+def test_only_the_rows_that_postgres_refuses_are_rejected_and_they_count_against_the_limit(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No longer taken apart beforehand, rows of 1,300 numbers are what Postgres itself calls too big for a page.
+    monkeypatch.setattr(convert, "_MOST_ROW_BYTES", 10**9)
+    warehouse.load([{"_id": -1, "f0000": 1}])
+    documents = [huge(n) if n in (7, 8, 60) else {"_id": n, "f0000": n} for n in range(100)]
+    manifest = warehouse.land(documents, part_rows=50)
+    warehouse.table = MongoTable(reject_limit=2)
+    with pytest.raises(RejectLimitExceeded, match="3 documents were rejected, 2 are allowed"):
+        warehouse.load_landed(manifest)
+    assert warehouse.value("select count(*) from bronze.shop__orders") == 1
+    warehouse.table = MongoTable(reject_limit=3)
+    result = warehouse.load_landed(manifest)
+    assert (result.inserted, result.rejected) == (97, 3)
+    found = warehouse.rows("select document_id, stage, reason, document::json->>'f1299' from ops.rejects order by 1")
+    assert [(key, stage, value) for key, stage, _, value in found] == [(key, "load", key) for key in ("60", "7", "8")]
+    assert all("row is too big" in reason for _, _, reason, _ in found)
+    stored = {int(row[0]) for row in warehouse.rows("select _id from bronze.shop__orders where _id <> '-1'")}
+    assert stored == set(range(100)) - {7, 8, 60}
 
 
 def test_ids_of_a_sweep_delete_the_others(warehouse: Warehouse) -> None:
@@ -248,6 +275,19 @@ def test_a_late_batch_brings_only_what_is_missing(warehouse: Warehouse) -> None:
         ("5", 1, False),
     ]
     assert warehouse.value("select state from ops.checkpoints") == {"n": 6}
+
+
+def test_history_keeps_the_versions_of_rows_that_are_removed(warehouse: Warehouse) -> None:
+    warehouse.table = MongoTable(history=True, hard_deletes=True)
+    snapshot = {"type": "snapshot"}
+    warehouse.load([{"_id": 1, "v": 1}, {"_id": 2, "v": 1}], scope=snapshot, mode="full")
+    warehouse.load([{"_id": 1, "v": 1}], scope=snapshot, mode="full")
+    warehouse.load([{"_id": 1, "v": 1}, {"_id": 2, "v": 2}], scope=snapshot, mode="full")
+    assert warehouse.rows("select _id, v from bronze.shop__orders order by 1") == [("1", 1), ("2", 2)]
+    assert warehouse.rows(
+        "select _id, v, extract(minute from _valid_from)::int, extract(minute from _valid_to)::int"
+        " from bronze.shop__orders__history order by _id, _valid_from"
+    ) == [("1", 1, 1, None), ("2", 1, 1, 2), ("2", 2, 3, None)]
 
 
 def test_history_keeps_every_version(warehouse: Warehouse) -> None:

@@ -182,6 +182,24 @@ def test_row_and_block_are_reconciled_in_both_directions(warehouse: Warehouse) -
     ]
 
 
+def test_a_wish_that_came_after_the_blocks_were_looked_up_is_carried_out_and_not_overwritten(
+    warehouse: Warehouse, place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.blocks import BlockState
+    from flows.tables import start_state
+    from tasks import checkpoint_block
+
+    ref, settings = place
+    warehouse.load([{"_id": 1}])
+    looked_up = BlockState({}, 0)
+    monkeypatch.setattr(checkpoint_block, "load", lambda *_: Block({}, 0, {"tick": 0}))
+    saved: list[Any] = []
+    monkeypatch.setattr(checkpoint_block, "save", lambda _source, _table, checkpoint: saved.append(checkpoint))
+    assert start_state(settings, ref, looked_up) == {"tick": 0}
+    assert [(checkpoint.state, checkpoint.version) for checkpoint in saved] == [({"tick": 0}, 2)]
+    assert warehouse.value("select state from ops.checkpoints") == {"tick": 0}
+
+
 def test_a_batch_read_before_a_rewind_loads_but_does_not_undo_it(warehouse: Warehouse) -> None:
     warehouse.load([{"_id": 1}])
     warehouse.execute("update ops.checkpoints set rewound_at = '2027-01-01', state = '{\"tick\": 0}', version = 2")
