@@ -48,16 +48,17 @@ class Lander:
     source_bytes: int = 0
     reject_rows: int = 0
     _flushed_rows: int = field(init=False, default=0)
+    _part_bytes: int = field(init=False)
     _decoder: Decoder = field(init=False)
     _transforms: Transforms = field(init=False)
     _started: float = field(init=False, default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        part_bytes = min(max(self.memory_bytes // _PART_SHARE, _PART_LEAST), _PART_MOST)
+        self._part_bytes = min(max(self.memory_bytes // _PART_SHARE, _PART_LEAST), _PART_MOST)
         self._decoder = make_decoder(
             children=self.table.child_paths,
             seed=self.table.fingerprint(),
-            max_bytes=part_bytes,
+            max_bytes=self._part_bytes,
             with_op=self.with_op,
         )
         self._transforms = Transforms(self.table.transforms)
@@ -95,18 +96,14 @@ class Lander:
             self.progress(self.rows_read)
 
     def write_ids(self, batches: Iterable[bytes]) -> None:
-        """Write the complete list of ids from raw `{_id: ...}` batches; an empty list is written too."""
-        decoder = make_decoder()
-        empty = True
+        """Write the complete list of ids from raw `{_id: ...}` batches, in parts cut by bytes; an empty one too."""
+        decoder = make_decoder(max_bytes=self._part_bytes)
         for raw in read_ahead(batches):
             self.source_bytes += len(raw)
             offset = 0
-            while offset < len(raw):
-                offset = decoder.push(raw, offset)
+            while (offset := decoder.push(raw, offset)) < len(raw):
                 self.writer.write(decoder.flush().tables[""].select("_id"), kind="ids")
-                empty = False
-        if empty:
-            self.writer.write(pl.DataFrame(schema={"_id": pl.String}), kind="ids")
+        self.writer.write(decoder.flush().tables[""].select("_id"), kind="ids")
 
     def finish(self, state: Callable[[], dict[str, Any]] = dict) -> Segment:
         """Write the rest and the segment's record; `state` is asked once all rows have passed."""

@@ -23,7 +23,7 @@ def main() -> None:
     """Run the parts that are asked for, print tables, save JSON."""
     parser = argparse.ArgumentParser(prog="make benchmark", description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000, help="uniform orders (other shapes: half of it)")
-    parser.add_argument("--parts", default="landing,bronze,peers", help="what to measure")
+    parser.add_argument("--parts", default="landing,bronze,sweep,peers", help="what to measure")
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--environments", type=Path, default=Path(".warehouse/benchmark"))
     arguments = parser.parse_args()
@@ -35,6 +35,8 @@ def main() -> None:
             results["landing"] = landing(uri, arguments.rows, Path(folder))
         if "bronze" in parts:
             results["bronze"] = bronze(uri, url, arguments.rows, Path(folder) / "bronze")
+        if "sweep" in parts:
+            results["sweep"] = sweep(url, 50 * arguments.rows, str(Path(folder) / "sweep"))
         if "peers" in parts:
             results["peers"] = compare_peers(uri, url, arguments.rows, Path(folder) / "ours", arguments.environments)
     print(f"\nsaved: {save(results, arguments.results)}")
@@ -102,6 +104,19 @@ def bronze(uri: str, url: str, rows: int, folder: Path) -> dict[str, Any]:
     )
     print(f"{'100 tables, no change':24} {found['100 tables, no change'].seconds:.1f} s")
     return found
+
+
+def sweep(url: str, ids: int, folder: str) -> dict[str, Any]:
+    """Deletes found by comparing so many ids, of which every hundredth is gone: time, and memory that does not grow."""
+    print(f"\n{'sweep of ids':24} {'ids':>11} {'ids/s':>9} {'peak MiB':>8} {'cpu s':>6}")
+    landed = run_step("sweep_land", landing=folder, count=ids)
+    run_step("sweep_load", url=url, landing=folder)
+    loaded = run_step("sweep_load", url=url, landing=folder)
+    assert loaded.detail["deleted"] == -(-ids // 100), loaded
+    for name, found in (("landing", landed), ("anti-join in Postgres", loaded)):
+        print(f"{name:24} {found.rows:11,} {found.rate:9,.0f} {found.peak_bytes / _MEBIBYTE:8.0f} "
+              f"{found.cpu_seconds:6.1f}", flush=True)  # fmt: skip
+    return {"land": landed, "load": loaded}
 
 
 def compare_peers(uri: str, url: str, rows: int, folder: Path, environments: Path) -> list[dict[str, Any]]:

@@ -212,6 +212,55 @@ def no_change(url: str, landing: str, uri: str, database: str, tables: int) -> d
     return {"rows": tables, "seconds": clock.seconds}
 
 
+def sweep_land(landing: str, count: int, memory_bytes: int = 512 << 20) -> dict[str, Any]:
+    """Land so many documents that are an `_id` alone, then the list of ids of all but every hundredth."""
+    from datetime import UTC, datetime
+
+    from tasks.landing import Landing, new_batch_id
+    from tasks.mongodb.reading import Lander
+
+    ref, store = _sweep_ref(), Landing.open(landing)
+    for kind in ("rows", "ids"):
+        extracted_at = datetime.now(UTC)
+        place = ("bench", "sweep", new_batch_id(extracted_at))
+        with timed() as clock, store.writer(*place) as writer:
+            lander = Lander(writer, ref.table, memory_bytes)
+            if kind == "rows":
+                for raw in _id_batches(count, keep=lambda number: True):
+                    lander.push(raw)
+            else:
+                lander.write_ids(_id_batches(count, keep=lambda number: number % 100 != 0))
+            segment = lander.finish()
+        store.commit(*place, [segment], mode="incremental", extracted_at=extracted_at)
+    return {"rows": count, "seconds": clock.seconds, "parts": len(segment.parts)}
+
+
+def sweep_load(url: str, landing: str) -> dict[str, Any]:
+    """Load the next landed batch of `sweep_land`: first the documents, then the list of ids."""
+    from tasks.bronze import load_batch
+    from tasks.bronze.pending import pending
+    from tasks.landing import Landing
+
+    ref, store = _sweep_ref(), Landing.open(landing)
+    manifest = store.manifest("bench", "sweep", pending(url, store, ref)[0])
+    with timed() as clock:
+        result = load_batch(url, store, manifest, ref.table)
+    return {"rows": sum(part.rows for part in manifest.parts), "seconds": clock.seconds, "deleted": result.deleted}
+
+
+def _sweep_ref() -> Any:
+    return table_ref("mongodb://not-used", "none", "sweep", mode="incremental", cursor="at", deletes="sweep")
+
+
+def _id_batches(count: int, keep: Callable[[int], bool]) -> Iterator[bytes]:
+    """Yield raw batches of `{_id: ObjectId}`."""
+    for start in range(0, count, 10_000):
+        numbers = range(start, min(start + 10_000, count))
+        yield b"".join(
+            b"\x16\0\0\0\x07_id\0" + number.to_bytes(12, "big") + b"\0" for number in numbers if keep(number)
+        )
+
+
 def table_ref(uri: str, database: str, collection: str, **table: Any) -> Any:
     """Return the table that a benchmark moves."""
     from pydantic import SecretStr
@@ -235,7 +284,8 @@ def _raw_batches(shape: str, count: int) -> list[bytes]:
 
 
 STEPS: dict[str, Callable[..., dict[str, Any]]] = {
-    step.__name__: step for step in (drain, decode, parquet, land, through, copy, load, change, no_change)
+    step.__name__: step
+    for step in (drain, decode, parquet, land, through, copy, load, change, no_change, sweep_land, sweep_load)
 }
 
 if __name__ == "__main__":
