@@ -17,6 +17,7 @@ from bson.timestamp import Timestamp
 from pydantic import SecretStr
 from pymongo import MongoClient, monitoring
 
+from tasks.errors import SourceError
 from tasks.sources import MongoSource, TableRef
 from tests.integration.mongodb.conftest import Shop
 
@@ -85,6 +86,30 @@ def test_every_read_asks_for_majority_data_no_older_than_what_was_seen(
         assert asked["level"] == "majority", command
         assert asked["afterClusterTime"] >= seen > Timestamp(0, 0), command
         assert command["$readPreference"]["mode"] == "secondaryPreferred", command
+
+
+def test_an_index_hint_and_a_time_limit_reach_the_server(shop: Shop, recorder: Recorder) -> None:
+    shop.database.orders.create_index("at", name="by_time")
+    shop.database.orders.insert_one({"_id": 1, "at": datetime(2026, 1, 1)})
+    ref = shop.ref(mode="incremental", cursor="at", hint="by_time")
+    ref = replace(ref, source=ref.source.model_copy(update={"max_time_ms": 54_321}))
+    shop.extract(ref)
+    recorder.sent.clear()
+    shop.database.orders.insert_one({"_id": 2, "at": datetime(2026, 1, 2)})
+    shop.extract(ref)
+    finds = [command for _, command, _ in recorder.reads()]
+    assert finds and all(command["maxTimeMS"] == 54_321 for command in finds)
+    assert finds[-1]["hint"] == "by_time", "the window is read by it"
+
+
+def test_a_hint_that_names_no_index_is_an_error_and_lands_nothing(shop: Shop) -> None:
+    shop.database.orders.insert_one({"_id": 1, "at": 1})
+    shop.extract(shop.ref(mode="incremental", cursor="at"))
+    landed, state = len(shop.batches()), shop.state
+    shop.database.orders.insert_one({"_id": 2, "at": 2})
+    with pytest.raises(SourceError, match="hint"):
+        shop.extract(shop.ref(mode="incremental", cursor="at", hint="nowhere"))
+    assert (len(shop.batches()), shop.state) == (landed, state)
 
 
 def test_ranges_that_are_read_side_by_side_see_all_that_is_before_the_position(shop: Shop, recorder: Recorder) -> None:
