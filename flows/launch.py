@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -45,6 +46,8 @@ _LOG_LINES = 50
 _OBSERVER = "prefect.flow_runs.observer"
 # The worker's own words in prefect-kubernetes 0.8 (`diagnostics.py`).
 _CANNOT_START = ("Image pull failed", "Pod is unschedulable")
+# The scheduler's word for nodes that would fit but are full: they come free when other pods end.
+_NO_ROOM = "Insufficient"
 _OUT_OF_MEMORY = ("OOMKilled", "out of memory", "status code: -9", "exit code 137", "MemoryError")
 
 _Result = TypeVar("_Result")
@@ -107,17 +110,20 @@ class Launcher(Protocol):
         ...
 
 
-def make_launcher(execution: Literal["in_process", "deployments"], parent_run_id: str, attempt: int) -> Launcher:
+def make_launcher(
+    execution: Literal["in_process", "deployments"], parent_run_id: str, attempt: int, pod_patience: float
+) -> Launcher:
     """Return the launcher that the setting `execution` asks for.
 
     Args:
         execution: `in_process` or `deployments`.
         parent_run_id: The pipeline's flow run.
         attempt: How often that run has been started, from 1.
+        pod_patience: Seconds that a pod may wait for its image or for a node that fits.
     """
     if execution == "in_process":
         return InProcess(parent_run_id)
-    return Deployments(parent_run_id, attempt)
+    return Deployments(parent_run_id, attempt, pod_patience)
 
 
 def tags_of(parent_run_id: str, step_name: str) -> list[str]:
@@ -193,7 +199,7 @@ class ChildRun:
         type: Type of its state, such as `COMPLETED`.
         deployment: Resource class it ran in; empty when unknown.
         out_of_memory: Whether it was killed for its memory.
-        cannot_start: Whether its pod waited for an image or a node until its deadline.
+        cannot_start: Whether its pod waited for its image or a node until Kubernetes' deadline.
     """
 
     id: str
@@ -259,9 +265,12 @@ class Deployments:
     # The deployments' own concurrency limits bound what runs at once; this bounds the threads that wait.
     parallel = 32
 
-    def __init__(self, parent_run_id: str, attempt: int, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self, parent_run_id: str, attempt: int, pod_patience: float, poll_seconds: float = POLL_SECONDS
+    ) -> None:
         self.parent_run_id = parent_run_id
         self.attempt = attempt
+        self.pod_patience = pod_patience
         self.poll_seconds = poll_seconds
         self._stop = threading.Event()
         # Prefect numbers the tracking task runs of a parent in a dict that is not safe for threads.
@@ -302,11 +311,14 @@ class Deployments:
         return str(run.id)
 
     def wait(self, run_id: str) -> None:
-        """Wait until a run has ended, or until the parent ends."""
+        """Wait until a run has ended, or until the parent ends; end a run whose pod cannot start."""
         while not self._stop.wait(self.poll_seconds):
             run = self._patiently(partial(self.read, run_id))
             if run.state is not None and run.state.is_final():
                 return
+            if waits_in_vain(run, self.pod_patience, partial(self._patiently, partial(self.diagnosis, run))):
+                # The worker takes the Job away; without it the pod would wait for its deadline of hours.
+                self._patiently(partial(self.cancel, run, f"its pod could not start in {self.pod_patience:.0f} s"))
 
     def read(self, run_id: str) -> FlowRun:
         """Return a run as the server knows it."""
@@ -322,6 +334,16 @@ class Deployments:
         """Cancel the step's run."""
         self._patiently(partial(cancel_runs, tags_of(self.parent_run_id, step.name), f"{step.name} waits in vain"))
 
+    def diagnosis(self, run: FlowRun) -> str:
+        """Return what the worker last saw of a run's pod."""
+        return _diagnosis(_client(), run)
+
+    def cancel(self, run: FlowRun, reason: str) -> None:
+        """Ask for the end of a run."""
+        from prefect.states import Cancelling
+
+        _client().set_flow_run_state(run.id, Cancelling(message=reason))
+
     def abandon(self, cancel: bool) -> None:
         """Stop waiting; with `cancel` end every child that has not ended."""
         self._stop.set()
@@ -334,7 +356,8 @@ class Deployments:
         classes = [tag.removeprefix("class:") for tag in run.tags if tag.startswith("class:")]
         texts = _crash_texts(client, run) if kind == "CRASHED" else []
         killed = any(sign in text for text in texts for sign in _OUT_OF_MEMORY)
-        never = run.start_time is None and any(sign in text for text in texts for sign in _CANNOT_START)
+        # Not by the start time: the server gives one to a run that ended without ever running.
+        never = run.run_count == 0 and any(sign in text for text in texts for sign in _CANNOT_START)
         return ChildRun(str(run.id), kind, classes[0] if classes else "", killed, never)
 
     def _outcome(self, step: Step, run: FlowRun) -> Outcome:
@@ -408,14 +431,38 @@ def _is_api_outage(error: Exception) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
+def waits_in_vain(run: FlowRun, patience: float, diagnosis: Callable[[], str]) -> bool:
+    """Return whether a run's pod has waited too long for an image that cannot be pulled or a node that none is.
+
+    A pod that only waits for room is left to wait: others end. One that ran before waits for the node it had to leave.
+
+    Args:
+        run: The run.
+        patience: Seconds in which a registry or an autoscaler may still help.
+        diagnosis: Asks what the worker saw of the pod; only called when the time is over.
+    """
+    if run.state is None or not run.state.is_pending() or run.run_count:
+        return False
+    if (datetime.now(UTC) - run.state.timestamp).total_seconds() < patience:
+        return False
+    seen = diagnosis()
+    return seen.startswith(_CANNOT_START) and _NO_ROOM not in seen
+
+
 def reason_of(run: FlowRun) -> str:
-    """Return why a run ended: its state's message and, after a crash, what the worker saw of its pod."""
+    """Return why a run ended: its state's message and, if it crashed or never ran, what the worker saw of its pod."""
     message = (run.state.message or "") if run.state is not None else ""
-    if run.state is None or not run.state.is_crashed():
+    if run.state is None or not run.state.is_final() or (run.run_count and not run.state.is_crashed()):
         return message
-    seen = [log.message for log in _last_logs(_client(), run) if log.name == _OBSERVER]
-    # The worker's diagnosis, without its general advice: that the image cannot be pulled, that no node fits, OOMKilled.
-    return f"{message}: {seen[0].partition(' Resolution:')[0]}" if seen else message
+    seen = _diagnosis(_client(), run)
+    return f"{message}: {seen}" if seen else message
+
+
+def _diagnosis(client: SyncPrefectClient, run: FlowRun) -> str:
+    """Return what the worker last saw of a run's pod: an image that cannot be pulled, no node that fits, OOMKilled."""
+    seen = [log.message for log in _last_logs(client, run) if log.name == _OBSERVER]
+    # Without its general advice.
+    return seen[0].partition(" Resolution:")[0] if seen else ""
 
 
 def _last_logs(client: SyncPrefectClient, run: FlowRun) -> list[Log]:

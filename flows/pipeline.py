@@ -67,7 +67,7 @@ def pipeline(tables: list[str] | None = None, full: bool = False, models: bool =
     run_id, attempt = str(flow_run.id), int(flow_run.run_count or 1)
     stopping.clear()
     over.clear()
-    launcher = make_launcher(settings.execution, run_id, attempt)
+    launcher = make_launcher(settings.execution, run_id, attempt, settings.pod_patience)
     progress = Progress()
     try:
         _run(settings, launcher, progress, tables, full, models)
@@ -77,7 +77,7 @@ def pipeline(tables: list[str] | None = None, full: bool = False, models: bool =
         if not isinstance(error, Exception):
             raise
         progress.problems.append(work.say(error))
-        launcher = make_launcher(settings.execution, run_id, attempt)
+        launcher = make_launcher(settings.execution, run_id, attempt, settings.pod_patience)
     report = launcher.run(Step("monitoring", "monitoring", "small", {"run": run_id, "problems": progress.problems}))
     if not report.ok:
         progress.problems.append(f"monitoring {report.state}: {report.message}")

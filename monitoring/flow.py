@@ -146,7 +146,7 @@ def collect(client: SyncPrefectClient, run_id: str, problems: Sequence[str] | No
     artifacts = _artifacts(client, [parent.id, *children])
     rows = [parent_row(parent, names[parent.flow_id], problems)]
     for child in children.values():
-        if child.state is not None and child.state.is_crashed():
+        if child.state is not None:
             child.state.message = reason_of(child)
         rows += child_rows(child, names[child.flow_id], run_id, artifacts.get(child.id, []))
     return rows

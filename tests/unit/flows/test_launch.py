@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +12,11 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prefect.client.schemas.objects import State, StateType
+from prefect_kubernetes.diagnostics import diagnose_k8s_pod
 
 from flows import launch
-from flows.launch import CRASH_RETRIES, ChildRun, Decision, Deployments, Step, decide
+from flows.launch import CRASH_RETRIES, ChildRun, Decision, Deployments, Step, decide, waits_in_vain
 
 STEP = Step("extract small-1", "extract", "small", {"tables": ["shop.orders"]})
 
@@ -81,11 +84,12 @@ class FakeServer:
     outages: list[Exception] = field(default_factory=list)
     created: list[tuple[str, str, int]] = field(default_factory=list)
     found: list[ChildRun] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
 
 
 class FakeDeployments(Deployments):
     def __init__(self, server: FakeServer, attempt: int = 1) -> None:
-        super().__init__("parent", attempt, poll_seconds=0.001)
+        super().__init__("parent", attempt, pod_patience=0.0, poll_seconds=0.001)
         self.server = server
 
     def find(self, step: Step) -> list[ChildRun]:
@@ -102,11 +106,17 @@ class FakeDeployments(Deployments):
 
     def read(self, run_id: str) -> Any:
         run = next(run for run in self.server.found if run.id == run_id)
-        state = SimpleNamespace(name=run.type.title(), message="", is_final=lambda: run.type != "RUNNING")
-        return SimpleNamespace(id=run_id, state=state)
+        return SimpleNamespace(id=run_id, run_count=0, state=State(type=StateType(run.type), message=""))
 
     def reason(self, run: Any) -> str:
         return str(run.state.message)
+
+    def diagnosis(self, run: Any) -> str:
+        return "Pod is unschedulable: no node has that label."
+
+    def cancel(self, run: Any, reason: str) -> None:
+        self.server.cancelled.append(run.id)
+        self.server.found = [replace(one, type="CANCELLED") for one in self.server.found]
 
 
 def test_a_crash_is_tried_again_until_it_completes() -> None:
@@ -121,6 +131,51 @@ def test_a_crash_that_repeats_is_given_up() -> None:
     outcome = FakeDeployments(server).run(STEP)
     assert outcome.state == "Crashed"
     assert len(server.created) == 1 + CRASH_RETRIES
+
+
+def test_a_step_whose_pod_cannot_start_is_ended_and_not_tried_again() -> None:
+    server = FakeServer(["PENDING"])
+    outcome = FakeDeployments(server).run(STEP)
+    assert (outcome.state, server.cancelled) == ("Cancelled", ["0"])
+    assert len(server.created) == 1
+
+
+def unschedulable(why: str) -> dict[str, Any]:
+    """Status of a pod for which the scheduler finds no node."""
+    return {"conditions": [{"type": "PodScheduled", "reason": "Unschedulable", "message": why}]}
+
+
+def not_pulled(reason: str) -> dict[str, Any]:
+    return {"containerStatuses": [{"name": "prefect-job", "state": {"waiting": {"reason": reason}}}]}
+
+
+NO_LABEL = unschedulable("0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.")
+NO_ROOM = unschedulable("0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory.")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state", "runs", "status", "expected"),
+    [
+        (61, "PENDING", 0, not_pulled("ImagePullBackOff"), True),
+        (61, "PENDING", 0, not_pulled("ErrImagePull"), True),
+        (61, "PENDING", 0, NO_LABEL, True),
+        (50, "PENDING", 0, NO_LABEL, False),
+        (61, "PENDING", 0, NO_ROOM, False),
+        (61, "PENDING", 0, not_pulled("ContainerCreating"), False),
+        (61, "PENDING", 1, NO_LABEL, False),
+        (61, "RUNNING", 1, NO_LABEL, False),
+        (61, "SCHEDULED", 0, NO_LABEL, False),
+    ],
+)
+def test_only_a_pod_that_never_ran_and_that_time_will_not_help_waits_in_vain(
+    seconds: float, state: str, runs: int, status: dict[str, Any], expected: bool
+) -> None:
+    # The worker's own diagnosis, so that a new wording of it is noticed here.
+    seen = diagnose_k8s_pod(status)
+    text = f"{seen.summary}: {seen.detail}" if seen else ""
+    since = datetime.now(UTC) - timedelta(seconds=seconds)
+    run: Any = SimpleNamespace(run_count=runs, state=State(type=StateType(state), timestamp=since))
+    assert waits_in_vain(run, 60, lambda: text) is expected
 
 
 def test_a_failure_is_not_tried_again_within_one_attempt_of_the_parent() -> None:
