@@ -94,3 +94,129 @@ def test_names_that_the_template_refers_to_exist() -> None:
     assert defaults["priority_class_name"] in priorities
     [namespace] = documents("namespace.yaml")
     assert defaults["namespace"] == namespace["metadata"]["name"]
+
+
+# -- who may reach whom ---------------------------------------------------------------------------------------------
+
+
+def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Whether a label selector takes a pod, by the rules of Kubernetes."""
+    known = {"matchLabels", "matchExpressions"}
+    assert set(selector) <= known, f"a selector that this test cannot read: {selector}"
+    for key, value in selector.get("matchLabels", {}).items():
+        if labels.get(key) != value:
+            return False
+    for rule in selector.get("matchExpressions", []):
+        assert rule["operator"] == "In"
+        if labels.get(rule["key"]) not in rule["values"]:
+            return False
+    return True
+
+
+def allows(rules: list[dict[str, Any]], peer_key: str, peer: dict[str, str], port: int) -> bool:
+    """Whether one of the rules lets a pod with these labels through on a port; no peers or no ports mean all."""
+    return any(
+        (peer_key not in rule or any(matches(one["podSelector"], peer) for one in rule[peer_key]))
+        and ("ports" not in rule or port in {one["port"] for one in rule["ports"]})
+        for rule in rules
+    )
+
+
+def reaches(policies: list[dict[str, Any]], source: dict[str, str], target: dict[str, str] | None, port: int) -> bool:
+    """Whether the policies of ingress of the target (None: not a pod of ours) and of egress of the source allow it."""
+    for direction, peer_key, taken, peer in (
+        ("Ingress", "from", target, source),
+        ("Egress", "to", source, target or {}),
+    ):
+        if taken is None:
+            continue
+        applied = [
+            item["spec"]
+            for item in policies
+            if direction in item["spec"]["policyTypes"] and matches(item["spec"]["podSelector"], taken)
+        ]
+        if applied and not any(allows(spec.get(direction.lower(), []), peer_key, peer, port) for spec in applied):
+            return False
+    return True
+
+
+def policies_of(overlay: str) -> list[dict[str, Any]]:
+    files = [*FOLDER.glob("base/*.yaml"), *(FOLDER / "overlays" / overlay).glob("*.yaml")]
+    found = [item for file in files for item in YAML(typ="safe").load_all(file.read_text()) if item]
+    return [item for item in found if item.get("kind") == "NetworkPolicy"]
+
+
+def labels_of(workload: str) -> dict[str, str]:
+    """Labels of the pods of a Deployment, or of a flow run."""
+    if workload == "flow-run":
+        from infra.kubernetes.template import base_job_template
+
+        job = base_job_template({})["job_configuration"]["job_manifest"]
+        return dict(job["spec"]["template"]["metadata"]["labels"])
+    [found] = [item for item in WORKLOADS if item["metadata"]["name"] == workload]
+    return dict(found["spec"]["template"]["metadata"]["labels"])
+
+
+@pytest.mark.parametrize("overlay", ["local", "production"])
+@pytest.mark.parametrize(
+    ("source", "target", "port", "expected"),
+    [
+        ("flow-run", "prefect-server", 4200, True),
+        ("prefect-worker", "prefect-server", 4200, True),
+        ("postgres", "prefect-server", 4200, False),
+        ("flow-run", "prefect-server", 8080, False),
+        ("flow-run", "prefect-worker", 8080, False),
+        ("prefect-worker", "flow-run", 8080, False),
+        ("flow-run", "flow-run", 22, False),
+    ],
+)
+def test_the_policies_let_through_what_the_product_needs_and_nothing_else(
+    overlay: str, source: str, target: str, port: int, expected: bool
+) -> None:
+    assert reaches(policies_of(overlay), labels_of(source), labels_of(target), port) is expected
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "port"),
+    [
+        ("flow-run", "postgres", 5432),
+        ("flow-run", "mongodb", 27017),
+        ("flow-run", "objects", 7070),
+        ("prefect-server", "postgres", 5432),
+    ],
+)
+def test_the_local_services_can_be_reached(source: str, target: str, port: int) -> None:
+    assert reaches(policies_of("local"), labels_of(source), labels_of(target), port)
+
+
+@pytest.mark.parametrize(
+    ("source", "port", "expected"),
+    [
+        ("flow-run", 5432, True),
+        ("flow-run", 27017, True),
+        ("flow-run", 443, True),
+        ("flow-run", 53, True),
+        ("prefect-worker", 6443, True),
+        ("prefect-server", 5432, True),
+        ("flow-run", 25, False),
+        ("prefect-server", 22, False),
+    ],
+)
+def test_production_may_leave_the_cluster_for_databases_and_tls_alone(source: str, port: int, expected: bool) -> None:
+    assert reaches(policies_of("production"), labels_of(source), None, port) is expected
+
+
+def test_a_policy_names_ports_that_its_pods_listen_on() -> None:
+    for policy in policies_of("local"):
+        for rule in policy["spec"].get("ingress", []):
+            ports = {one["port"] for one in rule.get("ports", [])}
+            taken = [item for item in WORKLOADS if matches(policy["spec"]["podSelector"],
+                     item["spec"]["template"]["metadata"]["labels"])]  # fmt: skip
+            assert taken, policy["metadata"]["name"]
+            open_ports = {
+                port["containerPort"]
+                for item in taken
+                for container in item["spec"]["template"]["spec"]["containers"]
+                for port in container.get("ports", [])
+            }
+            assert ports <= open_ports, policy["metadata"]["name"]
