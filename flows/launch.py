@@ -317,7 +317,7 @@ class Deployments:
             if run.state is not None and run.state.is_final():
                 return
             if waits_in_vain(run, self.pod_patience, partial(self._patiently, partial(self.diagnosis, run))):
-                # The worker takes the Job away; without it the pod would wait for its deadline of hours.
+                # Server and worker take the Job away; otherwise the pod would wait for its deadline of hours.
                 self._patiently(partial(self.cancel, run, f"its pod could not start in {self.pod_patience:.0f} s"))
 
     def read(self, run_id: str) -> FlowRun:

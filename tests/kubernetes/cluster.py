@@ -10,13 +10,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from prefect.events.schemas.automations import AutomationCore
+
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "warehouse-test"
 FLOW_PODS = "warehouse/role=flow-run"
+# Kills, from the node, the processes of a flow run: the first of a container can be killed from outside alone.
+KILL_RUN = """
+import os, signal, sys
+for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environment:
+            if f"PREFECT__FLOW_RUN_ID={sys.argv[1]}".encode() in environment.read():
+                os.kill(pid, signal.SIGKILL)
+    except OSError:
+        pass  # ended meanwhile, or of the kernel
+"""
 
 _Found = TypeVar("_Found")
 
@@ -33,9 +47,9 @@ def until(what: str, look: Callable[[], _Found | None], seconds: float = 180.0, 
         time.sleep(every)
 
 
-def kubectl(*arguments: str, given: str | None = None, check: bool = True) -> str:
+def kubectl(*arguments: str, given: str | None = None, check: bool = True, namespace: str = NAMESPACE) -> str:
     """Run kubectl in the test namespace and return what it prints."""
-    command = ["kubectl", "--namespace", NAMESPACE, *arguments]
+    command = ["kubectl", "--namespace", namespace, *arguments]
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False)
     assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     return done.stdout
@@ -123,11 +137,11 @@ class Cluster:
         return f"mongodb://127.0.0.1:{self.forwards['mongodb'].port}/?directConnection=true"
 
     @contextmanager
-    def postgres(self) -> Iterator[Any]:
-        """Connection to the warehouse."""
+    def postgres(self, database: str = "warehouse") -> Iterator[Any]:
+        """Connection to the warehouse, or to Prefect's own database."""
         import psycopg
 
-        url = f"postgresql://postgres:local-only@127.0.0.1:{self.forwards['postgres'].port}/warehouse"
+        url = f"postgresql://postgres:local-only@127.0.0.1:{self.forwards['postgres'].port}/{database}"
         connection = until(
             "a connection to Postgres", lambda: _try(lambda: psycopg.connect(url, connect_timeout=5)), 60
         )
@@ -199,10 +213,14 @@ class Cluster:
 
     def start(self, tables: list[str], models: bool = False) -> UUID:
         """Start a pipeline run."""
+        return self.start_deployment("pipeline/default", tables=tables, models=models)
+
+    def start_deployment(self, name: str, **parameters: Any) -> UUID:
+        """Start a run of a deployment, as its schedule would."""
 
         def create(client: Any) -> UUID:
-            deployment = client.read_deployment_by_name("pipeline/default")
-            run = client.create_flow_run_from_deployment(deployment.id, parameters={"tables": tables, "models": models})
+            deployment = client.read_deployment_by_name(name)
+            run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
             return UUID(str(run.id))
 
         return self.ask(create)
@@ -269,6 +287,39 @@ class Cluster:
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
         kubectl("create", "--raw", path, "-f", "-", given=json.dumps(body))
 
+    def kill_from_the_node(self, run_id: UUID) -> None:
+        """Kill a flow pod as the loss of its node does: nothing in it can tell anyone; needs a privileged pod."""
+        self.pod_of(run_id)
+        [victim] = self.pods(f"prefect.io/flow-run-id={run_id}")
+        [container] = victim["spec"]["containers"]
+        killer = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"kill-{run_id}"},
+            "spec": {
+                "hostPID": True,
+                "nodeName": victim["spec"]["nodeName"],
+                "restartPolicy": "Never",
+                "containers": [
+                    {
+                        "name": "kill",
+                        "image": container["image"],
+                        "imagePullPolicy": container["imagePullPolicy"],
+                        "command": ["python", "-c", KILL_RUN, str(run_id)],
+                        "securityContext": {"runAsUser": 0, "privileged": True},
+                    }
+                ],
+            },
+        }
+        name = f"pod/kill-{run_id}"
+        # Not in the namespace of the tests: that one allows no such pod.
+        kubectl("apply", "-f", "-", given=json.dumps(killer), namespace="default")
+        try:
+            kubectl("wait", name, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s", namespace="default")
+        finally:
+            kubectl("delete", name, "--wait=false", namespace="default")
+        until("the end of the killed pod", lambda: not self.pods(f"prefect.io/flow-run-id={run_id}"), 30)
+
     def roll_out(self, *deployments: str) -> None:
         """Wait until deployments are available."""
         for name in deployments:
@@ -298,6 +349,22 @@ class Cluster:
             yield
         finally:
             update(before.job_variables)
+
+    @contextmanager
+    def zombies_after(self, seconds: float) -> Iterator[None]:
+        """Let the zombie automation wait less than in production, for a while; more than a heartbeat (30 s here)."""
+        [before] = self.ask(lambda client: client.read_automations_by_name("warehouse: zombies"))
+
+        def update(within: timedelta) -> None:
+            whole = before.model_dump(mode="json", exclude={"id", "owner_resource"})
+            whole["trigger"]["within"] = within.total_seconds()
+            self.ask(lambda client: client.update_automation(before.id, AutomationCore.model_validate(whole)) or True)
+
+        update(timedelta(seconds=seconds))
+        try:
+            yield
+        finally:
+            update(before.trigger.within)
 
 
 def _try(call: Callable[[], _Found]) -> _Found | None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from flows.reaper import MOST_STARTS
 from tests.kubernetes.cluster import FLOW_PODS, Cluster, kubectl, until
 
 # SIGKILL to every process of a container but its first, which its own kernel namespace protects.
@@ -18,6 +19,7 @@ for name in os.listdir("/proc"):
         os.kill(int(name), signal.SIGKILL)
 """
 LETTERS = 4_000  # 16 s at the source's 250 documents a second
+SHEETS = 9_000  # three ranges of 12 s each
 
 
 @pytest.fixture
@@ -81,6 +83,51 @@ def test_a_parent_that_must_leave_finds_its_children_again(cluster: Cluster, slo
     cluster.assert_equal("slow__letters")
 
 
+def test_a_killed_parent_is_started_again_and_finds_its_children(cluster: Cluster, slow_run: UUID) -> None:
+    [extract] = runs_of(cluster, slow_run, "extract")
+    kubectl("exec", cluster.pod_of(slow_run), "--", "python", "-c", KILL_ALL)
+    until("the parent's crash", lambda: cluster.run(slow_run).state.name == "Crashed", 90)
+    # By the automation, the reaper, and the worker.
+    until("the parent's second start", lambda: cluster.run(slow_run).run_count == 2, 240)
+    cluster.assert_done(slow_run)
+    steps = [run.name for run in cluster.children(slow_run)]
+    assert len(steps) == len(set(steps)), "a step was run twice"
+    [same] = runs_of(cluster, slow_run, "extract")
+    assert (same.id, same.run_count) == (extract.id, 1)
+    cluster.assert_equal("slow__letters")
+
+
+def test_a_parent_that_died_unseen_and_too_often_leaves_nothing_behind(cluster: Cluster) -> None:
+    cluster.fill("letters", 10 * LETTERS, "left behind")
+    with cluster.zombies_after(50):
+        run_id = cluster.start(["slow"])
+        extract = cluster.child(run_id, "extract")
+        with cluster.postgres("prefect") as connection:
+            # As if it had been started again before, as often as the reaper allows.
+            connection.execute("update flow_run set run_count = %s where id = %s", [MOST_STARTS, run_id])
+            connection.commit()
+        # Nobody sees the pod end: the only sign is that its heartbeats stop.
+        cluster.scale("prefect-worker", 0)
+        cluster.kill_from_the_node(run_id)
+        assert cluster.run(run_id).state.name == "Running"
+        dead = cluster.end(run_id, 180)
+        assert dead.state.name == "Crashed"
+        assert "no heartbeat" in dead.state.message
+        cluster.scale("prefect-worker", 1)
+        assert cluster.end(extract.id, 180).state.name == "Cancelled"
+    cluster.assert_nothing_runs()
+    assert cluster.run(run_id).run_count == MOST_STARTS, "it was started once more"
+    assert all(child.state.is_final() for child in cluster.children(run_id))
+    # Its own report never ran; the hourly one writes its rows.
+    assert cluster.end(cluster.start_deployment("monitoring/small")).state.name == "Completed"
+    logged = {row["flow_run_id"]: row for row in cluster.log(run_id) if not row["table_name"]}
+    assert "no heartbeat" in logged[run_id]["error_message"]
+    assert (logged[run_id]["state"], logged[extract.id]["state"]) == ("Crashed", "Cancelled")
+    cluster.fill("letters", 500, "after it")
+    cluster.assert_done(cluster.start(["slow"]))
+    cluster.assert_equal("slow__letters")
+
+
 def test_a_drained_node_gives_the_run_back_when_it_returns(cluster: Cluster, slow_run: UUID) -> None:
     [extract] = runs_of(cluster, slow_run, "extract")
     node = cluster.pods(f"prefect.io/flow-run-id={extract.id}")[0]["spec"]["nodeName"]
@@ -102,6 +149,34 @@ def test_a_killed_extract_is_started_again_as_a_new_run(cluster: Cluster, slow_r
     cluster.assert_equal("slow__letters")
 
 
+def test_ranges_are_read_by_pods_of_their_own_and_only_a_killed_one_is_read_again(cluster: Cluster) -> None:
+    cluster.fill("sheets", SHEETS, "sheet")
+    # Three of the real size would not find room on a small node.
+    small = {"cpu_request": "100m", "memory_request": "512Mi", "memory_limit": "512Mi"}
+    with (
+        cluster.job_variables("extract/large", **small),
+        # Where a killed one goes: the kernel kills for memory by the same signal.
+        cluster.job_variables("extract/xlarge", **small),
+        cluster.job_variables("load-bronze/large", **small),
+    ):
+        run_id = cluster.start(["wide"])
+        second = cluster.child(run_id, "extract large-wide-sheets-2of3")
+        kubectl("exec", cluster.pod_of(second.id), "--", "python", "-c", KILL_ALL)
+        cluster.assert_done(run_id)
+    ends = [
+        [run.state.name for run in runs_of(cluster, run_id, f"extract large-wide-sheets-{n}of3")] for n in (1, 2, 3)
+    ]
+    assert ends == [["Completed"], ["Crashed", "Completed"], ["Completed"]]
+    assert len(runs_of(cluster, run_id, "load-bronze")) == 1
+    cluster.assert_equal("wide__sheets")
+    rows = [row for row in cluster.log(run_id) if row["stage"] == "extract" and row["table_name"]]
+    read = [row["rows_read"] for row in rows if row["state"] == "Completed"]
+    assert len(read) == 3 and all(read) and sum(read) == SHEETS
+    with cluster.postgres() as connection:
+        batches = connection.execute("select rows_landed from ops.batches where source = 'wide'").fetchall()
+    assert batches == [(SHEETS,)]
+
+
 def test_an_extract_out_of_memory_gets_the_next_class(cluster: Cluster) -> None:
     cluster.fill("numbers", 200, "after a kill")
     with cluster.job_variables("extract/small", memory_request="96Mi", memory_limit="96Mi"):
@@ -111,6 +186,9 @@ def test_an_extract_out_of_memory_gets_the_next_class(cluster: Cluster) -> None:
     assert first.state.name == "Crashed"
     assert "class:small" in first.tags
     assert "class:medium" in second.tags
+    [logged] = [row for row in cluster.log(run_id) if row["flow_run_id"] == first.id]
+    assert (logged["state"], logged["error_class"]) == ("Crashed", "resource")
+    assert "OOMKilled" in logged["error_message"]
     cluster.assert_equal("quick__numbers")
 
 
@@ -126,15 +204,18 @@ def test_a_pod_that_cannot_start_fails_the_run_with_the_reason(
     cluster: Cluster, changed: dict[str, Any], reason: str
 ) -> None:
     cluster.fill("numbers", 100, f"never {reason}")
-    with cluster.job_variables("extract/small", active_deadline_seconds=60, **changed):
+    with cluster.job_variables("extract/small", **changed):
         run_id = cluster.start(["quick.numbers"])
-        run = cluster.end(run_id, 540)
+        run = cluster.end(run_id)
     assert run.state.name == "Failed"
-    extracts = runs_of(cluster, run_id, "extract")
-    assert {child.state.name for child in extracts} == {"Crashed"}
-    logged = [row for row in cluster.log(run_id) if row["flow_run_id"] == extracts[0].id]
-    assert any(reason in row["error_message"].lower() for row in logged)
     assert reason in run.state.message.lower()
+    # One run, ended by its parent after the patience of the local overlay (30 s) and the server's time-out (90 s),
+    # long before its deadline of hours.
+    [extract] = runs_of(cluster, run_id, "extract")
+    assert (extract.state.name, extract.run_count) == ("Cancelled", 0)
+    assert not cluster.pods(f"prefect.io/flow-run-id={extract.id}", phases=("Pending", "Running"))
+    [logged] = [row for row in cluster.log(run_id) if row["flow_run_id"] == extract.id]
+    assert reason in logged["error_message"].lower()
     cluster.assert_done(cluster.start(["quick.numbers"]))
     cluster.assert_equal("quick__numbers")
 

@@ -38,12 +38,15 @@ def scheduled(cluster: Cluster, tables: list[str]) -> Any:
         cluster.ask(lambda client: client.delete_deployment_schedule(deployment.id, schedule_id))
 
 
-def test_a_scheduled_run_reaches_gold_by_the_object_store(cluster: Cluster) -> None:
+def test_a_scheduled_run_reaches_gold_by_the_object_store_though_its_dbt_pod_must_leave(cluster: Cluster) -> None:
     size = Size(customers=300, days=60)
     documents = seed_mongodb(cluster.mongodb_uri, size=size)
     run = scheduled(cluster, ["shop"])
     assert run.auto_scheduled
+    dbt = cluster.child(run.id, "dbt-transform", seconds=300)
+    cluster.evict(cluster.pod_of(dbt.id))
     cluster.assert_done(run.id)
+    assert cluster.run(dbt.id).run_count == 2
 
     with cluster.postgres() as connection:
         for table, count in documents.items():
