@@ -186,7 +186,7 @@ def test_an_extract_out_of_memory_gets_the_next_class(cluster: Cluster) -> None:
     assert first.state.name == "Crashed"
     assert "class:small" in first.tags
     assert "class:medium" in second.tags
-    [logged] = [row for row in cluster.log(run_id) if row["flow_run_id"] == first.id]
+    [logged] = [row for row in cluster.log(run_id) if row["flow_run_id"] == first.id and not row["table_name"]]
     assert (logged["state"], logged["error_class"]) == ("Crashed", "resource")
     assert "OOMKilled" in logged["error_message"]
     cluster.assert_equal("quick__numbers")
@@ -214,7 +214,7 @@ def test_a_pod_that_cannot_start_fails_the_run_with_the_reason(
     [extract] = runs_of(cluster, run_id, "extract")
     assert (extract.state.name, extract.run_count) == ("Cancelled", 0)
     assert not cluster.pods(f"prefect.io/flow-run-id={extract.id}", phases=("Pending", "Running"))
-    [logged] = [row for row in cluster.log(run_id) if row["flow_run_id"] == extract.id]
+    [logged] = [row for row in cluster.log(run_id) if row["flow_run_id"] == extract.id and not row["table_name"]]
     assert reason in logged["error_message"].lower()
     cluster.assert_done(cluster.start(["quick.numbers"]))
     cluster.assert_equal("quick__numbers")
