@@ -79,21 +79,20 @@ def landing(uri: str, rows: int, folder: Path) -> list[dict[str, Any]]:
 
 
 def bronze(uri: str, url: str, rows: int, folder: Path) -> dict[str, Any]:
-    """Landing to bronze: first load, merges, and a run without changes, against COPY alone."""
-    print(f"\n{'bronze':24} {'rows':>9} {'rows/s':>9} {'of COPY':>8} {'peak MiB':>8} {'cpu s':>6}")
+    """MongoDB to bronze, landing to bronze, merges, and a run without changes, against draining and COPY alone."""
+    print(f"\n{'bronze':28} {'rows':>9} {'rows/s':>9} {'of COPY':>8} {'peak MiB':>8} {'cpu s':>6}")
     collection = fill(uri, DATABASE, "uniform", rows)
     place = {"uri": uri, "database": DATABASE, "collection": collection}
     copied = run_step("copy", url=url, shape="uniform", count=rows)
     found: dict[str, Any] = {"copy alone": copied}
     _print_bronze("COPY alone", copied, copied)
-    drained = run_step("drain", **place)
-    landed = run_step("land", **place, folder=str(folder))
-    found["first load"] = run_step("load", url=url, landing=str(folder), **place)
-    _print_bronze("first load", found["first load"], copied)
-    whole = _together("MongoDB to bronze", landed, found["first load"])
-    found["MongoDB to bronze"] = whole
+    drained = found["drain"] = run_step("drain", **place)
+    whole = found["MongoDB to bronze"] = run_step("through", url=url, landing=str(folder), **place, table="whole")
     _print_bronze("MongoDB to bronze", whole, copied)
-    print(f"{'':24} {whole.rate / min(drained.rate, copied.rate):.2f} of the slower of draining and COPY")
+    print(f"{'':28} {whole.rate / min(drained.rate, copied.rate):.2f} of the slower of draining and COPY")
+    run_step("land", **place, folder=str(folder))
+    found["first load"] = run_step("load", url=url, landing=str(folder), **place)
+    _print_bronze("first load of what is landed", found["first load"], copied)
     for percent in (0, 1, 10, 100):
         run_step("change", **place, landing=str(folder), percent=percent)
         name = f"merge, {percent} % changed"
@@ -102,7 +101,7 @@ def bronze(uri: str, url: str, rows: int, folder: Path) -> dict[str, Any]:
     found["100 tables, no change"] = run_step(
         "no_change", url=url, landing=str(folder), uri=uri, database=DATABASE, tables=100
     )
-    print(f"{'100 tables, no change':24} {found['100 tables, no change'].seconds:.1f} s")
+    print(f"{'100 tables, no change':28} {found['100 tables, no change'].seconds:.1f} s")
     return found
 
 
@@ -124,8 +123,7 @@ def compare_peers(uri: str, url: str, rows: int, folder: Path, environments: Pat
     # A collection of its own, which no step has changed.
     place = peers.Place(uri, DATABASE, fill(uri, DATABASE, "uniform", rows, prefix="peers_"), url)
     arguments = {"uri": uri, "database": DATABASE, "collection": place.collection}
-    landed = run_step("land", **arguments, folder=str(folder))
-    ours = _together("warehouse", landed, run_step("load", url=url, landing=str(folder), **arguments))
+    ours = run_step("through", url=url, landing=str(folder), **arguments, table=place.collection)
     table = [_told(ours, differences(url, "bronze", f"bench__{place.collection}", "uniform"))]
     dlt, sling, pandas = (peers.environment(name, environments) for name in ("dlt", "sling", "pandas"))
     runs = [
@@ -140,16 +138,10 @@ def compare_peers(uri: str, url: str, rows: int, folder: Path, environments: Pat
         measured = line["measure"]
         fields = line["data"]["fields"]
         altered = "; ".join(f"{name}: {found['example']}" for name, found in fields.items()) or "nothing"
-        print(f"{measured.step:20} {measured.rate:9,.0f} {ours.rate / measured.rate:7.1f}x "
+        name = "warehouse" if measured is ours else measured.step
+        print(f"{name:20} {measured.rate:9,.0f} {ours.rate / measured.rate:7.1f}x "
               f"{measured.peak_bytes / _MEBIBYTE:8.0f} {measured.cpu_seconds:6.1f}  {altered}")  # fmt: skip
     return table
-
-
-def _together(name: str, first: Measure, second: Measure) -> Measure:
-    """Return two steps that follow each other as one."""
-    seconds = first.seconds + second.seconds
-    cpu = first.cpu_seconds + second.cpu_seconds
-    return Measure(name, first.rows, seconds, max(first.peak_bytes, second.peak_bytes), cpu, {})
 
 
 def _told(measured: Measure, data: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +149,7 @@ def _told(measured: Measure, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_bronze(name: str, measured: Measure, copied: Measure) -> None:
-    print(f"{name:24} {measured.rows:9,} {measured.rate:9,.0f} {measured.rate / copied.rate:8.2f} "
+    print(f"{name:28} {measured.rows:9,} {measured.rate:9,.0f} {measured.rate / copied.rate:8.2f} "
           f"{measured.peak_bytes / _MEBIBYTE:8.0f} {measured.cpu_seconds:6.1f}", flush=True)  # fmt: skip
 
 

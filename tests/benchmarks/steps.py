@@ -96,7 +96,7 @@ def land(uri: str, database: str, collection: str, folder: str, memory_bytes: in
 
 
 def through(
-    url: str, landing: str, uri: str, database: str, collection: str, memory_bytes: int = 512 << 20
+    url: str, landing: str, uri: str, database: str, collection: str, table: str, memory_bytes: int = 512 << 20
 ) -> dict[str, Any]:
     """Bring a collection from MongoDB to bronze for the first time: landed, and loaded while it is being landed."""
     import os
@@ -108,7 +108,7 @@ def through(
     from tasks.landing import Landing
     from tasks.settings import Settings
 
-    ref, settings = table_ref(uri, database, collection), Settings()
+    ref, settings = table_ref(uri, database, collection, name=table), Settings()
     context = ExtractContext(Landing.open(landing), memory_bytes=memory_bytes)
     with timed() as clock, ThreadPoolExecutor(max_workers=1) as pool:
         loading = pool.submit(load_ahead, ref, settings, lambda: False)
@@ -261,15 +261,16 @@ def _id_batches(count: int, keep: Callable[[int], bool]) -> Iterator[bytes]:
         )
 
 
-def table_ref(uri: str, database: str, collection: str, **table: Any) -> Any:
-    """Return the table that a benchmark moves."""
+def table_ref(uri: str, database: str, collection: str, name: str | None = None, **table: Any) -> Any:
+    """Return the table that a benchmark moves, by default named as its collection."""
     from pydantic import SecretStr
 
     from tasks.sources import MongoSource, MongoTable, TableRef
 
     mongo_table = MongoTable.model_validate({"collection": collection, **table})
-    source = MongoSource(kind="mongodb", uri=SecretStr(uri), database=database, tables={collection: mongo_table})
-    return TableRef("bench", collection, source, mongo_table)
+    name = name or collection
+    source = MongoSource(kind="mongodb", uri=SecretStr(uri), database=database, tables={name: mongo_table})
+    return TableRef("bench", name, source, mongo_table)
 
 
 def _raw_batches(shape: str, count: int) -> list[bytes]:
