@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -59,11 +58,7 @@ def extract(
 @task(
     name="extract-table",
     task_run_name="{target}",
-    retries=work.RETRIES,
-    retry_delay_seconds=work.RETRY_DELAYS,
-    retry_jitter_factor=work.RETRY_JITTER,
-    retry_condition_fn=work.retry_transient,
-    cache_policy=NO_CACHE,
+    **work.RETRYING,
 )
 def extract_table(
     target: str,

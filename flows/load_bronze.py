@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -42,11 +41,7 @@ def load_bronze(
 @task(
     name="load-table",
     task_run_name="{target}",
-    retries=work.RETRIES,
-    retry_delay_seconds=work.RETRY_DELAYS,
-    retry_jitter_factor=work.RETRY_JITTER,
-    retry_condition_fn=work.retry_transient,
-    cache_policy=NO_CACHE,
+    **work.RETRYING,
 )
 def load_table(target: str, ahead_of: str | None = None) -> None:
     """Load the pending batches of one table, oldest first.

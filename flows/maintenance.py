@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
@@ -33,10 +32,7 @@ def maintenance(tables: list[str] | None = None, keep_days: int = 30) -> State[A
 
 @task(
     name="retain",
-    retries=work.RETRIES,
-    retry_delay_seconds=work.RETRY_DELAYS,
-    retry_condition_fn=work.retry_transient,
-    cache_policy=NO_CACHE,
+    **work.RETRYING,
 )
 def retain(name: str, keep_days: int) -> None:
     """Clean the landing of one table."""

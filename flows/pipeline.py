@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
@@ -164,10 +163,7 @@ def _is_splittable(ref: TableRef, first: bool) -> bool:
 
 @task(
     name="plan-ranges",
-    retries=work.RETRIES,
-    retry_delay_seconds=work.RETRY_DELAYS,
-    retry_condition_fn=work.retry_transient,
-    cache_policy=NO_CACHE,
+    **work.RETRYING,
 )
 def plan_ranges(unit: Unit) -> Unit:
     """Plan one batch of a very large table and give each of its ranges to a run."""
@@ -180,10 +176,7 @@ def plan_ranges(unit: Unit) -> Unit:
 
 @task(
     name="join-ranges",
-    retries=work.RETRIES,
-    retry_delay_seconds=work.RETRY_DELAYS,
-    retry_condition_fn=work.retry_transient,
-    cache_policy=NO_CACHE,
+    **work.RETRYING,
 )
 def join_ranges(unit: Unit) -> None:
     """Commit the batch whose ranges were all read."""

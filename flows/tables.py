@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefect.cache_policies import NO_CACHE
+
 from flows.launch import over, stopping
 from monitoring import log, taxonomy
 from tasks import resources
@@ -55,6 +57,16 @@ class TableFailure:
 def retry_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Return whether another attempt may help; Prefect takes a plain function only, anything else never retries."""
     return is_transient(state.data)
+
+
+RETRYING: dict[str, Any] = {
+    "retries": RETRIES,
+    "retry_delay_seconds": RETRY_DELAYS,
+    "retry_jitter_factor": RETRY_JITTER,
+    "retry_condition_fn": retry_transient,
+    "cache_policy": NO_CACHE,
+}
+"""What every task on a table is declared with: tried again where that may help, and never skipped by a cache."""
 
 
 def is_transient(error: object) -> bool:

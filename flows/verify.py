@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
@@ -41,10 +40,7 @@ def verify(tables: list[str] | None = None, sample: int | None = None) -> State[
 
 @task(
     name="verify-table",
-    retries=work.RETRIES,
-    retry_delay_seconds=work.RETRY_DELAYS,
-    retry_condition_fn=work.retry_transient,
-    cache_policy=NO_CACHE,
+    **work.RETRYING,
 )
 def verify_table(name: str, sample: int | None) -> State[Any]:
     """Compare one table and make an artifact of what differs.
