@@ -24,7 +24,9 @@ _QUEUED_BATCHES = 1
 # Share of the memory budget that the decoder may fill before a part is cut: the rest is for the part being
 # compressed, the one waiting, two raw batches and the interpreter.
 _PART_SHARE = 16
-_PART_LEAST, _PART_MOST = 4 << 20, 64 << 20
+# Small parts stay within the processor's cache between decoding and compressing, and a load ahead begins with the first
+# one: 8 MiB landed a tenth faster than 32 MiB, and both ways more than 4 MiB.
+_PART_LEAST, _PART_MOST = 4 << 20, 8 << 20
 
 
 @dataclass
