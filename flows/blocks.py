@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -35,7 +34,7 @@ NO_BLOCK = BlockState(exists=False)
 def read_all() -> Mapping[str, BlockState]:
     """Return the checkpoint blocks by block name."""
     from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
+    from prefect.exceptions import PrefectHTTPStatusError
 
     from tasks.checkpoint_block import TableCheckpoint
 
@@ -46,10 +45,8 @@ def read_all() -> Mapping[str, BlockState]:
         try:
             page = client.read_block_documents_by_type(slug, offset=len(found), limit=_PAGE)
         except PrefectHTTPStatusError as error:
-            # On the first run of all not even the type is registered: once here, before tables side by side try to.
+            # On the first run of all not even the type is registered.
             if error.response.status_code == HTTPStatus.NOT_FOUND:
-                with suppress(ObjectAlreadyExists):
-                    TableCheckpoint.register_type_and_schema()
                 return {}
             raise
         for document in page:

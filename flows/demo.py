@@ -35,7 +35,7 @@ _DATABASE = "shop"
 # What people are shown to try: a question of marketing, one of sales, and what became of values that did not fit.
 _BY_CHANNEL = (
     "select channel_group, sum(sessions) as sessions, sum(orders) as orders, sum(revenue) as revenue, "
-    "sum(spend) as spend from gold.rpt_channel_performance_daily group by 1 order by revenue desc"
+    "round(sum(spend), 2) as spend from gold.rpt_channel_performance_daily group by 1 order by revenue desc"
 )
 _BY_SEGMENT = (
     "select segment, count(*) as customers, sum(net_revenue) as revenue from gold.rpt_customer_rfm group by 1 "

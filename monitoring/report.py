@@ -155,14 +155,22 @@ def _second(pair: tuple[str, float]) -> float:
 def _table_lines(rows: Sequence[Mapping[str, Any]]) -> list[TableLine]:
     """Add up stages and ranges: a table's rows are read in one stage and loaded in the next."""
     lines: dict[tuple[str, str], TableLine] = {}
+    loaded = {
+        (str(row["source"]), str(row["table_name"]))
+        for row in rows
+        if row.get("stage") == "load" and row.get("table_name") and row.get("rows_rejected") is not None
+    }
     for row in rows:
         if row.get("stage") not in ("extract", "load") or not row.get("table_name"):
             continue
         place = (str(row["source"]), str(row["table_name"]))
         line = lines.setdefault(place, TableLine(*place))
         for name in COUNTS:
-            # Rows that load saw landed were counted by extract already; only extract reads, lands and rejects first.
+            # Rows that load saw landed were counted by extract already.
             if row.get(name) is None or (row["stage"] == "load" and name in ("rows_read", "bytes_read", "rows_landed")):
+                continue
+            # What load says was rejected includes what was rejected on the way.
+            if name == "rows_rejected" and row["stage"] == "extract" and place in loaded:
                 continue
             line.counts[name] = (line.counts[name] or 0) + int(row[name])
         line.seconds += float(row.get("seconds") or 0)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from prefect.blocks.core import Block
+from prefect.exceptions import ObjectAlreadyExists
 from pydantic import Field
 
 from tasks.checkpoints import Checkpoint
@@ -70,4 +71,8 @@ def save(source: str, table_name: str, checkpoint: Checkpoint | None) -> None:
             "flow_run_id": checkpoint.flow_run_id,
         }
     block = TableCheckpoint(source=source, table_name=table_name, **fields)
-    block.save(block_name(source, table_name), overwrite=True)
+    try:
+        block.save(block_name(source, table_name), overwrite=True)
+    except ObjectAlreadyExists:
+        # Another table, saved at the same moment of the first run, registered the block's type for both.
+        block.save(block_name(source, table_name), overwrite=True)

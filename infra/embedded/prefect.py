@@ -133,11 +133,13 @@ def _spawn_server(folder: Path) -> None:
         raise EmbeddedError("Prefect is not installed", "package prefect", "run `make setup`")
     port = process.choose_port(process.read_record(folder).port)
     program = [sys.executable, "-P", "-m", "prefect"]
+    # Without this the user interface asks the API at Prefect's usual port, whatever --port says.
+    environment = {**_environment(folder, None), "PREFECT_SERVER_UI_API_URL": "/api"}
     process.spawn(
         [*program, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--analytics-off"],
         folder,
         port,
-        environment=_environment(folder, None),
+        environment=environment,
     )
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,15 @@ def write_sources(place: Path, **sources: str) -> None:
     (place / "sources.yaml").write_text(f"sources:\n{text}")
 
 
+def files(folder: Path, **content: str) -> str:
+    folder.mkdir()
+    listed = ""
+    for name, text in content.items():
+        (folder / f"{name}.csv").write_text(text)
+        listed += f"      {name}: {{pattern: {name}.csv, format: csv, key: [day, id], types: {{spend: decimal}}}}\n"
+    return f"    kind: files\n    path: {folder}\n    tables:\n{listed}"
+
+
 def documents(first: int, count: int, **more: Any) -> list[dict[str, Any]]:
     return [
         {"_id": number, "at": datetime(2026, 1, 1, 0, number, tzinfo=UTC), **more}
@@ -138,6 +148,11 @@ def test_one_run_with_everything_that_can_go_wrong_beside_a_table_that_is_well(
         shop=source(mongodb_uri, mongodb_database, "well", "gone", "empty"),
         bent=source(proxy.uri, mongodb_database, "damaged"),
         away=source("mongodb://reader:hunter2@127.0.0.1:1/?directConnection=true", "none", "orders"),
+        ads=files(
+            place / "ads",
+            spend="day,id,spend\n2026-01-01,a,1.50\n2026-01-01,b,2.5,9\n2026-01-02,c,3\n",
+            keyless="id,spend\na,1.50\n",
+        ),
     )
     capsys.readouterr()
 
@@ -155,7 +170,19 @@ def test_one_run_with_everything_that_can_go_wrong_beside_a_table_that_is_well(
     assert rows(postgres_url, "select version, state from ops.checkpoints where table_name = 'gone'") == before
     assert rows(postgres_url, "select * from ops.checkpoints where source = 'away'") == []
     assert rows(postgres_url, "select _id from bronze.bent__damaged order by 1") == [("0",), ("1",), ("3",), ("4",)]
-    ((document, reason, kept),) = rows(postgres_url, "select document_id, reason, bytes from ops.rejects")
+    # Nothing to read is no failure, and no place to go on from.
+    assert "shop.empty (" not in text
+    assert rows(postgres_url, "select * from ops.checkpoints where table_name = 'empty'") == []
+    assert rows(postgres_url, "select id, spend from bronze.ads__spend order by 1") == [
+        ("a", Decimal("1.50")),
+        ("c", Decimal(3)),
+    ]
+    assert rows(postgres_url, "select table_name, reason from ops.rejects where source = 'ads' order by 1") == [
+        ("keyless", "keyless.csv: the key column day is not in the file"),
+        ("spend", "spend.csv, line 3: 4 fields where the header has 3"),
+    ]
+    rejects = "select document_id, reason, bytes from ops.rejects where source = 'bent'"
+    ((document, reason, kept),) = rows(postgres_url, rejects)
     assert document in (None, "2")
     assert reason
     assert BROKEN in bytes(kept)
@@ -262,7 +289,9 @@ def test_the_right_mongodb_password_reads(
     assert rows(postgres_url, "select count(*) from bronze.locked__orders") == [(3,)]
 
 
-@pytest.mark.parametrize("command", [["status"], ["checkpoint", "show"], ["sql", "select 1"], ["run", "--plan"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["checkpoint", "show"], ["sql", "select 1"], ["run", "--plan"], ["run", "--no-models"]]
+)
 def test_a_wrong_password_is_named(
     command: list[str],
     place: Path,

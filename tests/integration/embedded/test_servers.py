@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -145,3 +148,10 @@ def test_urls_before_the_first_start_are_named_errors(home: Path) -> None:
         postgres.url(home)
     with pytest.raises(SourceUnreachable, match="MONGODB_URI"):
         mongodb.url(home)
+
+
+def test_the_user_interface_of_prefect_asks_its_own_server(prefect_api_url: str) -> None:
+    """Prefect's default is the usual port, where nothing or another server answers."""
+    with urllib.request.urlopen(prefect_api_url.removesuffix("api") + "ui-settings", timeout=30) as response:
+        asked = json.load(response)["api_url"]
+    assert urllib.parse.urljoin(prefect_api_url, asked) == prefect_api_url

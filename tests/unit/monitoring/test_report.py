@@ -38,6 +38,13 @@ def test_stages_of_a_table_are_one_line_and_nothing_is_counted_twice() -> None:
     assert tags.counts["rows_read"] == 0 and tags.counts["rows_loaded"] is None
 
 
+def test_a_reject_of_extract_that_load_wrote_down_is_one_reject() -> None:
+    ranges = [row("extract", "shop.orders", rows_rejected=count, flow_run_id=str(count)) for count in (2, 3)]
+    assert report.build([pipeline(), *ranges]).tables[0].counts["rows_rejected"] == 5
+    loaded = row("load", "shop.orders", rows_rejected=6)
+    assert report.build([pipeline(), *ranges, loaded]).tables[0].counts["rows_rejected"] == 6
+
+
 def test_ranges_of_a_table_add_up() -> None:
     ranges = [row("extract", "shop.orders", rows_read=5, flow_run_id=str(number)) for number in range(4)]
     assert report.build([pipeline(), *ranges]).tables[0].counts["rows_read"] == 20
