@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,45 @@ def test_cdc_tables_of_a_database_share_a_stream_and_fail_alone(
         str(state.state_details.flow_run_id),
     )
     assert logged == [("ghosts", "Failed"), ("orders", "Completed"), ("tags", "Completed")]
+
+
+def test_a_large_table_is_loaded_while_it_is_extracted(
+    shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.bronze.ahead import Ahead
+    from tasks.mongodb import extract
+
+    copied, copy, commit = threading.Event(), Ahead.copy, extract._commit
+
+    def tell(ahead: Ahead, files: list[str]) -> bool:
+        found = copy(ahead, files)
+        if found:
+            copied.set()
+        return found
+
+    def wait_and_commit(*arguments: Any) -> Any:
+        assert copied.wait(60), "nothing was copied before the batch was whole"
+        return commit(*arguments)
+
+    monkeypatch.setattr(Ahead, "copy", tell)
+    monkeypatch.setattr(extract, "_commit", wait_and_commit)
+    shop.write_sources(orders="{mode: incremental, cursor: updated_at, resources: large}")
+    state = run_pipeline()
+    assert state.is_completed(), state.message
+    assert shop.count("shop__orders") == 200
+    loads = shop.query(
+        "select state, rows_loaded from monitoring.pipeline_log where stage = 'load' and table_name is not null"
+    )
+    assert loads == [("Completed", 200)], "one load, and it was the early one"
+    monkeypatch.undo()
+
+
+def test_a_large_table_that_cannot_be_extracted_keeps_nobody_waiting(shop: Shop, run_pipeline: Run) -> None:
+    shop.write_sources(ghosts="{collection: nowhere, resources: large}", tags="{mode: full}")
+    state = run_pipeline()
+    assert state.is_failed() and "shop.ghosts: MissingCollection" in state.message
+    assert "ahead" not in state.message
+    assert shop.count("shop__tags") == 7
 
 
 def test_a_second_run_reads_only_what_is_new(shop: Shop, run_pipeline: Run) -> None:
