@@ -8,7 +8,9 @@ differs, nothing of it is committed, and the batch is loaded as any other.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -20,6 +22,7 @@ from tasks.bronze.filling import Filling
 from tasks.bronze.plan import Plan, make_plan
 from tasks.bronze.registry import known_columns, relation_for
 from tasks.landing import Landing, Manifest, Part
+from tasks.overlap import read_ahead
 
 
 class Outgrown(Exception):
@@ -78,10 +81,11 @@ class Ahead:
             Outgrown: A column turned out to be of another type than the first parts showed.
         """
         new = [file for file in files if file not in self._parts]
-        for file in new:
-            part, frame = self._landing.read_growing(*self._place, self._batch_id, file)
-            self._copy(part, frame)
-            self._parts[file] = part
+        read = partial(self._landing.read_growing, *self._place, self._batch_id)
+        with closing(read_ahead(map(read, new))) as landed:
+            for part, frame in landed:
+                self._copy(part, frame)
+                self._parts[part.file] = part
         return bool(new)
 
     def holds(self, part: Part) -> bool:

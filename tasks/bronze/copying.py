@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Literal
 
 import polars as pl
 import psycopg
 from psycopg import sql
+
+from tasks.overlap import read_ahead
 
 Rescue = Callable[[pl.DataFrame, Sequence[tuple[int, str]]], pl.DataFrame]
 
@@ -35,7 +38,7 @@ def _none_expected(frame: pl.DataFrame, cells: Sequence[tuple[int, str]]) -> pl.
 
 
 # What one COPY message carries at most: bounds memory, and large enough that messages cost nothing.
-_SLICE_BYTES = 8 << 20
+_SLICE_BYTES = 4 << 20
 _LEAST_ROWS = 256
 _DATE_SECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 _DAYS = (-719_162, 2_932_896)
@@ -72,8 +75,9 @@ def copy_frame(
     chosen = frame.select(name for name, _ in types)
     payloads = csv_slices(chosen, types) if _ENCODE is None else _binary_slices(_ENCODE, chosen, types, rescue)
     sent = 0
-    with cursor.copy(statement) as copy:
-        for payload in payloads:
+    # The server takes one slice while the next is encoded.
+    with closing(read_ahead(payloads)) as slices, cursor.copy(statement) as copy:
+        for payload in slices:
             copy.write(payload)
             sent += len(payload)
     return sent

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors, sql
@@ -27,6 +26,7 @@ from tasks.drift import evidence, ledger
 from tasks.errors import LoadError, RejectLimitExceeded
 from tasks.landing import Landing, Manifest, PartitionScope
 from tasks.landing.manifest import Part
+from tasks.overlap import read_ahead
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,7 +41,6 @@ _ROW_LOCK_WAIT = "60s"
 _IDLE_LIMIT = "15min"
 _ATTEMPTS = 4
 _RETRIED = (errors.DeadlockDetected, errors.SerializationFailure)
-_Item = TypeVar("_Item")
 
 
 @dataclass
@@ -539,7 +538,7 @@ class Loader:
             return item[0], item[1], convert(self._read(relation, *item), relation.plan)
 
         parts = [item for item in relation.parts if self._changed is None or not self._changed.skips(item[0])]
-        for flush, part, converted in _ahead(parts, prepare):
+        for flush, part, converted in read_ahead(map(prepare, parts)):
             self._result.rescued += 0 if relation.plan.child else converted.rescued
             self._misfits.setdefault(relation.plan.child, Counter()).update(converted.misfits)
             self._sanitised.setdefault(relation.plan.child, Counter()).update(converted.sanitised)
@@ -790,20 +789,6 @@ def _by_path(counted: Counter[tuple[str, str]] | None) -> Counter[str]:
     for (path, _), count in (counted or {}).items():
         total[path] += count
     return total
-
-
-def _ahead(items: Sequence[_Item], prepare: Callable[[_Item], Any]) -> Iterator[Any]:
-    """Yield prepared items in order, one of them being prepared while the caller works on the one before."""
-    if not items:
-        return
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="landed") as pool:
-        waiting = pool.submit(prepare, items[0])
-        for item in [*items[1:], None]:
-            ready = waiting.result()
-            if item is not None:
-                waiting = pool.submit(prepare, item)
-            yield ready
-            del ready
 
 
 def write_landed_rejects(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest) -> None:

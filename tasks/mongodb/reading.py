@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +13,12 @@ import polars as pl
 from tasks.landing import BatchWriter, Segment
 from tasks.mongodb.decoder import Decoder, make_decoder
 from tasks.mongodb.transforms import Transforms
+from tasks.overlap import read_ahead
 from tasks.sources import MongoTable
 
 # The server cuts batches at 16 MiB whatever is asked. 10,000 documents of a usual size stay within the processor cache
 # on both sides: 269 thousand documents a second were drained so, 184 thousand with 50,000 (SecantusDB, 430 bytes each).
 BATCH_DOCUMENTS = 10_000
-# Raw batches that wait between the network and the decoder: one being read, one ready.
-_QUEUED_BATCHES = 1
 # Share of the memory budget that the decoder may fill before a part is cut: the rest is for the part being
 # compressed, the one waiting, two raw batches and the interpreter.
 _PART_SHARE = 16
@@ -115,41 +113,6 @@ class Lander:
         return self.writer.finish(statistics, self.source_bytes, seconds, self.reject_rows, state())
 
 
-def read_ahead(batches: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield `batches` while a thread fetches the next one, so that network and decoding overlap."""
-    ready: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=_QUEUED_BATCHES)
-    stop = threading.Event()
-
-    def put(item: bytes | BaseException | None) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.5)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def fetch() -> None:
-        try:
-            for batch in batches:
-                if not put(batch):
-                    return
-            put(None)
-        except BaseException as error:  # handed to the reader, which raises it
-            put(error)
-
-    thread = threading.Thread(target=fetch, name="mongodb-read", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()
-
-
 class RateLimit:
     """Holds reading to a number of documents a second, averaged over the run."""
 
@@ -167,10 +130,7 @@ class RateLimit:
 
 def land_batches(lander: Lander, batches: Iterable[bytes], limit: RateLimit) -> None:
     """Push every raw batch through the decoder into the landing."""
-    stream = read_ahead(batches)
-    try:
+    with closing(read_ahead(batches)) as stream:
         for raw in stream:
             lander.push(raw)
             limit.wait(lander.rows_read)
-    finally:
-        stream.close()  # type: ignore[attr-defined]  # a generator: stops its thread at once
