@@ -167,7 +167,9 @@ def test_ranges_are_read_by_pods_of_their_own_and_only_a_killed_one_is_read_agai
         [run.state.name for run in runs_of(cluster, run_id, f"extract large-wide-sheets-{n}of3")] for n in (1, 2, 3)
     ]
     assert ends == [["Completed"], ["Crashed", "Completed"], ["Completed"]]
-    assert len(runs_of(cluster, run_id, "load-bronze")) == 1
+    # One began while the ranges were read; it is the only one unless the killed pod left a file behind.
+    loads = runs_of(cluster, run_id, "load-bronze")
+    assert loads and {run.state.name for run in loads} == {"Completed"}
     cluster.assert_equal("wide__sheets")
     rows = [row for row in cluster.log(run_id) if row["stage"] == "extract" and row["table_name"]]
     read = [row["rows_read"] for row in rows if row["state"] == "Completed"]
