@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,28 +125,27 @@ def compare_peers(uri: str, url: str, rows: int, folder: Path, environments: Pat
     place = peers.Place(uri, DATABASE, fill(uri, DATABASE, "uniform", rows, prefix="peers_"), url)
     arguments = {"uri": uri, "database": DATABASE, "collection": place.collection}
     ours = run_step("through", url=url, landing=str(folder), **arguments, table=place.collection)
-    table = [_told(ours, differences(url, "bronze", f"bench__{place.collection}", "uniform"))]
-    dlt, sling, pandas = (peers.environment(name, environments) for name in ("dlt", "sling", "pandas"))
-    runs = [
-        (peers.run_sling(sling, place, environments), "sling", "_id"),
-        *((peers.run_dlt(dlt, place, name), f"dlt_{name}", "_id") for name in ("insert_values", "csv", "parquet")),
-        (peers.run_pandas(pandas, place), "pandas", "_id"),
-    ]
-    for measured, schema, key in runs:
-        table.append(_told(measured, differences(url, schema, place.collection, "uniform", key)))
     print(f"\n{'MongoDB to Postgres':20} {'rows/s':>9} {'we are':>8} {'peak MiB':>8} {'cpu s':>6}  lost or altered")
-    for line in table:
-        measured = line["measure"]
-        fields = line["data"]["fields"]
-        altered = "; ".join(f"{name}: {found['example']}" for name, found in fields.items()) or "nothing"
-        name = "warehouse" if measured is ours else measured.step
-        print(f"{name:20} {measured.rate:9,.0f} {ours.rate / measured.rate:7.1f}x "
-              f"{measured.peak_bytes / _MEBIBYTE:8.0f} {measured.cpu_seconds:6.1f}  {altered}")  # fmt: skip
+    dlt, sling, pandas = (peers.environment(name, environments) for name in ("dlt", "sling", "pandas"))
+    runs: list[tuple[Callable[[], Measure], str, str]] = [
+        (lambda: ours, "bronze", f"bench__{place.collection}"),
+        (lambda: peers.run_sling(sling, place, environments), "sling", place.collection),
+        *(
+            (partial(peers.run_dlt, dlt, place, name), f"dlt_{name}", place.collection)
+            for name in ("insert_values", "csv", "parquet")
+        ),
+        (lambda: peers.run_pandas(pandas, place), "pandas", place.collection),
+    ]
+    table = []
+    for run, schema, name in runs:
+        measured = run()
+        data = differences(url, schema, name, "uniform")
+        altered = "; ".join(f"{field}: {found['example']}" for field, found in data["fields"].items()) or "nothing"
+        who = "warehouse" if measured is ours else measured.step
+        print(f"{who:20} {measured.rate:9,.0f} {ours.rate / measured.rate:7.1f}x "
+              f"{measured.peak_bytes / _MEBIBYTE:8.0f} {measured.cpu_seconds:6.1f}  {altered}", flush=True)  # fmt: skip
+        table.append({"measure": measured, "data": data})
     return table
-
-
-def _told(measured: Measure, data: dict[str, Any]) -> dict[str, Any]:
-    return {"measure": measured, "data": data}
 
 
 def _print_bronze(name: str, measured: Measure, copied: Measure) -> None:

@@ -6,7 +6,7 @@ import json
 import random
 from collections.abc import Callable
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import psycopg
@@ -71,16 +71,24 @@ def _equal(value: Any, held: Any) -> bool:
         (str, lambda: isinstance(held, str) and held == value),
         (list, lambda: _same_json(value, held)),
         (datetime, lambda: isinstance(held, datetime) and held == value),
-        (int, lambda: Decimal(str(held)) == value),
-        (float, lambda: float(held) == value),
+        (int, lambda: _number(held) == value),
+        (float, lambda: held == value or _number(held) == Decimal(repr(value))),
     )
     for kind, same in kinds:
         if isinstance(value, kind):
             return same()
     text = str(value)
     if text.replace(".", "", 1).lstrip("-").isdigit():
-        return not isinstance(held, float) and Decimal(str(held)) == Decimal(text)
+        return not isinstance(held, float) and _number(held) == Decimal(text)
     return str(held) == text
+
+
+def _number(held: Any) -> Decimal | None:
+    """Return the number that a column holds, also as text; None when it holds none."""
+    try:
+        return Decimal(str(held))
+    except InvalidOperation:
+        return None
 
 
 def _same_json(value: list[Any], held: Any) -> bool:
