@@ -145,7 +145,7 @@ def make_plan(settings: Settings, sources: Sources, names: Sequence[str], full: 
             planning.TableLoad(
                 ref.name,
                 ref.table.resources,
-                getattr(ref.table, "partitions", 1),
+                getattr(ref.table, "partitions", None) or 1,
                 _is_splittable(ref, first=full or ref.name not in loaded),
                 recent.get("seconds"),
                 int(recent["bytes"]) if recent else None,

@@ -162,7 +162,8 @@ class MongoTable(Table):
         missing_cursor: Documents whose cursor is missing or null: `error`, `include` each time, or `exclude`.
         deletes: `sweep` compares the `_id` sets to find deleted documents; cdc and full know them already.
         filter: A MongoDB query in extended JSON, sent to the server.
-        partitions: `_id` ranges that are read side by side.
+        partitions: `_id` ranges that are read side by side, at least; 1 reads all as one range, in storage order, and
+            does not ask for the size. By default the size decides, and ranges follow each other.
         hint: Name of an index the server must use.
         on_lost_token: When the change stream cannot be resumed: `fail`, or read all again and find deletes.
         max_events: A cdc run ends after this many events; the next goes on.
@@ -177,7 +178,7 @@ class MongoTable(Table):
     deletes: Literal["none", "sweep"] = "none"
     filter: dict[str, Any] = Field(default_factory=dict)
     fields: Fields = Fields()
-    partitions: int = Field(default=1, ge=1, le=256)
+    partitions: int | None = Field(default=None, ge=1, le=256)
     hint: str | None = None
     on_lost_token: Literal["fail", "resnapshot"] = "fail"  # noqa: S105  a policy, no password
     max_events: int = Field(default=1_000_000, ge=1)

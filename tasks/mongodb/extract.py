@@ -142,7 +142,7 @@ def plan_batch(ref: TableRef, context: ExtractContext) -> tuple[str, int]:
     with _reader(ref, context) as reader:
         window = incremental.plan_window(reader) if reader.table.mode == "incremental" else None
         state = changes.start_state(reader) if reader.table.mode == "cdc" else (window.state if window else {})
-        batch_id, plan = _resume(reader) or _plan(reader, state, window, reader.table.partitions)
+        batch_id, plan = _resume(reader) or _plan(reader, state, window)
         return batch_id, len(plan.ranges)
 
 
@@ -309,12 +309,13 @@ def _snapshot(reader: Reader, state: dict[str, Any], window: incremental.Window 
         window: The first window of an incremental table; None when the rows are the whole table.
     """
     unfinished = _resume(reader)
-    batch_id, plan = unfinished or _plan(reader, state, window, reader.table.partitions)
+    batch_id, plan = unfinished or _plan(reader, state, window)
     done = reader.landing.segments(reader.ref.source_name, reader.ref.table_name, batch_id)
     missing = [index for index in range(len(plan.ranges)) if index not in done]
-    if reader.table.partitions > 1 and len(missing) > 1:
-        with ThreadPoolExecutor(max_workers=min(reader.table.partitions, 4), thread_name_prefix="range") as pool:
-            share = reader.context.memory_bytes // min(reader.table.partitions, 4)
+    side_by_side = min(reader.table.partitions or 1, 4)
+    if side_by_side > 1 and len(missing) > 1:
+        with ThreadPoolExecutor(max_workers=side_by_side, thread_name_prefix="range") as pool:
+            share = reader.context.memory_bytes // side_by_side
             list(pool.map(lambda index: _read_range(reader, batch_id, plan, index, share), missing))
     else:
         for index in missing:
@@ -345,11 +346,12 @@ def _resume(reader: Reader) -> tuple[str, Plan] | None:
     return None
 
 
-def _plan(
-    reader: Reader, state: dict[str, Any], window: incremental.Window | None, partitions: int
-) -> tuple[str, Plan]:
+def _plan(reader: Reader, state: dict[str, Any], window: incremental.Window | None) -> tuple[str, Plan]:
     """Split the collection into `_id` ranges and write the plan before anything is read."""
-    count = max(partitions, min(_collection_bytes(reader) // RANGE_BYTES + 1, MOST_RANGES))
+    partitions = reader.table.partitions
+    # Who asks for one range spares the server the question for the size, which some answer by counting all documents.
+    by_size = min(_collection_bytes(reader) // RANGE_BYTES + 1, MOST_RANGES) if partitions != 1 else 1
+    count = max(partitions or 1, by_size)
     points = ranges.split_points(reader.collection, count, reader.table.filter) if count > 1 else []
     bounds: list[str | None] = [None, *points, None]
     extracted_at = datetime.now(UTC)

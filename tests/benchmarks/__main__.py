@@ -61,7 +61,7 @@ def servers() -> Iterator[tuple[str, str]]:
 def landing(uri: str, rows: int, folder: Path) -> list[dict[str, Any]]:
     """MongoDB to landing, by shape, against draining the server and throwing away."""
     print(f"{'landing':12} {'rows':>9} {'drain/s':>9} {'decode/s':>9} {'parquet/s':>9} {'land/s':>9} "
-          f"{'land/drain':>10} {'reading':>7} {'peak MiB':>8} {'cpu s':>6}")  # fmt: skip
+          f"{'land/drain':>10} {'peak MiB':>8} {'cpu s':>6}")  # fmt: skip
     table = []
     for shape in ("uniform", "shuffled", "sparse", "drifting", "huge"):
         count = {"uniform": rows, "huge": 40}.get(shape, rows // 2)
@@ -71,9 +71,8 @@ def landing(uri: str, rows: int, folder: Path) -> list[dict[str, Any]]:
         landed = run_step("land", **place, folder=str(folder / shape))
         decoded = run_step("decode", shape=shape, count=min(count, 100_000))
         written = run_step("parquet", shape=shape, count=min(count, 100_000))
-        ratio, reading = landed.rate / drained.rate, drained.seconds / landed.detail["reading_seconds"]
         print(f"{shape:12} {count:9,} {drained.rate:9,.0f} {decoded.rate:9,.0f} {written.rate:9,.0f} "
-              f"{landed.rate:9,.0f} {ratio:10.2f} {reading:7.2f} "
+              f"{landed.rate:9,.0f} {landed.rate / drained.rate:10.2f} "
               f"{landed.peak_bytes / _MEBIBYTE:8.0f} {landed.cpu_seconds:6.1f}", flush=True)  # fmt: skip
         table.append({"shape": shape, "drain": drained, "land": landed, "decode": decoded, "parquet": written})
     return table

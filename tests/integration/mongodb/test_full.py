@@ -106,6 +106,22 @@ def test_a_batch_of_several_processes_is_joined_only_when_whole(shop: Shop, keys
     assert keys(shop.rows(joined)) == sorted(map(str, range(300)))
 
 
+def test_the_size_of_a_collection_decides_on_its_ranges_unless_one_is_asked_for(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.database.orders.insert_many([{"_id": number, "note": "x" * 1_000} for number in range(500)])
+    monkeypatch.setattr(module, "RANGE_BYTES", 200_000)
+
+    def ranges_of(**table: Any) -> int:
+        return module.plan_batch(shop.ref(**table), ExtractContext(shop.landing))[1]
+
+    assert ranges_of() == 3
+    assert ranges_of(partitions=2) == 3
+    assert ranges_of(partitions=5) == 5
+    monkeypatch.setattr(module, "_collection_bytes", lambda _: pytest.fail("the size was asked for"))
+    assert ranges_of(partitions=1) == 1
+
+
 def test_a_view_is_read_as_one_range(shop: Shop) -> None:
     shop.database.orders.insert_many([{"_id": number, "paid": number < 3} for number in range(6)])
     shop.database.command({"create": "paid_orders", "viewOn": "orders", "pipeline": [{"$match": {"paid": True}}]})
