@@ -22,6 +22,7 @@ from tasks.errors import LandingError, ResumeTokenLost, SourceError
 from tasks.extract import ExtractContext, ExtractResult
 from tasks.landing import Landing, Manifest, Plan, Segment, new_batch_id
 from tasks.mongodb import changes, incremental, ranges
+from tasks.mongodb.batches import RawBatches
 from tasks.mongodb.client import connect, named_errors, open_collection, plain
 from tasks.mongodb.reading import BATCH_DOCUMENTS, Lander, RateLimit, land_batches
 from tasks.mongodb.shared import Share
@@ -95,7 +96,8 @@ class Reader:
         # max_time_ms of find() covers the server's work of the whole cursor, not the client's pauses.
         with (
             self.session() as session,
-            self.collection.find_raw_batches(
+            RawBatches(
+                self.collection,
                 {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0],
                 batch_size=min(BATCH_DOCUMENTS, max(rate, 1)) if rate else BATCH_DOCUMENTS,
                 max_time_ms=self.source.max_time_ms,
