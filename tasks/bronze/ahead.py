@@ -8,6 +8,7 @@ differs, nothing of it is committed, and the batch is loaded as any other.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,6 +25,8 @@ from tasks.bronze.registry import known_columns, relation_for
 from tasks.landing import Landing, Manifest, Part
 from tasks.overlap import read_ahead
 
+_Landed = tuple[Part, pl.DataFrame]
+
 
 class Outgrown(Exception):
     """What was copied ahead is not what the whole batch asks for."""
@@ -36,14 +39,16 @@ class _Seen:
     columns: dict[str, None] = field(default_factory=dict)
     values: dict[str, Counter[str]] = field(default_factory=dict)
 
-    def add(self, frame: pl.DataFrame) -> bool:
-        """Count a frame's values; return whether it brought a column."""
-        known = len(self.columns)
+    def covers(self, frame: pl.DataFrame) -> bool:
+        """Return whether a frame has no column that is new."""
+        return self.columns.keys() >= set(frame.columns)
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Count a frame's values."""
         self.columns.update(dict.fromkeys(frame.columns))
         for path, found in kinds.landed_kinds(frame.columns).items():
             counter = self.values.setdefault(path, Counter())
             counter.update({kind: frame.height - frame[f"{path}|{kind}"].null_count() for kind in found})
-        return len(self.columns) > known
 
 
 class Ahead:
@@ -67,6 +72,7 @@ class Ahead:
         self._batch_id = batch_id
         self._seen: dict[str, _Seen] = {}
         self._parts: dict[str, Part] = {}
+        self._next: _Landed | None = None
         self.stamp = merge.stamp(cursor, batch_id, landing.plan(*place, batch_id).extracted_at)
         self.fillings: dict[str, Filling] = {}
         self.misfits: dict[str, Counter[tuple[str, str]]] = {}
@@ -83,9 +89,10 @@ class Ahead:
         new = [file for file in files if file not in self._parts]
         read = partial(self._landing.read_growing, *self._place, self._batch_id)
         with closing(read_ahead(map(read, new))) as landed:
-            for part, frame in landed:
-                self._copy(part, frame)
-                self._parts[part.file] = part
+            self._next = next(landed, None)
+            while self._next is not None:
+                filling = self._filling(self._next[0].child, self._next[1])
+                self.copied_bytes += filling.copy(self._converted(filling.plan, landed))
         return bool(new)
 
     def holds(self, part: Part) -> bool:
@@ -111,20 +118,28 @@ class Ahead:
             if listed.get(file) != part:
                 raise Outgrown(f"{file} is not of the batch")
 
-    def _copy(self, part: Part, frame: pl.DataFrame) -> None:
-        filling = self._filling(part.child, frame)
-        converted = convert(frame, filling.plan)
-        self.copied_bytes += filling.copy(converted.frame)
-        self.rescued += 0 if part.child else converted.rescued
-        self.misfits.setdefault(part.child, Counter()).update(converted.misfits)
-        self.sanitised.setdefault(part.child, Counter()).update(converted.sanitised)
+    def _converted(self, plan: Plan, landed: Iterator[_Landed]) -> Iterator[pl.DataFrame]:
+        """Yield converted frames as far as the plan goes: up to one of another relation, or with a new column."""
+        seen = self._seen[plan.child]
+        while self._next is not None:
+            part, frame = self._next
+            converted = convert(frame, plan)
+            self.rescued += 0 if part.child else converted.rescued
+            self.misfits.setdefault(part.child, Counter()).update(converted.misfits)
+            self.sanitised.setdefault(part.child, Counter()).update(converted.sanitised)
+            yield converted.frame
+            self._parts[part.file] = part
+            self._next = next(landed, None)
+            if self._next is None or self._next[0].child != plan.child or not seen.covers(self._next[1]):
+                return
+            seen.add(self._next[1])
 
     def _filling(self, child: str, frame: pl.DataFrame) -> Filling:
         """Return the relation that takes a frame, with a column for each of its paths."""
         seen = self._seen.setdefault(child, _Seen())
-        grown = seen.add(frame)
-        filling = self.fillings.get(child)
-        if filling is not None and not grown:
+        filling, covered = self.fillings.get(child), seen.covers(frame)
+        seen.add(frame)
+        if filling is not None and covered:
             return filling
         known = known_columns(self._cursor, *self._place, child, self._batch_id)
         plan = make_plan(child, known, list(seen.columns), seen.values)

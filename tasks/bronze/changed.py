@@ -10,9 +10,10 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import copying, ddl, merge
+from tasks.bronze import copying, ddl, merge, stage
 from tasks.bronze.convert import keys_of
 
+COLUMNS = ["_id", "_hash"]
 KEYS = "warehouse_keys"
 # Above this share sending all is cheaper than sending keys and picking rows.
 _MOST_SHARE = 0.5
@@ -66,12 +67,8 @@ def find(cursor: psycopg.Cursor[Any], name: str, frames: Iterator[tuple[int, pl.
     """
     merge.create_stage(cursor, KEYS, _TYPES)
     target = sql.Identifier(KEYS)
-    for flush, landed in frames:
-        base = flush << merge.SEQUENCE_BITS
-        keys = keys_of(landed.select("_id", "_hash")).with_columns(
-            pl.int_range(base, base + landed.height, dtype=pl.Int64).alias("_seq")
-        )
-        copying.copy_frame(cursor, target, keys, _TYPES)
+    keys = (stage.with_sequence(keys_of(landed), flush << merge.SEQUENCE_BITS, roots=False) for flush, landed in frames)
+    copying.copy_frames(cursor, target, keys, _TYPES)
     cursor.execute(sql.SQL("analyze {}").format(target))
     repeated = merge.keep_last(cursor, KEYS) > 0
     cursor.execute(

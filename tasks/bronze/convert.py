@@ -268,8 +268,18 @@ def _numeric_of_double(source: pl.Expr) -> _Pair:
 
 
 def _numeric(source: pl.Expr) -> _Pair:
+    negative_zero = source.map_batches(_negative_zeros, return_dtype=pl.Boolean)
+    if copying.native():
+        # The native encoder finds texts that are no numbers by itself.
+        return source, negative_zero
     good = source.str.contains(_DECIMAL)
-    return pl.when(good).then(source), ((~good) | source.str.contains(_NEGATIVE_ZERO)).fill_null(False)
+    return pl.when(good).then(source), ((~good) | negative_zero).fill_null(False)
+
+
+def _negative_zeros(texts: pl.Series) -> pl.Series:
+    mask = texts.str.starts_with("-0")
+    rows = mask.arg_true()
+    return mask.scatter(rows, texts.gather(rows).str.contains(_NEGATIVE_ZERO)) if len(rows) else mask
 
 
 def _time_of_date(source: pl.Expr) -> _Pair:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Literal
 
@@ -44,21 +45,21 @@ _DATE_SECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 _DAYS = (-719_162, 2_932_896)
 
 
-def copy_frame(
+def copy_frames(
     cursor: psycopg.Cursor[Any],
     relation: sql.Composable,
-    frame: pl.DataFrame,
+    frames: Iterable[pl.DataFrame],
     types: Sequence[tuple[str, str]],
     *,
     freeze: bool = False,
     rescue: Rescue = _none_expected,
 ) -> int:
-    """Copy a frame into a relation.
+    """Copy frames into a relation by one COPY; the next slices are made and encoded while the server takes one.
 
     Args:
         cursor: Inside a transaction.
         relation: The quoted relation.
-        frame: Columns in any order.
+        frames: Their columns in any order.
         types: `(column, Postgres type)` in the order of the COPY.
         rescue: Takes cells that Postgres cannot hold out of a frame.
         freeze: Write the rows as old ones: no later pass over them. For a relation made in the same subtransaction.
@@ -66,16 +67,17 @@ def copy_frame(
     Returns:
         Bytes sent.
     """
-    if frame.is_empty():
+    filled = (frame.select(name for name, _ in types) for frame in frames if frame.height)
+    first = next(filled, None)
+    if first is None:
         return 0
+    chosen = itertools.chain([first], filled)
     columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in types)
     statement = sql.SQL("copy {} ({}) from stdin (format {}, freeze {})").format(
         relation, columns, sql.SQL("binary" if _ENCODE else "csv"), sql.SQL("true" if freeze else "false")
     )
-    chosen = frame.select(name for name, _ in types)
     payloads = csv_slices(chosen, types) if _ENCODE is None else _binary_slices(_ENCODE, chosen, types, rescue)
     sent = 0
-    # The server takes one slice while the next is encoded.
     with closing(read_ahead(payloads)) as slices, cursor.copy(statement) as copy:
         for payload in slices:
             copy.write(payload)
@@ -84,27 +86,26 @@ def copy_frame(
 
 
 def _binary_slices(
-    encode: Any, frame: pl.DataFrame, types: Sequence[tuple[str, str]], rescue: Rescue
+    encode: Any, frames: Iterable[pl.DataFrame], types: Sequence[tuple[str, str]], rescue: Rescue
 ) -> Iterator[bytes]:
-    """Yield a frame as binary COPY data in slices of bounded size."""
-    pairs = list(types)
-    rows = max(_LEAST_ROWS, int(frame.height * _SLICE_BYTES / max(frame.estimated_size(), 1)))
-    for start in range(0, frame.height, rows):
-        part = frame[start : start + rows]
-        options = {"header": start == 0, "trailer": start + rows >= frame.height}
-        payload, refused = encode(part, pairs, **options)
+    """Yield frames as binary COPY data in slices of bounded size."""
+    pairs, header, part = list(types), True, pl.DataFrame()
+    for part in _slices(frames):
+        payload, refused = encode(part, pairs, header=header, trailer=False)
         if refused:
-            payload, refused = encode(rescue(part, refused), pairs, **options)
+            payload, refused = encode(rescue(part, refused), pairs, header=header, trailer=False)
         if refused:
             raise psycopg.DataError(f"Postgres cannot hold values of {sorted({name for _, name in refused})}")
         yield payload
+        header = False
+    yield encode(part.clear(), pairs, header=header, trailer=True)[0]
 
 
-def csv_slices(frame: pl.DataFrame, types: Sequence[tuple[str, str]]) -> Iterator[bytes]:
-    """Yield a frame as CSV in slices of bounded size."""
-    encoded = frame.select(_csv_column(frame[name], name, pg_type) for name, pg_type in types)
-    rows = max(_LEAST_ROWS, int(encoded.height * _SLICE_BYTES / max(encoded.estimated_size(), 1)))
-    for part in encoded.iter_slices(rows):
+def csv_slices(frames: Iterable[pl.DataFrame], types: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+    """Yield frames as CSV in slices of bounded size."""
+    for part in _slices(
+        frame.select(_csv_column(frame[name], name, pg_type) for name, pg_type in types) for frame in frames
+    ):
         buffer = io.BytesIO()
         # All texts quoted where a text stands first: a line that begins with `\\.` would end the COPY.
         style: Literal["always", "necessary"] = "always" if types[0][1] == "text" else "necessary"
@@ -116,6 +117,12 @@ def csv_slices(frame: pl.DataFrame, types: Sequence[tuple[str, str]]) -> Iterato
             date_format="%Y-%m-%d",
         )
         yield buffer.getvalue()
+
+
+def _slices(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    for frame in frames:
+        rows = max(_LEAST_ROWS, int(frame.height * _SLICE_BYTES / max(frame.estimated_size(), 1)))
+        yield from frame.iter_slices(rows)
 
 
 def _csv_column(column: pl.Series, name: str, pg_type: str) -> pl.Series:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -53,22 +53,34 @@ def meta_after(child: str) -> tuple[tuple[str, str], ...]:
     return tuple(pair for pair in META_AFTER if not (child and pair[0] == "_hash"))
 
 
-def create_relation(cursor: psycopg.Cursor[Any], name: str, plan: Plan, extra: Sequence[tuple[str, str]] = ()) -> None:
-    """Create a relation without keys: they are made after the first rows."""
+def create_relation(
+    cursor: psycopg.Cursor[Any],
+    name: str,
+    plan: Plan,
+    extra: Sequence[tuple[str, str]] = (),
+    without: Container[str] = (),
+) -> None:
+    """Create a relation without keys: they are made after the first rows.
+
+    Args:
+        cursor: In a transaction.
+        name: The relation.
+        plan: Its columns.
+        extra: Further columns, as (name, type).
+        without: Columns of our own that the caller adds later.
+    """
     pairs = [
         *meta_before(plan.child),
         *((column.name, column.pg_type) for column in plan.stored),
-        *meta_after(plan.child),
+        *(pair for pair in meta_after(plan.child) if pair[0] not in without),
         *extra,
     ]
-    cursor.execute(
-        sql.SQL("create table {} ({})").format(
-            relation(name),
-            sql.SQL(", ").join(
-                sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(pg_type)) for column, pg_type in pairs
-            ),
-        )
-    )
+    columns = [
+        # The primary key asks for it, and would read the whole relation to be sure.
+        sql.SQL("{} {} not null" if column == "_id" else "{} {}").format(sql.Identifier(column), sql.SQL(pg_type))
+        for column, pg_type in pairs
+    ]
+    cursor.execute(sql.SQL("create table {} ({})").format(relation(name), sql.SQL(", ").join(columns)))
 
 
 def add_keys(cursor: psycopg.Cursor[Any], name: str, child: str) -> None:

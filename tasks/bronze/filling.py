@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
@@ -12,6 +12,8 @@ from psycopg import sql
 from tasks.bronze import ddl, merge, stage
 from tasks.bronze.plan import Plan
 
+_LATER = ("_batch_id", "_extracted_at", "_loaded_at", "_deleted_at")
+
 
 class Filling:
     """One relation being filled, within one transaction.
@@ -20,7 +22,8 @@ class Filling:
         cursor: In a transaction.
         name: The relation.
         plan: Its columns.
-        stamp: What all of its rows carry; as column defaults while it is filled, it need not travel with every row.
+        stamp: What all of its rows carry, as defaults of columns: it need not travel with every row. A new relation
+            gets these columns once it is filled, so that it need not even be stored with them.
         fresh: Whether the relation is to be created; else it exists and is empty.
     """
 
@@ -38,14 +41,15 @@ class Filling:
         self.name = name
         self.plan = plan
         self._fresh = fresh
-        self._constants = (
-            ("_batch_id", stamp.batch_id),
-            ("_extracted_at", stamp.extracted_at),
-            ("_loaded_at", stamp.loaded_at),
-        )
+        self._constants = {
+            "_batch_id": stamp.batch_id,
+            "_extracted_at": stamp.extracted_at,
+            "_loaded_at": stamp.loaded_at,
+        }
         if fresh:
-            ddl.create_relation(cursor, name, plan)
-        cursor.execute(_defaults(self._target, self._constants))
+            ddl.create_relation(cursor, name, plan, without=_LATER)
+        else:
+            cursor.execute(_defaults(self._target, self._constants))
 
     def grow(self, plan: Plan) -> None:
         """Take a plan that has the same columns and more."""
@@ -54,7 +58,7 @@ class Filling:
         plan.refused.update(self.plan.refused)
         self.plan = plan
 
-    def copy(self, frame: pl.DataFrame) -> int:
+    def copy(self, frames: Iterable[pl.DataFrame]) -> int:
         """Copy converted rows; return the bytes sent.
 
         Raises:
@@ -64,7 +68,7 @@ class Filling:
         stored = ((column.name, column.pg_type) for column in self.plan.stored)
         types = [*own[::-1], *ddl.meta_before(self.plan.child), *stored]
         # Frozen rows need no later pass over them; Postgres takes them where the relation is of this subtransaction.
-        return stage.copy_rows(self._cursor, self._target, frame, types, self.plan, freeze=self._fresh)
+        return stage.copy_rows(self._cursor, self._target, frames, types, self.plan, freeze=self._fresh)
 
     def finish(self) -> None:
         """Make keys and statistics.
@@ -72,17 +76,30 @@ class Filling:
         Raises:
             psycopg.errors.UniqueViolation: An `_id` is there twice.
         """
-        self._cursor.execute(_defaults(self._target, [(name, None) for name, _ in self._constants]))
         if self._fresh:
+            self._cursor.execute(_added(self._target, self._constants))
             ddl.add_keys(self._cursor, self.name, self.plan.child)
+        self._cursor.execute(_defaults(self._target, dict.fromkeys(self._constants)))
         self._cursor.execute(sql.SQL("analyze {}").format(self._target))
 
 
-def _defaults(target: sql.Composable, values: Sequence[tuple[str, object]]) -> sql.Composed:
+def _added(target: sql.Composable, values: Mapping[str, object]) -> sql.Composed:
+    # Postgres keeps the default of a column added with one in its catalogue, and gives it to the rows that are there.
+    actions = sql.SQL(", ").join(
+        sql.SQL("add column {} {} default {}").format(
+            sql.Identifier(name), sql.SQL(pg_type), sql.Literal(values.get(name))
+        )
+        for name, pg_type in ddl.META_AFTER
+        if name in _LATER
+    )
+    return sql.SQL("alter table {} {}").format(target, actions)
+
+
+def _defaults(target: sql.Composable, values: Mapping[str, object]) -> sql.Composed:
     actions = sql.SQL(", ").join(
         sql.SQL("alter column {} set default {}").format(sql.Identifier(name), sql.Literal(value))
         if value is not None
         else sql.SQL("alter column {} drop default").format(sql.Identifier(name))
-        for name, value in values
+        for name, value in values.items()
     )
     return sql.SQL("alter table {} {}").format(target, actions)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -489,8 +489,8 @@ class Loader:
             filling.grow(relation.plan)
         else:
             filling = Filling(self._cursor, relation.name, relation.plan, self._stamp, fresh=not relation.exists)
-        for _, _, converted in self._converted(relation):
-            self._result.copied_bytes += filling.copy(converted.frame)
+        with closing(self._converted(relation)) as parts:
+            self._result.copied_bytes += filling.copy(converted.frame for _, _, converted in parts)
         filling.finish()
         if child:
             self._result.child_rows += self._manifest.children[child].rows
@@ -516,7 +516,7 @@ class Loader:
 
     def _find_changed(self, root: _Relation) -> None:
         if root.exists and self._manifest.scope.type == "snapshot" and root.parts:
-            landed = ((flush, self._landing.read(self._manifest, part)) for flush, part in root.parts)
+            landed = ((flush, self._landing.read(self._manifest, part, changed.COLUMNS)) for flush, part in root.parts)
             self._changed = changed.find(self._cursor, root.name, landed)
 
     def _stage(self, relation: _Relation) -> None:
@@ -531,7 +531,7 @@ class Loader:
                 self._reject_rows(relation, flush, part, refused)
         self._cursor.execute(sql.SQL("analyze {}").format(target))
 
-    def _converted(self, relation: _Relation) -> Iterator[tuple[int, Part, Converted]]:
+    def _converted(self, relation: _Relation) -> Generator[tuple[int, Part, Converted]]:
         """Yield converted parts; the next one is read while the present one is copied."""
 
         def prepare(item: tuple[int, Part]) -> tuple[int, Part, Converted]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
@@ -22,7 +22,7 @@ _MOST_REASON = 500
 def copy_rows(
     cursor: psycopg.Cursor[Any],
     target: sql.Composable,
-    frame: pl.DataFrame,
+    frames: Iterable[pl.DataFrame],
     types: Types,
     plan: Plan,
     *,
@@ -33,7 +33,7 @@ def copy_rows(
     def rescue(part: pl.DataFrame, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
         return rescue_cells(part, plan, cells)
 
-    return copying.copy_frame(cursor, target, frame, types, freeze=freeze, rescue=rescue)
+    return copying.copy_frames(cursor, target, frames, types, freeze=freeze, rescue=rescue)
 
 
 def copy_careful(
@@ -51,7 +51,7 @@ def copy_careful(
         offset, part = waiting.pop()
         try:
             with cursor.connection.transaction():
-                sent += copy_rows(cursor, target, part, types, plan)
+                sent += copy_rows(cursor, target, [part], types, plan)
         except _REFUSALS as error:
             if part.height == 1:
                 refused.append((offset, str(error).strip().splitlines()[0][:_MOST_REASON]))
@@ -63,7 +63,7 @@ def copy_careful(
 
 def copy_keys(cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.DataFrame) -> None:
     """Copy a part of kind `ids`."""
-    copying.copy_frame(cursor, target, keys_of(frame.select("_id")), [("_id", "text")])
+    copying.copy_frames(cursor, target, [keys_of(frame.select("_id"))], [("_id", "text")])
 
 
 def normal_keys(keys: pl.Series) -> list[str]:

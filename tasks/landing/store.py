@@ -152,8 +152,8 @@ class Landing:
         self.put(f"{source}/{table}/{batch_id}/{MANIFEST}", payload)
         return manifest
 
-    def read(self, manifest: Manifest, part: Part) -> pl.DataFrame:
-        """Read one part.
+    def read(self, manifest: Manifest, part: Part, columns: list[str] | None = None) -> pl.DataFrame:
+        """Read one part, or some of its columns.
 
         Raises:
             LandingError: The file is missing, or is not what was written.
@@ -166,7 +166,7 @@ class Landing:
                 f"{self.root}/{path}",
                 "restore the file from the store's versions, or reset the table to read it again",
             )
-        return pl.read_parquet(io.BytesIO(payload))
+        return pl.read_parquet(io.BytesIO(payload), columns=columns)
 
     def delete(self, source: str, table: str, batch_id: str) -> None:
         """Remove a batch, the manifest first so that no reader believes a part of it."""

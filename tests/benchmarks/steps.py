@@ -130,7 +130,7 @@ def copy(url: str, shape: str, count: int) -> dict[str, Any]:
     import psycopg
     from psycopg import sql
 
-    from tasks.bronze.copying import copy_frame
+    from tasks.bronze.copying import copy_frames
     from tasks.bronze.kinds import PG_TYPES
     from tasks.mongodb.decoder import make_decoder
 
@@ -149,7 +149,7 @@ def copy(url: str, shape: str, count: int) -> dict[str, Any]:
         connection.execute(sql.SQL("create table {} ({})").format(table, columns))
         connection.commit()
         with timed() as clock:
-            copy_frame(connection.cursor(), table, frame, types)
+            copy_frames(connection.cursor(), table, [frame], types)
             connection.commit()
     return {"rows": count, "seconds": clock.seconds}
 

@@ -323,8 +323,8 @@ def test_a_new_table_is_loaded_while_another_new_one_is_still_filled(
     filling, free = threading.Event(), threading.Event()
     real = ddl.create_relation
 
-    def create_and_wait(cursor: Any, name: str, *arguments: Any) -> None:
-        real(cursor, name, *arguments)
+    def create_and_wait(cursor: Any, name: str, *arguments: Any, **options: Any) -> None:
+        real(cursor, name, *arguments, **options)
         if name == "shop__orders":
             filling.set()
             assert free.wait(60)
