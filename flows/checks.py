@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
     from tasks.settings import Settings
-    from tasks.sources import FilesSource, MongoSource, Sources
+    from tasks.sources import FilesSource, MongoSource, Sources, TableRef
 
 # A check is made by a person who waits: a server that does not answer this soon is reported, not waited for.
 _CONNECT_SECONDS = 5
@@ -114,7 +115,17 @@ def _sources(findings: list[Finding], settings: Settings | None) -> Sources | No
         findings += [Finding("wrong", str(path), problem, error.action) for problem in problems]
         return None
     findings.append(Finding("ok", str(path), f"{len(sources.sources)} source(s), {len(sources.refs())} table(s)"))
+    for ref in sources.refs():
+        if ref.table.transforms:
+            findings += _guarded(ref.name, partial(_transforms, ref))
     return sources
+
+
+def _transforms(ref: TableRef) -> Iterator[Finding]:
+    from tasks.mongodb.transforms import Transforms
+
+    Transforms(ref.table.transforms)
+    yield Finding("ok", ref.name, f"{len(ref.table.transforms)} transform(s) can be carried out")
 
 
 def _warehouse(settings: Settings) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from ruamel.yaml import YAML
@@ -98,6 +99,18 @@ class Derive(_Strict):
     name: str
     expression: str
     kind: Kind
+
+    @field_validator("expression")
+    @classmethod
+    def _parses(cls, expression: str) -> str:
+        # Imported where a table derives something: commands that read no data need not wait for it.
+        import polars as pl
+
+        try:
+            pl.sql_expr(expression)
+        except (pl.exceptions.PolarsError, TypeError) as error:
+            raise ValueError(f"not valid Polars SQL: {error}") from error
+        return expression
 
 
 class Transform(_Strict):

@@ -58,9 +58,6 @@ class Transforms:
                 "sources.yaml, transforms",
                 f"set {HASH_KEY_VARIABLE}; without a key hashed personal data can be guessed",
             )
-        for step in steps:
-            if step.derive:
-                check_expression(step.derive)
 
     def apply(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the frame with every step applied."""
@@ -245,17 +242,3 @@ def _derive(frame: pl.DataFrame, derive: Derive) -> pl.DataFrame:
             "correct the expression, or cast its inputs first",
         ) from error
     return frame.with_columns(value.alias(f"{derive.name}|{derive.kind}"))
-
-
-def check_expression(derive: Derive) -> None:
-    """Parse a derived expression.
-
-    Raises:
-        ConfigError: It is not valid Polars SQL.
-    """
-    try:
-        pl.sql_expr(derive.expression)
-    except (pl.exceptions.PolarsError, TypeError) as error:
-        raise ConfigError(
-            f"the expression of {derive.name!r} is not valid: {error}", "sources.yaml, transforms", "use Polars SQL"
-        ) from error

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -167,6 +170,18 @@ def test_check_finds_all_mistakes_at_once(
     assert "hunter2" not in shown
 
 
+def test_check_says_that_a_hash_needs_its_key(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "sources.yaml").write_text(SOURCES.replace("{mode: full}", "{transforms: [{hash: email}]}"))
+    monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
+    said = "wrong   shop.products: a hash transform needs a secret key"
+    for key in ("", "a key of the company's own"):
+        monkeypatch.setenv("WAREHOUSE_HASH_KEY", key)
+        cli._run(["check"], debug=False)
+        assert (said in capsys.readouterr().out) == (not key)
+
+
 def test_a_look_that_breaks_does_not_hide_the_others() -> None:
     def look() -> object:
         yield checks.Finding("ok", "a", "seen")
@@ -275,3 +290,28 @@ def test_a_check_holds_only_when_every_place_agrees() -> None:
     assert demo.Check("rows", 3, {"bronze": 3, "gold": 3}).ok
     assert not demo.Check("rows", 3, {"bronze": 3, "gold": 2}).ok
     assert not demo.Check("rows", 3, {"bronze": "not readable: gone"}).ok
+
+
+@pytest.mark.parametrize(("installed", "said"), [(True, "decoder: native"), (False, "decoder: the slow one in Python")])
+def test_status_shows_which_decoder_is_in_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], installed: bool, said: str
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
+    real = importlib.util.find_spec
+    found = importlib.machinery.ModuleSpec("warehouse_native", None) if installed else None
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *of: found if name == "warehouse_native" else real(name, *of)
+    )
+    cli._run(["status"], False)
+    assert said in capsys.readouterr().out
+
+
+def test_installation_without_a_rust_toolchain_works_and_says_that_the_slow_decoder_is_used(tmp_path: Path) -> None:
+    for name in ("find", "python3"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    make = str(shutil.which("make"))
+    done = subprocess.run(
+        [make, "native"], cwd=Path(cli.__file__).parents[1], env={"PATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no Rust toolchain (cargo) found: the slow decoder in Python is used" in done.stdout

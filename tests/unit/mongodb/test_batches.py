@@ -17,7 +17,9 @@ from tasks.mongodb.batches import RawBatches
 
 _FIELDS = {"cursor": {"firstBatch": 1, "nextBatch": 1}}
 _documents = st.lists(
-    st.dictionaries(st.text(st.characters(codec="utf-8", exclude_characters="\0")), st.none() | st.integers(-5, 5) | st.text()),
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0")), st.none() | st.integers(-5, 5) | st.text()
+    ),
     max_size=12,
 )
 
