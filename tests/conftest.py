@@ -18,12 +18,17 @@ _TIERS = ("integration", "faults", "kubernetes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test with the tier of its folder, so that none runs in the unit tier by oversight."""
+    """Mark every test with the tier of its folder, so that none runs in the unit tier by oversight.
+
+    Where several processes share the run (`-n 2 --dist loadgroup`), a file stays with one of them, as do all tests of
+    the cluster: they break it for each other.
+    """
     tests = Path(__file__).parent
     for item in items:
-        tier = item.path.relative_to(tests).parts[0]
-        if tier in _TIERS:
-            item.add_marker(tier)
+        path = item.path.relative_to(tests)
+        if path.parts[0] in _TIERS:
+            item.add_marker(path.parts[0])
+        item.add_marker(pytest.mark.xdist_group("kubernetes" if path.parts[0] == "kubernetes" else str(path)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

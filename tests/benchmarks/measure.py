@@ -73,9 +73,7 @@ def save(results: dict[str, Any], folder: Path) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.write_text(
-        json.dumps(results, indent=1, default=lambda item: asdict(item) if isinstance(item, Measure) else str(item))
-    )
+    file.write_text(json.dumps(results, indent=1, default=_plain))
     return file
 
 

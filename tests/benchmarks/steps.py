@@ -28,18 +28,22 @@ def timed() -> Iterator[Clock]:
     clock.seconds = time.perf_counter() - started
 
 
-def drain(uri: str, database: str, collection: str) -> dict[str, Any]:
-    """Read all raw batches and throw them away: the limit of any reader of this server."""
+def drain(uri: str, database: str, collection: str, cursor: str = "RawBatches") -> dict[str, Any]:
+    """Read all raw batches and throw them away, with our cursor or with the driver's: the limit of any reader."""
     from bson.raw_bson import RawBSONDocument
     from pymongo import MongoClient
+    from pymongo.cursor import RawBatchCursor
 
+    from tasks.mongodb.batches import RawBatches
     from tasks.mongodb.reading import BATCH_DOCUMENTS
+
+    read = {kind.__name__: kind for kind in (RawBatches, RawBatchCursor)}[cursor]
 
     with MongoClient(uri, document_class=RawBSONDocument) as client:
         found = client[database][collection]
         size = 0
         with timed() as clock:
-            for raw in found.find_raw_batches({}, batch_size=BATCH_DOCUMENTS):
+            for raw in read(found, {}, batch_size=BATCH_DOCUMENTS):
                 size += len(raw)
         return {"rows": found.estimated_document_count(), "seconds": clock.seconds, "bytes": size}
 
