@@ -276,6 +276,13 @@ _VERSIONS: tuple[str, ...] = (
             'Whether a text can be read as a type; on a server older than 16 by trying, which is slower.';
     end $choose$;
     """,
+    """
+    alter table ops.columns drop constraint columns_pkey;
+    alter table ops.columns add primary key (source, table_name, child, path, column_name);
+    comment on table ops.columns is
+        'The name map: the column of each document path, stable for ever. Not stored: its values live in _rescued. '
+        'Where a path has several, the first by position is its own, the others take what those before them cannot.';
+    """,
 )
 
 

@@ -9,7 +9,10 @@
       from {{ bronze.rows }}
 -#}
 
-{#- A bronze table: its rows that the source still has, and the types of its columns. Empty until it is loaded. -#}
+{#-
+  A bronze table: its rows that the source still has, the types of its columns, and by path the columns beside the one
+  that a path names. Empty until it is loaded.
+-#}
 {% macro bronze_table(source_name, table_name) %}
     {%- set relation = source(source_name, table_name) -%}
     {%- set columns = {} -%}
@@ -19,7 +22,11 @@
             {%- do columns.update({column.name: column.data_type}) -%}
         {%- endfor -%}
     {%- endif -%}
+    {%- set beside = {} -%}
     {%- if columns -%}
+        {%- for path, column in columns_beside(relation.identifier) -%}
+            {%- do beside.setdefault(path, []).append(column) -%}
+        {%- endfor -%}
         {%- set kept = ' where _deleted_at is null' if '_deleted_at' in columns else '' -%}
         {%- set rows = '(select * from ' ~ relation ~ kept ~ ') as bronze_rows' -%}
     {%- else -%}
@@ -28,21 +35,36 @@
             where false) as bronze_rows
         {%- endset -%}
     {%- endif -%}
-    {{ return({'relation': relation, 'columns': columns, 'rows': rows}) }}
+    {{ return({'relation': relation, 'columns': columns, 'beside': beside, 'rows': rows}) }}
+{% endmacro %}
+
+{#- Path and name of each column that takes what the column of its path could neither take nor be widened for. -#}
+{% macro columns_beside(relation_name) %}
+    {%- set query -%}
+        select c.path, c.column_name from ops.columns as c
+        inner join ops.tables as t using (source, table_name, child)
+        where t.relation = '{{ relation_name }}' and exists (
+            select 1 from ops.columns as f
+            where f.source = c.source and f.table_name = c.table_name and f.child = c.child and f.path = c.path
+                and f.position < c.position
+        )
+        order by c.position
+    {%- endset -%}
+    {{ return(run_query(query).rows | map('list') | list) }}
 {% endmacro %}
 
 {#-
   The value of a field as `type`. `paths` is one path (`address.zip`) or several, newest first, of which the first that
-  is not null counts: the way to follow a rename. A value that did not fit its bronze column is taken from `_rescued`;
+  is not null counts: the way to follow a rename. A value that did not fit its bronze column is taken from the columns
+  beside it, of which a row fills one, or from `_rescued`;
   a value that cannot be read as `type` gives null, never an error.
 -#}
 {% macro bronze_value(bronze, paths, type) %}
     {%- set parts = [] -%}
     {%- for path in ([paths] if paths is string else paths) -%}
-        {%- set column = path | replace('.', '__') -%}
-        {%- if column in bronze.columns -%}
+        {%- for column in [path | replace('.', '__')] + bronze.beside.get(path, []) if column in bronze.columns -%}
             {%- do parts.append(cast_column('bronze_rows.' ~ adapter.quote(column), bronze.columns[column], type)) -%}
-        {%- endif -%}
+        {%- endfor -%}
         {%- if '_rescued' in bronze.columns -%}
             {%- do parts.append(cast_extended_json("bronze_rows._rescued -> '" ~ path ~ "'", type)) -%}
         {%- endif -%}

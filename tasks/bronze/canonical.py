@@ -53,12 +53,14 @@ def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | N
     """
     kept = json.loads(rescued, parse_float=Decimal) if rescued else {}
     kept = {names.landed(path): value for path, value in kept.items()}
-    row = {
-        column.path: canonical(extended.fragment(column.kind, _plain_value(column.kind, value)))
-        for column, value in zip(columns, values, strict=True)
+    row: Row = {}
+    for column, value in zip(columns, values, strict=True):
         # What is rescued is the original; the column holds at most a readable form of it.
-        if value is not None and (column.path not in kept or _is_later(kept[column.path]))
-    }
+        if value is None or (column.path in kept and not _is_later(kept[column.path])):
+            continue
+        text = canonical(extended.fragment(column.kind, _plain_value(column.kind, value)))
+        # Two columns of a path must not both have a value: such a row equals no document.
+        row[column.path] = f"{row[column.path]} beside {text}" if column.path in row else text
     return _of_rescued(rescued, row) if rescued else row
 
 

@@ -51,14 +51,13 @@ class Converted:
 
 @dataclass
 class _Piece:
-    """One landed column on its way: the value for the relation, and which values keep their original."""
+    """One landed column on its way: by column the values for the relation, and which values keep their original."""
 
     path: str
     kind: str
     landed: str
-    value: pl.Expr | None
+    values: dict[str, pl.Expr]
     original: pl.Expr | None = None
-    lost: bool = False
 
 
 def convert(landed: pl.DataFrame, plan: Plan) -> Converted:
@@ -74,15 +73,15 @@ def convert(landed: pl.DataFrame, plan: Plan) -> Converted:
     pieces = [_piece(plan, path, kind) for path, found in by_path.items() for kind in found]
     values: dict[str, list[pl.Expr]] = {}
     for piece in pieces:
-        if piece.value is not None:
-            values.setdefault(piece.path, []).append(piece.value)
+        for name, value in piece.values.items():
+            values.setdefault(name, []).append(value)
     rescued, result = _rescue(landed, pieces, set_aside)
     meta = [pl.col(name) for name in landed.columns if "|" not in name and name != "_rescued"]
     if "_rescued" not in landed.columns:
         landed = landed.with_columns(pl.lit(None, pl.String).alias("_rescued"))
     stored = [
-        pl.coalesce(values[column.path]).alias(column.name)
-        if column.path in values
+        pl.coalesce(values[column.name]).alias(column.name)
+        if column.name in values
         else pl.lit(None, _polars_type(column.pg_type)).alias(column.name)
         for column in plan.stored
     ]
@@ -166,7 +165,7 @@ def _narrow_rows(landed: pl.DataFrame, plan: Plan, set_aside: _Fragments) -> pl.
     if len(plan.stored) * _OUT_OF_LINE_BYTES <= _MOST_ROW_BYTES:
         return landed
     found = kinds.landed_kinds(landed.columns)
-    cells = [(c, kind) for c in plan.stored for kind in found.get(c.path, []) if kinds.takes(c.kind, kind)]
+    cells = [(c, kind) for c in plan.stored for kind in found.get(c.path, []) if plan.taking(c.path, kind)[:1] == [c]]
     widths = landed.select(
         pl.when(pl.col(f"{c.path}|{kind}").is_not_null())
         .then(_FIXED_BYTES.get(c.pg_type, _OUT_OF_LINE_BYTES))
@@ -201,16 +200,19 @@ def key_text(key: str) -> str:
 
 
 def _piece(plan: Plan, path: str, kind: str) -> _Piece:
-    """Return how one landed column becomes a value of its relation's column."""
-    landed = f"{path}|{kind}"
-    column = plan.columns[path]
-    source = pl.col(landed)
-    if not column.stored or not kinds.takes(column.kind, kind):
-        return _Piece(path, kind, landed, None, source.is_not_null(), lost=True)
-    value, original = _VALUES.get((column.pg_type, kind), _as_is)(source)
-    if {kind, column.kind} == {"string", "objectid"}:
-        original = source.is_not_null()
-    return _Piece(path, kind, landed, value, original)
+    """Return how one landed column becomes values of its relation's columns."""
+    source = pl.col(f"{path}|{kind}")
+    piece = _Piece(path, kind, f"{path}|{kind}", {}, source.is_not_null())
+    for column in plan.taking(path, kind):
+        value, original = _VALUES.get((column.pg_type, kind), _as_is)(source)
+        if {kind, column.kind} == {"string", "objectid"}:
+            original = source.is_not_null()
+        piece.values[column.name], piece.original = value, original
+        if original is None:
+            break
+        # A column that has wider ones beside it holds a number or day exactly or not at all: no row fills two.
+        source = pl.when(original).then(source)
+    return piece
 
 
 _Pair = tuple[pl.Expr, pl.Expr | None]
@@ -330,7 +332,7 @@ def _rescue(landed: pl.DataFrame, pieces: list[_Piece], found: _Fragments) -> tu
         places = masks[str(index)].arg_true()
         if not len(places):
             continue
-        counter = result.misfits if piece.lost else result.sanitised
+        counter = result.sanitised if piece.values else result.misfits
         counter[piece.path, piece.kind] += len(places)
         values = extended.plain(landed[piece.landed].gather(places), piece.kind).to_list()
         for row, value in zip(places.to_list(), values, strict=True):

@@ -29,12 +29,13 @@ META_AFTER = (
 _LOCK_WAIT_MS = 500
 _LOCK_ATTEMPTS = 14
 # Rewriting a relation keeps its readers out (737 MiB on two busy cores: 9 s for doubles, 18 s for numerics); above this
-# size values that need the wider type are rescued instead.
+# size values that need the wider type get a column of their own instead.
 WIDEN_MOST_BYTES = 512 << 20
 _ABOVE = "a materialized view, or a view with triggers or rules, depends on it"
 _INEXACT: dict[tuple[str, str], LiteralString] = {
     ("int", "double"): "abs({0}::numeric) > 9007199254740992",
-    ("double", "decimal"): "{0}::text = '-0'",
+    # Of a large double Postgres writes other digits than the shortest that mean it, with which it was landed.
+    ("double", "decimal"): "{0}::text = '-0' or (abs({0}) > 9007199254740992 and abs({0}) < 'Infinity')",
 }
 
 
@@ -162,7 +163,7 @@ def widen_column(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Colum
     """Change a column's type in place; views above are dropped and made again in the same transaction.
 
     Returns:
-        None when done, else why it is not possible (the caller rescues the values instead).
+        None when done, else why it is not possible (the caller adds a column instead).
     """
     views = dependent_views(cursor, name)
     if views is None:
@@ -191,20 +192,18 @@ def widen_column(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Colum
     return None
 
 
-def why_not_widen(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Column) -> str | None:
-    """Return why a column's type should not be changed in place, or None when nothing is known against it."""
+def why_not_rewrite(cursor: psycopg.Cursor[Any], name: str) -> str | None:
+    """Return why no column's type should be changed in place, or None when nothing is known against it."""
     size = cursor.execute("select pg_total_relation_size(%s::regclass)", [relation(name).as_string(cursor)]).fetchone()
     if size is not None and size[0] > WIDEN_MOST_BYTES:
         return "the relation is too large to be rewritten while others read it (`warehouse rebuild` decides types anew)"
     if dependent_views(cursor, name) is None:
         return _ABOVE
-    if inexact(cursor, name, old, new):
-        return "it holds values that the wider type cannot tell exactly"
     return None
 
 
 def inexact(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Column) -> bool:
-    """Return whether a value would change with the type: 2^53 + 1 as a double, -0.0 as a numeric."""
+    """Return whether a value would change with the type: 2^53 + 1 as a double, -0.0 or 1e17 as a numeric."""
     check = _INEXACT.get((old.kind, new.kind))
     if check is None:
         return False
@@ -212,6 +211,20 @@ def inexact(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Column) ->
         sql.SQL("select exists (select from {} where {})").format(
             relation(name), sql.SQL(check).format(sql.Identifier(old.name))
         )
+    ).fetchone()
+    return bool(found and found[0])
+
+
+def read_above(cursor: psycopg.Cursor[Any], name: str, column: str) -> bool:
+    """Return whether a view, be it materialized or not, names a relation's column."""
+    found = cursor.execute(
+        """
+        select exists (
+            select from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+            where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass
+              and d.refobjid = to_regclass(%s) and a.attname = %s)
+        """,
+        [relation(name).as_string(cursor), column],
     ).fetchone()
     return bool(found and found[0])
 

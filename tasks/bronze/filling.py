@@ -53,8 +53,8 @@ class Filling:
 
     def grow(self, plan: Plan) -> None:
         """Take a plan that has the same columns and more."""
-        known = {column.path for column in self.plan.stored}
-        ddl.add_columns(self._cursor, self.name, [column for column in plan.stored if column.path not in known])
+        known = {column.name for column in self.plan.stored}
+        ddl.add_columns(self._cursor, self.name, [column for column in plan.stored if column.name not in known])
         plan.refused.update(self.plan.refused)
         self.plan = plan
 

@@ -16,11 +16,11 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from tasks import checkpoints, database
-from tasks.bronze import changed, ddl, merge, stage
+from tasks.bronze import changed, ddl, kinds, merge, stage
 from tasks.bronze.ahead import Ahead, Outgrown
 from tasks.bronze.convert import Converted, convert
 from tasks.bronze.filling import Filling
-from tasks.bronze.plan import Change, Plan, changes_of, make_plan
+from tasks.bronze.plan import MOST_COLUMNS, Change, Plan, changes_of, make_plan
 from tasks.bronze.registry import HISTORY, known_columns, name_relations, relation_for, write_columns
 from tasks.drift import evidence, ledger
 from tasks.errors import LoadError, RejectLimitExceeded
@@ -155,7 +155,7 @@ def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: M
             if result is not None:
                 return result
         except _NotWidened as error:
-            # Once more, with the values rescued.
+            # Once more, with a column beside.
             narrow[error.child, error.path] = error.reason
         except RejectLimitExceeded:
             _keep_rejects(connection, landing, manifest)
@@ -220,7 +220,7 @@ class Loader:
         manifest: The batch.
         table: The table's configuration.
         rebuild: Whether the batch was loaded before: checkpoint and ledger stay as they are.
-        narrow: By (child, path) why a column cannot be widened: its values are rescued instead.
+        narrow: By (child, path) why a column cannot be widened: its values go beside it, or are rescued.
         ahead: What was copied of the batch, in the same transaction, while it was still being landed.
     """
 
@@ -374,15 +374,27 @@ class Loader:
         """Take back the widenings that are known not to be possible, before anything is staged under the new type."""
         for path, old in list(plan.widened.items()):
             new = plan.columns[path]
-            reason = self._narrow.get((plan.child, path))
-            if reason is None and old.kind == "int" and new.kind == "double":
-                # Whole numbers above 2^53 are there: a numeric tells both exactly, a double would not.
-                inexact = ddl.inexact(self._cursor, name, old, new)
-                plan.columns[path] = new = replace(new, kind="decimal") if inexact else new
-            reason = reason or ddl.why_not_widen(self._cursor, name, old, new)
-            if reason:
+            reason = self._narrow.get((plan.child, path)) or ddl.why_not_rewrite(self._cursor, name)
+            if reason is None and ddl.inexact(self._cursor, name, old, new):
+                reason = "it holds values that the wider type cannot tell exactly"
+                if (old.kind, new.kind) == ("int", "double"):
+                    # Whole numbers above 2^53 are there: a numeric tells both exactly.
+                    plan.columns[path], reason = replace(new, kind="decimal"), None
+            if reason is None:
+                continue
+            self._narrow[plan.child, path] = reason
+            if self._may_add(plan):
+                plan.put_beside(path, reason)
+            else:
                 plan.keep_narrow(path)
-                self._narrow[plan.child, path] = reason
+
+    def _may_add(self, plan: Plan) -> bool:
+        """Return whether a column may be added for values that the one of their field cannot hold.
+
+        `on_drift.type: fail` is to fail on them, and any `new` but `add` allows no further column.
+        """
+        policy = self._table.on_drift
+        return (policy.new, policy.type) == ("add", "rescue") and len(plan.stored) < MOST_COLUMNS
 
     def _parts(self, child: str) -> list[tuple[int, Part]]:
         """Return the parts of one relation, each with the number of its decoder flush."""
@@ -420,7 +432,8 @@ class Loader:
                 self._apply_ddl(relation)
                 write_columns(self._cursor, *self._place, relation.plan, self._manifest.batch_id)
                 self._changes += changes_of(relation.plan, self._why_not_stored())
-        self._record_changes()
+        # News even in a rebuild, whose batches the name map knows but for what could not be done when they were loaded.
+        ledger.record(self._cursor, *self._place, self._manifest.batch_id, self._changes)
 
     def _try_to_convert(self, relations: list[_Relation]) -> None:
         """Convert all rows for nothing but what does not fit, which must fail before any column is changed."""
@@ -436,9 +449,8 @@ class Loader:
         if not plan.child and self._table.history:
             history = relation_for(cursor, *self._place, HISTORY)
             targets += [history] if ddl.exists(cursor, history) else []
-        new = [plan.columns[path] for path in plan.added if plan.columns[path].stored]
         for name in targets:
-            ddl.add_columns(cursor, name, new)
+            ddl.add_columns(cursor, name, [column for column in plan.new if column.stored])
             for path, old in plan.widened.items():
                 reason = ddl.widen_column(cursor, name, old, plan.columns[path])
                 if reason:
@@ -615,15 +627,16 @@ class Loader:
         if column is None or not column.stored:
             self._result.warnings.append(f"partition field {scope.field} has no column: no rows were deleted")
             return 0
-        field = sql.SQL("t.{}").format(sql.Identifier(column.name))
         if column.pg_type == "text":
-            days = sql.SQL("left({}, 10) between %(first)s and %(last)s").format(field)
+            within = sql.SQL("left({0}, 10) between %(first)s and %(last)s")
             first, last = scope.from_, scope.to
         else:
-            days = sql.SQL("{0} >= %(first)s::date and {0} < %(last)s::date").format(field)
+            within = sql.SQL("{0} >= %(first)s::date and {0} < %(last)s::date")
             first = scope.from_
             last = (datetime.fromisoformat(scope.to) + timedelta(days=1)).date().isoformat()
-        condition = sql.SQL("{} and {}").format(days, merge.not_in(root.stage))
+        fields = [sql.SQL("t.{}").format(sql.Identifier(found.name)) for found in root.plan.of(scope.field)]
+        days = sql.SQL(" or ").join(within.format(field) for field in fields)
+        condition = sql.SQL("({}) and {}").format(days, merge.not_in(root.stage))
         return self._delete(root, condition, track, first=first, last=last)
 
     def _delete(self, root: _Relation, condition: sql.Composable, track: bool, **parameters: Any) -> int:
@@ -701,15 +714,12 @@ class Loader:
             evidence.write_statistics(
                 self._cursor, self._manifest, child, relation.statistics, relation.rows_read, rescued, sanitised
             )
-        self._record_changes()
+        if not self._rebuild:
+            ledger.record(self._cursor, *self._place, self._manifest.batch_id, self._changes)
         self._result.schema_changes = ledger.count(self._cursor, *self._place, self._manifest.batch_id)
         self._result.seconds = time.monotonic() - self._started
         self._write_batch()
         self._write_checkpoint()
-
-    def _record_changes(self) -> None:
-        if not self._rebuild:
-            ledger.record(self._cursor, *self._place, self._manifest.batch_id, self._changes)
 
     def _why_not_stored(self) -> str:
         return "on_drift.new is rescue" if self._table.on_drift.new == "rescue" else "the relation has its most columns"
@@ -723,7 +733,7 @@ class Loader:
             name = relation.plan.field_name(path)
             if self._table.on_drift.type == "fail":
                 self._drift_fails(f"{count} values of kind {kind} do not fit {column.pg_type}", [name], "on_drift.type")
-            why = self._narrow.get((relation.plan.child, path))
+            why = self._narrow.get((relation.plan.child, path)) if kinds.wider(column.kind, kind) else None
             action = f"{count} values kept in _rescued" + (f": {why}" if why else "")
             found.append(Change(name, "type_conflict", action, column.pg_type, kind, {"values": count}))
         return found

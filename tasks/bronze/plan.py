@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from tasks.bronze import kinds, names
 
 # Postgres allows 1,600 columns, dropped ones included; the rest is left for our own and for people's.
 MOST_COLUMNS = 1_400
+_EXACT = {"double precision": "{}::text::numeric", "date": "{}::timestamp at time zone 'UTC'"}
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,13 @@ class Plan:
 
     Attributes:
         child: Path of the array, empty for the table itself.
-        columns: All columns that the name map knows after this batch, by path.
+        columns: By path the column that the name map knows after this batch, and where there are more, the first.
         added: Paths that the name map does not have yet.
         widened: Old column by path, where this batch needs a wider type in Postgres.
         refused: By path how many values the encoder for COPY could not write; they are in `_rescued`.
         retyped: Paths whose established kind changes in the name map.
+        beside: By path the columns beside the first, each made for a wider kind than those before it could take.
+        parted: By path why this batch puts one more column beside the others: the last of `beside`.
     """
 
     child: str
@@ -70,21 +74,53 @@ class Plan:
     widened: dict[str, Column] = dataclasses.field(default_factory=dict)
     refused: Counter[str] = dataclasses.field(default_factory=Counter)
     retyped: set[str] = dataclasses.field(default_factory=set)
+    beside: dict[str, list[Column]] = dataclasses.field(default_factory=dict)
+    parted: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def every(self) -> list[Column]:
+        """All columns that the name map knows after this batch."""
+        return [*self.columns.values(), *itertools.chain(*self.beside.values())]
 
     @property
     def stored(self) -> list[Column]:
-        """Columns that exist in the relation, in its order."""
-        return [column for column in self.columns.values() if column.stored]
+        """Columns that exist in the relation."""
+        return [column for column in self.every if column.stored]
+
+    @property
+    def new(self) -> list[Column]:
+        """Columns that the name map does not have yet."""
+        return [*(self.columns[path] for path in self.added), *(self.beside[path][-1] for path in self.parted)]
 
     @property
     def changes_relation(self) -> bool:
         """Whether a relation that exists already needs DDL."""
-        return bool(self.widened) or any(self.columns[path].stored for path in self.added)
+        return bool(self.widened) or any(column.stored for column in self.new)
+
+    def of(self, path: str) -> list[Column]:
+        """Return the columns of a path, the first and those beside it, of which a row fills one at most."""
+        return [self.columns[path], *self.beside.get(path, [])]
+
+    def taking(self, path: str, kind: str) -> list[Column]:
+        """Return the columns of a path that hold values of a kind; a later one only what those before it cannot."""
+        return [column for column in self.of(path) if column.stored and kinds.takes(column.kind, kind)]
+
+    def widest(self, path: str) -> str:
+        """Return the kind that holds all that the columns of a path hold."""
+        return _join(self.columns[path].kind, [column.kind for column in self.of(path)])
 
     def keep_narrow(self, path: str) -> None:
         """Take back a widening that is not possible; its values will be rescued."""
         self.columns[path] = self.widened.pop(path)
         self.retyped.discard(path)
+
+    def put_beside(self, path: str, reason: str) -> None:
+        """Take back a widening that is not possible; its values will be in a new column beside the old one."""
+        kind = self.columns[path].kind
+        self.keep_narrow(path)
+        name = names.column_name(f"{path}.{kind}", [column.name for column in self.every])
+        self.beside.setdefault(path, []).append(Column(path, name, kind, new=True))
+        self.parted[path] = reason
 
     def field_name(self, path: str) -> str:
         """Return how the ledger names a path: fields of an array's elements with `[]`."""
@@ -110,7 +146,10 @@ def make_plan(
         store_new: Whether new paths get a column (else their values live in `_rescued`).
         most_columns: Stored columns beyond this many live in `_rescued`.
     """
-    plan = Plan(child, {column.path: column for column in known})
+    plan = Plan(child, {})
+    for column in known:
+        if plan.columns.setdefault(column.path, column) is not column:
+            plan.beside.setdefault(column.path, []).append(column)
     landed = kinds.landed_kinds(landed_columns)
     weights = kinds.counts(landed, types)
     for path, seen in landed.items():
@@ -133,16 +172,21 @@ def make_plan(
 
 
 def _widen(plan: Plan, path: str, seen: Sequence[str]) -> None:
-    column = plan.columns[path]
-    kind = column.kind
-    for other in sorted(seen):
-        kind = kinds.wider(kind, other) or kind
-    if kind != column.kind:
+    column, widest = plan.columns[path], plan.widest(path)
+    kind = _join(widest, sorted(seen))
+    if kind != widest:
         plan.columns[path] = replace(column, kind=kind)
         plan.retyped.add(path)
         # The name map alone changes where no column is stored, or where both kinds have the same Postgres type.
         if column.stored and kinds.PG_TYPES[kind] != column.pg_type:
             plan.widened[path] = column
+
+
+def _join(kind: str, others: Sequence[str]) -> str:
+    """Return the kind that holds a kind and those of the others that can be held with it."""
+    for other in others:
+        kind = kinds.wider(kind, other) or kind
+    return kind
 
 
 def changes_of(plan: Plan, reason_not_stored: str = "") -> list[Change]:
@@ -155,4 +199,22 @@ def changes_of(plan: Plan, reason_not_stored: str = "") -> list[Change]:
     for path, old in plan.widened.items():
         new = plan.columns[path]
         found.append(Change(plan.field_name(path), "widened", f"column {new.name} widened", old.pg_type, new.pg_type))
+    for path, reason in plan.parted.items():
+        first, *_, new = columns = plan.of(path)
+        action = f"column {new.name} added beside {first.name}: {reason}"
+        evidence = {"dbt": f"{reading(columns)} as {_quoted(first.name)}"}
+        found.append(Change(plan.field_name(path), "widened", action, first.pg_type, new.pg_type, evidence))
     return found
+
+
+def reading(columns: Sequence[Column]) -> str:
+    """Return the SQL that reads the columns of one path as one, exactly.
+
+    By itself Postgres would make doubles of all numbers, and of a day its midnight in the session's time zone.
+    """
+    terms = (_EXACT.get(column.pg_type, "{}").format(_quoted(column.name)) for column in reversed(columns))
+    return f"coalesce({', '.join(terms)})"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 from psycopg import errors, sql
 
 from tasks import database
-from tasks.bronze import ddl, kinds, names
+from tasks.bronze import ddl, kinds
 from tasks.bronze.load import Loader, LoadResult, take_lock
+from tasks.bronze.plan import Change, Column, make_plan
+from tasks.bronze.registry import HISTORY, known_columns
+from tasks.drift import ledger
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
 from tasks.settings import Settings
@@ -20,8 +24,8 @@ from tasks.sources import Table, TableRef
 def rebuild_table(ref: TableRef, settings: Settings) -> list[LoadResult]:
     """Load a table wholly from the landing, in one transaction: readers see the old rows or the new ones.
 
-    Column types are decided anew from all batches together. Views above are made again; where that is not possible,
-    the types stay as they are.
+    Column types are decided anew from all batches together, and each field has one column again. Views above are made
+    again, over what they name; where that is not possible, the types stay as they are.
 
     Args:
         ref: The table.
@@ -67,9 +71,9 @@ def _rebuild(url: str, landing: Landing, ref: TableRef, *, fresh: bool) -> list[
             take_lock(cursor, *place)
             manifests = _retained(cursor, landing, ref)
             relations = _relations(cursor, place)
-            views = _views(cursor, relations) if fresh else []
             if fresh:
                 _retype(cursor, place, manifests)
+            views = _views(cursor, relations) if fresh else []
             for name in relations:
                 action = "drop table {}" if fresh else "truncate table {}"
                 cursor.execute(sql.SQL(action).format(ddl.relation(name)))
@@ -154,26 +158,64 @@ def _make_views(cursor: psycopg.Cursor[Any], views: Sequence[ddl.View]) -> None:
 
 
 def _retype(cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest]) -> None:
-    """Decide the kind of each known path anew, from all batches together."""
-    for child, stored, kind in cursor.execute(
-        "select child, path, kind from ops.columns where (source, table_name) = (%s, %s)", place
-    ).fetchall():
-        path = names.landed(stored)
-        seen: dict[str, int] = {}
-        for manifest in manifests:
-            part = manifest.children.get(child) if child else manifest
-            if part is None or path not in part.fields:
-                continue
-            landed = kinds.landed_kinds(part.columns).get(path, [])
-            counted = kinds.counts({path: landed}, {path: part.fields[path].types})[path] if landed else {}
-            for name, count in counted.items():
-                seen[name] = seen.get(name, 0) + count
-        decided = kinds.weigh(seen) if seen else kind
-        cursor.execute(
-            "update ops.columns set kind = %s, pg_type = %s, vanished_batch = null"
-            " where (source, table_name, child, path) = (%s, %s, %s, %s)",
-            [decided, kinds.PG_TYPES[decided], *place, child, stored],
-        )
+    """Decide the kind of each known path anew, from all batches together; one column then takes all of its values."""
+    relations: dict[str, str] = dict(
+        cursor.execute("select child, relation from ops.tables where (source, table_name) = (%s, %s)", place).fetchall()
+    )
+    changes: list[Change] = []
+    for child, relation in relations.items():
+        plan = make_plan(child, known_columns(cursor, *place, child), [], {})
+        alike = [relation] if child else [relation, relations.get(HISTORY, relation)]
+        for path, column in plan.columns.items():
+            kind = _decide(child, path, plan.widest(path), manifests)
+            if kind == "double" and _has_large(cursor, relation, column):
+                kind = "decimal"
+            new = replace(column, kind=kind)
+            cursor.execute(
+                "update ops.columns set kind = %s, pg_type = %s, vanished_batch = null"
+                " where (source, table_name, child, column_name) = (%s, %s, %s, %s)",
+                [new.kind, new.pg_type, *place, child, new.name],
+            )
+            if told := [_retire(cursor, place, child, alike, other.name) for other in plan.beside.get(path, [])]:
+                action = f"column {new.name} takes all values: {', '.join(told)}"
+                changes.append(Change(plan.field_name(path), "widened", action, column.pg_type, new.pg_type))
+    ledger.record(cursor, *place, manifests[-1].batch_id, changes)
+
+
+def _retire(
+    cursor: psycopg.Cursor[Any], place: tuple[str, str], child: str, relations: Sequence[str], name: str
+) -> str:
+    """Forget a column beside another, unless views name it: they could not be made again. Return what becomes of it."""
+    if any(ddl.read_above(cursor, relation, name) for relation in relations):
+        return f"{name} stays, empty, as views above name it"
+    cursor.execute(
+        "delete from ops.columns where (source, table_name, child, column_name) = (%s, %s, %s, %s)",
+        [*place, child, name],
+    )
+    return f"{name} is gone"
+
+
+def _decide(child: str, path: str, widest: str, manifests: Sequence[Manifest]) -> str:
+    """Return the kind that takes what was seen at a path in all batches; as it was where nothing was."""
+    seen: dict[str, int] = {}
+    for manifest in manifests:
+        part = manifest.children.get(child) if child else manifest
+        if part is None or path not in part.fields:
+            continue
+        landed = kinds.landed_kinds(part.columns).get(path, [])
+        counted = kinds.counts({path: landed}, {path: part.fields[path].types})[path] if landed else {}
+        for name, count in counted.items():
+            seen[name] = seen.get(name, 0) + count
+    decided = kinds.weigh(seen) if seen else widest
+    # A numeric may hold whole numbers that a double would not tell exactly.
+    return widest if (decided, widest) == ("double", "decimal") else decided
+
+
+def _has_large(cursor: psycopg.Cursor[Any], relation: str, column: Column) -> bool:
+    """Return whether a relation's column holds whole numbers that a double cannot tell exactly."""
+    if column.kind != "int" or not column.stored or not ddl.exists(cursor, relation):
+        return False
+    return ddl.inexact(cursor, relation, column, replace(column, kind="double"))
 
 
 def _forget(cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest]) -> None:

@@ -49,7 +49,10 @@ def relation_for(cursor: psycopg.Cursor[Any], source: str, table_name: str, chil
 def known_columns(
     cursor: psycopg.Cursor[Any], source: str, table_name: str, child: str, batch_id: str = ""
 ) -> list[Column]:
-    """Return the name map of one relation, oldest column first; new are those that the given batch brought."""
+    """Return the name map of one relation, oldest column first; new are those that the given batch brought.
+
+    Of several columns of one path, the first is the path's own and the others stand beside it.
+    """
     rows = cursor.execute(
         """
         select path, column_name, kind, stored, vanished_batch is not null, first_batch = %s from ops.columns
@@ -62,7 +65,10 @@ def known_columns(
 
 def write_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, plan: Plan, batch_id: str) -> None:
     """Write new and widened columns into the name map."""
-    offset = len(plan.columns) - len(plan.added)
+    [[offset]] = cursor.execute(
+        "select coalesce(max(position) + 1, 0) from ops.columns where (source, table_name, child) = (%s, %s, %s)",
+        [source, table_name, plan.child],
+    ).fetchall()
     cursor.executemany(
         """
         insert into ops.columns
@@ -74,7 +80,7 @@ def write_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, pla
                 source,
                 table_name,
                 plan.child,
-                names.stored(path),
+                names.stored(c.path),
                 c.name,
                 c.kind,
                 c.pg_type,
@@ -82,14 +88,14 @@ def write_columns(cursor: psycopg.Cursor[Any], source: str, table_name: str, pla
                 batch_id,
                 offset + number,
             )
-            for number, path in enumerate(plan.added)
-            for c in [plan.columns[path]]
+            for number, c in enumerate(plan.new)
         ],
     )
     cursor.executemany(
-        "update ops.columns set kind = %s, pg_type = %s where (source, table_name, child, path) = (%s, %s, %s, %s)",
+        "update ops.columns set kind = %s, pg_type = %s"
+        " where (source, table_name, child, column_name) = (%s, %s, %s, %s)",
         [
-            (plan.columns[path].kind, plan.columns[path].pg_type, source, table_name, plan.child, names.stored(path))
-            for path in plan.retyped
+            (c.kind, c.pg_type, source, table_name, plan.child, c.name)
+            for c in (plan.columns[path] for path in plan.retyped)
         ],
     )

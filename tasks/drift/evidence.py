@@ -148,8 +148,9 @@ def renames(cursor: psycopg.Cursor[Any], relation: str, plan: Plan, stage: str) 
         plan: Its plan.
         stage: Staged rows.
     """
-    new = [column for column in plan.stored if column.new]
-    old = [column for column in plan.stored if not column.new]
+    stored = [column for column in plan.columns.values() if column.stored]
+    new = [column for column in stored if column.new]
+    old = [column for column in stored if not column.new]
     pairs = [(n, o) for n in new for o in old if n.pg_type == o.pg_type and n.pg_type != "boolean"][:_MOST_PAIRS]
     if not pairs:
         return []

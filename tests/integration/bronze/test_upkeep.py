@@ -8,15 +8,17 @@ from typing import Any
 
 import bson
 import pytest
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
 
 from tasks import checkpoints, database
-from tasks.bronze import load_pending
+from tasks.bronze import ddl, load_pending
 from tasks.bronze.maintenance import retain
 from tasks.bronze.rebuild import rebuild_table
 from tasks.bronze.rejects import find, replay
 from tasks.errors import LoadError
 from tasks.settings import Settings
-from tasks.sources import MongoSource, MongoTable, TableRef
+from tasks.sources import MongoSource, MongoTable, OnDrift, TableRef
 from tests.integration.bronze.conftest import Warehouse
 
 SNAPSHOT = {"type": "snapshot"}
@@ -79,6 +81,64 @@ def test_rebuild_keeps_types_where_views_stand_against_new_ones(warehouse: Wareh
         ("1", None, {"x": 5}),
         ("2", None, {"x": 6}),
     ]
+
+
+def test_rebuild_ends_with_one_column_of_the_wider_type(
+    warehouse: Warehouse, place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ddl, "WIDEN_MOST_BYTES", 0)
+    warehouse.table = MongoTable(arrays={"items": "table"}, history=True)
+    large = 2**53 + 1
+    warehouse.load([{"_id": 1, "x": Int64(large), "y": 1, "items": [{"n": 1}]}], mode="full", scope=SNAPSHOT)
+    warehouse.load([{"_id": 2, "x": 0.5, "y": 0.5, "items": [{"n": 0.5}, {"n": 2}]}], mode="cdc")
+    warehouse.execute("create view above as select y, y__double from bronze.shop__orders")
+    query = "select coalesce(x__double::text, x::text), coalesce(y__double, y) from bronze.shop__orders order by _id"
+    before = warehouse.rows(query)
+    assert before == [(str(large), 1.0), ("0.5", 0.5)]
+    monkeypatch.undo()
+    for _ in range(2):
+        rebuild_table(with_table(place, warehouse.table), place[1])
+        assert [warehouse.column_type(name) for name in ("x", "x__double", "y", "y__double")] == [
+            "numeric",
+            None,
+            "double precision",
+            "double precision",
+        ]
+        assert warehouse.rows("select x::text, y from bronze.shop__orders order by _id") == before
+        assert warehouse.rows("select * from above order by 1") == [(0.5, None), (1.0, None)]
+        assert warehouse.rows("select n from bronze.shop__orders__items order by _id") == [(1,), (0.5,), (2,)]
+        assert warehouse.column_type("n__double", "shop__orders__items") is None
+        assert warehouse.column_type("x__double", "shop__orders__history") is None
+    told = dict(warehouse.rows("select field, action from ops.schema_changes where action like '%%takes all%%'"))
+    assert told == {
+        "x": "column x takes all values: x__double is gone",
+        "y": "column y takes all values: y__double stays, empty, as views above name it",
+        "items[].n": "column n takes all values: n__double is gone",
+    }
+    monkeypatch.setattr(ddl, "WIDEN_MOST_BYTES", 0)
+    warehouse.load([{"_id": 3, "x": 7, "y": Decimal128("0.1"), "z": 1, "items": []}], mode="cdc")
+    warehouse.load([{"_id": 4, "y": 2, "z": 0.5, "items": []}], mode="cdc")
+    assert warehouse.rows("select y, y__decimal::text, z, z__double from bronze.shop__orders where z__double > 0") == [
+        (2.0, None, None, 0.5)
+    ]
+    assert warehouse.value("select y__decimal::text from bronze.shop__orders where _id = '3'") == "0.1"
+
+
+def test_rebuild_keeps_both_columns_where_a_materialized_view_stands_against_new_types(
+    warehouse: Warehouse, place: Any
+) -> None:
+    warehouse.table = MongoTable(on_drift=OnDrift(new="rescue"))
+    warehouse.load([{"_id": 1, "x": 1}], mode="full", scope=SNAPSHOT)
+    warehouse.execute("create materialized view above as select x from bronze.shop__orders")
+    warehouse.load([{"_id": 2, "x": 0.5}], mode="cdc")
+    query = "select x, x__double, _rescued from bronze.shop__orders order by _id"
+    assert warehouse.value("select _rescued from bronze.shop__orders where _id = '2'") == {"x": 0.5}
+    rows = [(1, None, None), (None, 0.5, None)]
+    for _ in range(2):
+        rebuild_table(with_table(place, MongoTable()), place[1])
+        assert warehouse.rows(query) == rows
+    # What the first rebuild could do for the value that was rescued is news, and told once.
+    assert [change for change in warehouse.changes() if change[1] == "widened"] == [("x", "widened")]
 
 
 def test_rebuild_refuses_when_a_batch_is_missing(warehouse: Warehouse, place: Any) -> None:

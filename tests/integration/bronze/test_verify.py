@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks import database
-from tasks.bronze import copying
+from tasks.bronze import copying, ddl
 from tasks.bronze.verify import Verified, verify
 from tasks.mongodb.decoder import make_decoder
 from tasks.sources import MongoTable
@@ -92,8 +92,12 @@ ESTABLISHED = ("ünï💥", 0, 0.1, Decimal128("1.20"), True, DatetimeMS(0), Obj
 
 
 @pytest.mark.usefixtures("encoder")
+@pytest.mark.parametrize("most", [0, 1 << 30], ids=["beside", "in-place"])
 @pytest.mark.parametrize("kind", range(len(ESTABLISHED)))
-def test_established_columns_take_or_rescue_every_odd_value(kind: int, module_warehouse: Warehouse) -> None:
+def test_established_columns_take_or_rescue_every_odd_value(
+    kind: int, most: int, module_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ddl, "WIDEN_MOST_BYTES", most)
     module_warehouse.place = ("odd", f"t{next(_tables)}")
     module_warehouse.load([{"_id": -1, "x": ESTABLISHED[kind]}])
     documents = [{"_id": number, "x": value} for number, value in enumerate(ODD)]
@@ -143,15 +147,17 @@ documents_of_any_shape = st.lists(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(documents_of_any_shape, min_size=1, max_size=3))
+@given(st.lists(st.tuples(documents_of_any_shape, st.booleans()), min_size=1, max_size=3))
 def test_documents_of_any_shape_come_through_batch_after_batch(
-    module_warehouse: Warehouse, batches: list[list[dict[str, Any]]]
+    module_warehouse: Warehouse, batches: list[tuple[list[dict[str, Any]], bool]]
 ) -> None:
     module_warehouse.place = ("any", f"t{next(_tables)}")
     source: dict[int, dict[str, Any]] = {}
-    for batch in batches:
+    for batch, rewritable in batches:
         documents = [{**document, "_id": number} for number, document in enumerate(batch)]
-        module_warehouse.load(documents)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ddl, "WIDEN_MOST_BYTES", 1 << 30 if rewritable else 0)
+            module_warehouse.load(documents)
         source |= {document["_id"]: document for document in documents}
     found = compare(module_warehouse, list(source.values()))
     assert found.differences == [] and found.equal

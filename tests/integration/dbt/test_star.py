@@ -23,7 +23,9 @@ from pymongo import MongoClient
 from infra.sample import COLLECTIONS, Change, Shop, Size, ad_spend, drift, seed_mongodb, write_ad_spend
 from tasks import dbt
 from tasks.errors import DbtError, WarehouseUnreachable
+from tasks.landing import Landing
 from tasks.settings import Settings
+from tests.integration.bronze.conftest import Warehouse
 from tests.integration.dbt import by_hand
 
 SIZE = Size(customers=250, days=45, seed=11, end_date=datetime(2026, 3, 14, 15, tzinfo=UTC))
@@ -259,6 +261,18 @@ def test_the_first_table_alone_builds_what_it_needs(settings: Settings) -> None:
     assert dbt.missing_models(settings.database_url()) == ()
     with psycopg.connect(settings.database_url()) as connection:
         assert one(connection, "select count(*) > 0 and every(customer_id = 'unknown') from gold.fct_order")
+
+
+def test_values_in_a_column_beside_the_first_reach_silver(settings: Settings, tmp_path: Path) -> None:
+    bronze = Warehouse(settings.database_url(), Landing.open(str(tmp_path / "landing")), "shop", "products")
+    bronze.load([{"_id": 1, "sku": "a", "price": 5}, {"_id": 2, "sku": "b", "price": 9}])
+    bronze.execute("create materialized view fixed as select price from bronze.shop__products")
+    bronze.load([{"_id": 3, "sku": "c", "price": 0.1}, {"_id": 4, "sku": "d", "price": Decimal128("1.20")}])
+    dbt.run(settings, select=["stg_shop__products"]).check()
+    bronze.load([{"_id": 1, "sku": "a", "price": 2.5}, {"_id": 4, "sku": "d", "price": 7}])
+    with psycopg.connect(settings.database_url()) as connection:
+        found = connection.execute("select product_id, price from silver.stg_shop__products order by 1").fetchall()
+    assert found == [("1", Decimal("2.5")), ("2", Decimal(9)), ("3", Decimal("0.1")), ("4", Decimal(7))]
 
 
 def test_what_models_read_is_found_without_dbt(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import psycopg
 import pytest
 from pydantic import SecretStr
@@ -103,6 +104,35 @@ def test_a_column_that_appears_later_is_added(table: Table) -> None:
     (table.files / "2.csv").write_text("day,campaign,clicks,spend,reach\n2026-01-02,a,1,1.10,77\n")
     table.step()
     assert table.rows("day, reach") == [(date(2026, 1, 1), None), (date(2026, 1, 2), "77")]
+
+
+def test_days_are_replaced_in_the_column_of_times_too_that_stands_beside_theirs(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    table = Table(postgres_url, tmp_path, format="parquet", pattern="*.parquet", key=["campaign"], partition="on")
+
+    def write(file: str, rows: dict[str, date]) -> None:
+        pl.DataFrame({"campaign": list(rows), "on": list(rows.values())}).write_parquet(table.files / file)
+
+    first, second, noon = date(2026, 1, 1), date(2026, 1, 2), datetime(2026, 1, 3, 12, tzinfo=UTC)
+    write("1.parquet", {"a": first})
+    write("2.parquet", {"b": second, "c": second})
+    table.step()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create materialized view above as select * from bronze.ads__spend")
+    write("3.parquet", {"d": noon, "e": noon})
+    table.step()
+    assert table.rows('campaign, "on", on__micros') == [
+        ("a", first, None),
+        ("b", second, None),
+        ("c", second, None),
+        ("d", None, noon),
+        ("e", None, noon),
+    ]
+    write("2.parquet", {"c": second})
+    write("3.parquet", {"e": noon})
+    table.step()
+    assert table.rows('campaign, "on", on__micros') == [("a", first, None), ("c", second, None), ("e", None, noon)]
 
 
 def test_the_samples_spend_arrives_to_the_last_digit(postgres_url: str, tmp_path: Path) -> None:

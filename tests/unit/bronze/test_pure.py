@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.bronze import canonical, convert, copying, extended, kinds, names
-from tasks.bronze.plan import Column, make_plan
+from tasks.bronze.plan import Column, make_plan, reading
 from tasks.bronze.rebuild import base_of
 from tasks.landing import Manifest
 
@@ -97,6 +97,53 @@ def test_a_plan_adds_widens_and_spills() -> None:
     assert plan.added == ["b", "c"] and not plan.columns["c"].stored
     plan.keep_narrow("a")
     assert plan.columns["a"].kind == "int" and not plan.retyped
+
+
+def test_a_column_beside_takes_only_what_those_before_it_cannot() -> None:
+    known = [Column("a", "a", "int"), Column("a__double", "a__double", "int")]
+    plan = make_plan("", known, ["_id", "a|int", "a|double", "a|decimal"], {})
+    plan.put_beside("a", "it is too large")
+    assert (plan.columns["a"].kind, plan.widened, plan.retyped) == ("int", {}, set())
+    assert [column.name for column in plan.new] == ["a__decimal"] and plan.changes_relation
+    again = make_plan("", [*known, *plan.new], ["_id", "a|int", "a|double", "a|decimal"], {})
+    assert again.of("a") == plan.of("a") and not (again.widened or again.new)
+    assert [[column.name for column in again.taking("a", kind)] for kind in ("int", "double", "string")] == [
+        ["a", "a__decimal"],
+        ["a__decimal"],
+        [],
+    ]
+
+
+def test_columns_of_a_field_are_read_as_one_without_rounding_or_time_zone() -> None:
+    numbers = [Column("a", 'a"b', "int"), Column("a", "a__double", "double"), Column("a", "a__decimal", "decimal")]
+    assert reading(numbers) == 'coalesce("a__decimal", "a__double"::text::numeric, "a""b")'
+    days = [Column("d", "d", "day"), Column("d", "d__micros", "micros")]
+    assert reading(days) == """coalesce("d__micros", "d"::timestamp at time zone 'UTC')"""
+
+
+@given(st.lists(st.tuples(st.sampled_from([-(2**62), 2**53 + 1, 5]), st.booleans()), min_size=1))
+def test_a_number_is_in_one_of_its_columns(rows: list[tuple[int, bool]]) -> None:
+    frame = pl.DataFrame(
+        {
+            "_id": [str(number) for number in range(len(rows))],
+            "n|int": [None if odd else value for value, odd in rows],
+            "n|double": [0.5 if odd else None for _, odd in rows],
+        },
+        schema_overrides={"n|int": pl.Int64, "n|double": pl.Float64},
+    )
+    found, result = converted(frame, Column("n", "n", "double"), Column("n", "m", "decimal"))
+    assert [(row["n"], row["m"]) for row in found] == [
+        (0.5, None) if odd else (value, None) if value != 2**53 + 1 else (None, str(value)) for value, odd in rows
+    ]
+    assert result.rescued == 0 and not result.sanitised
+
+
+def test_a_row_with_two_values_of_one_field_equals_no_document() -> None:
+    columns = [Column("n", "n", "int"), Column("n", "n__double", "double")]
+    assert (
+        canonical.of_bronze(columns, [5, None], None) == canonical.of_bronze(columns, [None, 5.0], None) == {"n": "5"}
+    )
+    assert canonical.of_bronze(columns, [5, 5.0], None) == {"n": "5 beside 5"}
 
 
 def test_small_letters_keep_the_plain_name_whatever_comes_first() -> None:
