@@ -15,8 +15,9 @@ from tasks.landing import Landing
 from tasks.settings import Settings
 from tasks.sources import TableRef
 
-# Seconds between looks at a growing batch: soon after something came, less often the longer nothing does.
-_LOOK_LEAST, _LOOK_MOST = 0.05, 2.0
+# Seconds between looks at a growing batch: soon after something came, less often the longer nothing does. A batch of
+# a second or two is not overslept, and an object store is not listed all the time.
+_LOOK_LEAST, _LOOK_MOST, _LOOK_GROWTH = 0.05, 2.0, 1.1
 
 
 def load_pending(ref: TableRef, settings: Settings) -> list[LoadResult]:
@@ -129,4 +130,4 @@ class _Look:
         if self._over():
             raise Outgrown("extraction ended without a whole batch")
         time.sleep(self._seconds)
-        self._seconds = min(self._seconds * 1.5, _LOOK_MOST)
+        self._seconds = min(self._seconds * _LOOK_GROWTH, _LOOK_MOST)
