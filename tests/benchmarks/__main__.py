@@ -84,7 +84,7 @@ def landing(uri: str, rows: int, folder: Path) -> list[dict[str, Any]]:
 
 def bronze(uri: str, url: str, rows: int, folder: Path) -> dict[str, Any]:
     """MongoDB to bronze, landing to bronze, merges, and a run without changes, against draining and COPY alone."""
-    print(f"\n{'bronze':28} {'rows':>9} {'rows/s':>9} {'of COPY':>8} {'peak MiB':>8} {'cpu s':>6}")
+    print(f"\n{'bronze':30} {'rows':>9} {'rows/s':>9} {'of COPY':>8} {'peak MiB':>8} {'cpu s':>6}")
     collection = fill(uri, DATABASE, "uniform", rows)
     place = {"uri": uri, "database": DATABASE, "collection": collection}
     copied = run_step("copy", url=url, shape="uniform", count=rows)
@@ -94,7 +94,7 @@ def bronze(uri: str, url: str, rows: int, folder: Path) -> dict[str, Any]:
     drained = found["drain"] = run_step("drain", **place, cursor="RawBatchCursor")
     whole = found["MongoDB to bronze"] = run_step("through", url=url, landing=str(folder), **place, table="whole")
     _print_bronze("MongoDB to bronze", whole, copied)
-    print(f"{'':28} {whole.rate / min(drained.rate, copied.rate):.2f} of the slower of draining and COPY")
+    print(f"{'':30} {whole.rate / min(drained.rate, copied.rate):.2f} of the slower of draining and COPY")
     run_step("land", **place, folder=str(folder))
     found["first load"] = run_step("load", url=url, landing=str(folder), **place)
     _print_bronze("first load of what is landed", found["first load"], copied)
@@ -103,11 +103,26 @@ def bronze(uri: str, url: str, rows: int, folder: Path) -> dict[str, Any]:
         name = f"merge, {percent} % changed"
         found[name] = run_step("load", url=url, landing=str(folder), **place)
         _print_bronze(name, found[name], copied)
+    for shape, count in (("narrow", rows), ("sparse", rows // 2), ("huge", 40)):
+        found[shape] = _bronze_of(shape, count, uri, url, folder)
     found["100 tables, no change"] = run_step(
         "no_change", url=url, landing=str(folder), uri=uri, database=DATABASE, tables=100
     )
-    print(f"{'100 tables, no change':28} {found['100 tables, no change'].seconds:.1f} s")
+    print(f"{'100 tables, no change':30} {found['100 tables, no change'].seconds:.1f} s")
     return found
+
+
+def _bronze_of(shape: str, count: int, uri: str, url: str, folder: Path) -> dict[str, Measure]:
+    """First load, and a merge with a tenth changed, of another shape, against COPY alone."""
+    place = {"uri": uri, "database": DATABASE, "collection": fill(uri, DATABASE, shape, count)}
+    copied = run_step("copy", url=url, shape=shape, count=count)
+    run_step("land", **place, folder=str(folder))
+    first = run_step("load", url=url, landing=str(folder), **place)
+    run_step("change", **place, landing=str(folder), percent=10)
+    merged = run_step("load", url=url, landing=str(folder), **place)
+    for name, measured in (("COPY alone", copied), ("first load", first), ("merge, 10 % changed", merged)):
+        _print_bronze(f"{shape}: {name}", measured, copied)
+    return {"copy alone": copied, "first load": first, "merge, 10 % changed": merged}
 
 
 def sweep(url: str, ids: int, folder: str) -> dict[str, Any]:
@@ -153,7 +168,7 @@ def compare_peers(uri: str, url: str, rows: int, folder: Path, environments: Pat
 
 
 def _print_bronze(name: str, measured: Measure, copied: Measure) -> None:
-    print(f"{name:28} {measured.rows:9,} {measured.rate:9,.0f} {measured.rate / copied.rate:8.2f} "
+    print(f"{name:30} {measured.rows:9,} {measured.rate:9,.0f} {measured.rate / copied.rate:8.2f} "
           f"{measured.peak_bytes / _MEBIBYTE:8.0f} {measured.cpu_seconds:6.1f}", flush=True)  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The documents that the benchmarks read: five shapes, each from a seed, the same on every machine."""
+"""The documents that the benchmarks read: six shapes, each from a seed, the same on every machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _CITIES = ("Berlin", "Lyon", "Porto", "Gdansk", "Turin")
 _INSERT = 5_000
 
 
-def _object_id(number: int) -> ObjectId:
+def object_id(number: int) -> ObjectId:
+    """Return the id of a document: they ascend with its number."""
     return ObjectId(f"65{number:022x}")
 
 
@@ -27,9 +28,9 @@ def uniform(number: int, dice: random.Random) -> dict[str, Any]:
     """Return an order of 17 columns and about 436 bytes: the design's document."""
     placed = _START + timedelta(seconds=number * 13)
     return {
-        "_id": _object_id(number),
+        "_id": object_id(number),
         "number": number,
-        "customer_id": _object_id(number % 50_000),
+        "customer_id": object_id(number % 50_000),
         "status": _STATUS[number % 4],
         "currency": "EUR",
         "total": Decimal128(f"{dice.randrange(100, 99_999) / 100:.2f}"),
@@ -53,10 +54,15 @@ def shuffled(number: int, dice: random.Random) -> dict[str, Any]:
     return {"_id": order["_id"], **{key: order[key] for key in keys}}
 
 
+def narrow(number: int, dice: random.Random) -> dict[str, Any]:
+    """Return a document of two numbers beside its id."""
+    return {"_id": object_id(number), "number": number, "amount": dice.random()}
+
+
 def sparse(number: int, dice: random.Random) -> dict[str, Any]:
     """Return a document with 60 of 300 possible fields, in random order."""
     fields = dice.sample(range(300), 60)
-    return {"_id": _object_id(number), **{f"field_{field:03d}": _sparse_value(field, number) for field in fields}}
+    return {"_id": object_id(number), **{f"field_{field:03d}": _sparse_value(field, number) for field in fields}}
 
 
 def _sparse_value(field: int, number: int) -> Any:
@@ -75,12 +81,13 @@ def drifting(number: int, dice: random.Random) -> dict[str, Any]:
 
 def huge(number: int, dice: random.Random) -> dict[str, Any]:
     """Return a document of 10 MB."""
-    return {"_id": _object_id(number), "number": number, "body": f"{dice.randrange(10**9):010d}" * 1_000_000}
+    return {"_id": object_id(number), "number": number, "body": f"{dice.randrange(10**9):010d}" * 1_000_000}
 
 
 SHAPES: dict[str, Callable[[int, random.Random], dict[str, Any]]] = {
     "uniform": uniform,
     "shuffled": shuffled,
+    "narrow": narrow,
     "sparse": sparse,
     "drifting": drifting,
     "huge": huge,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.benchmarks.inputs import documents
+from tests.benchmarks.inputs import documents, object_id
 
 
 class Clock:
@@ -181,10 +181,9 @@ def change(uri: str, database: str, collection: str, landing: str, percent: int)
     from pymongo import MongoClient
 
     with MongoClient(uri) as client:
-        documents = client[database][collection]
-        count = documents.estimated_document_count()
-        limit = count * percent // 100
-        documents.update_many({"number": {"$lt": limit}}, {"$inc": {"discount": 1}})
+        found = client[database][collection]
+        limit = found.estimated_document_count() * percent // 100
+        found.update_many({"_id": {"$lt": object_id(limit)}}, {"$inc": {"discount": 1}})
     return land(uri, database, collection, landing)
 
 
