@@ -143,6 +143,8 @@ def compare_peers(uri: str, url: str, rows: int, folder: Path, environments: Pat
     # A collection of its own, which no step has changed.
     place = peers.Place(uri, DATABASE, fill(uri, DATABASE, "uniform", rows, prefix="peers_"), url)
     arguments = {"uri": uri, "database": DATABASE, "collection": place.collection}
+    # Whoever reads first must not pay for what the server has yet to bring into memory.
+    run_step("drain", **arguments)
     ours = run_step("through", url=url, landing=str(folder), **arguments, table=place.collection)
     print(f"\n{'MongoDB to Postgres':20} {'rows/s':>9} {'we are':>8} {'peak MiB':>8} {'cpu s':>6}  lost or altered")
     dlt, sling, pandas = (peers.environment(name, environments) for name in ("dlt", "sling", "pandas"))
