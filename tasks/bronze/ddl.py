@@ -177,9 +177,14 @@ def widen_column(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Colum
         using,
     )
 
+    # All locks at one go: a reader that came between would hold one of them and wait for another.
+    lock = sql.SQL("lock table {} in access exclusive mode").format(relation(name))
+    if views:
+        listed = sql.SQL(", ").join(sql.SQL(view.name) for view in reversed(views))
+        lock = sql.SQL("{}; drop view {}").format(lock, listed)
+
     def change() -> None:
-        for view in reversed(views):
-            cursor.execute(sql.SQL("drop view {}").format(sql.SQL(view.name)))
+        cursor.execute(lock, prepare=False)
         cursor.execute(alter)
         for view in views:
             create_view(cursor, view)

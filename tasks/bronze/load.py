@@ -416,7 +416,10 @@ class Loader:
     # -- columns ----------------------------------------------------------------------------------------------
 
     def _change_columns(self, relations: list[_Relation]) -> None:
-        """Add columns to the relations that exist and widen one of each, with their rows in name map and ledger.
+        """Widen a column of a relation that exists and add its new ones, with their rows in name map and ledger.
+
+        One relation and one widening at a time, as the next loader does the rest: each widening rewrites the relation,
+        and who reads two relations would wait for one of them with a lock on the other.
 
         Raises:
             _NotWidened: Postgres refused.
@@ -424,14 +427,12 @@ class Loader:
         """
         if self._table.on_drift.type == "fail":
             self._try_to_convert(relations)
-        for relation in relations:
-            if relation.exists and relation.plan.changes_relation:
-                # Each widening rewrites the relation: readers come in between, as the others wait for the next loader.
-                for path in list(relation.plan.widened)[1:]:
-                    relation.plan.keep_narrow(path)
-                self._apply_ddl(relation)
-                write_columns(self._cursor, *self._place, relation.plan, self._manifest.batch_id)
-                self._changes += changes_of(relation.plan, self._why_not_stored())
+        relation = next(relation for relation in relations if relation.exists and relation.plan.changes_relation)
+        for path in list(relation.plan.widened)[1:]:
+            relation.plan.keep_narrow(path)
+        self._apply_ddl(relation)
+        write_columns(self._cursor, *self._place, relation.plan, self._manifest.batch_id)
+        self._changes += changes_of(relation.plan, self._why_not_stored())
         # News even in a rebuild, whose batches the name map knows but for what could not be done when they were loaded.
         ledger.record(self._cursor, *self._place, self._manifest.batch_id, self._changes)
 
@@ -450,11 +451,12 @@ class Loader:
             history = relation_for(cursor, *self._place, HISTORY)
             targets += [history] if ddl.exists(cursor, history) else []
         for name in targets:
-            ddl.add_columns(cursor, name, [column for column in plan.new if column.stored])
+            # First, as it locks the views above together with the relation: readers of a view hold it when they wait.
             for path, old in plan.widened.items():
                 reason = ddl.widen_column(cursor, name, old, plan.columns[path])
                 if reason:
                     raise _NotWidened(plan.child, path, reason)
+            ddl.add_columns(cursor, name, [column for column in plan.new if column.stored])
 
     # -- rows -------------------------------------------------------------------------------------------------
 

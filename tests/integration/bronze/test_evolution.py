@@ -465,8 +465,17 @@ def test_a_reader_delays_the_change_of_columns_and_is_not_blocked(warehouse: War
     assert warehouse.column_type("b") == "bigint"
 
 
+# Postgres locks what a query names in that order, and the table below a view after it.
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select sum(a), (select sum(a) from stg), (select sum(b) from stg) from bronze.shop__orders",
+        "select sum(a), sum(a), sum(b) from stg",
+    ],
+    ids=["both", "view"],
+)
 def test_readers_of_the_table_and_of_a_view_go_on_while_rows_with_new_and_wider_columns_are_merged(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.load([{"_id": n, "a": 1, "b": n, "c": n} for n in range(2_000)])
     warehouse.execute("create view stg as select * from bronze.shop__orders")
@@ -481,7 +490,6 @@ def test_readers_of_the_table_and_of_a_view_go_on_while_rows_with_new_and_wider_
         with psycopg.connect(warehouse.url, autocommit=True, options=limits, prepare_threshold=None) as reader:
             while not ended.is_set():
                 during = merging.is_set()
-                query = "select sum(a), (select sum(a) from stg), (select sum(b) from stg) from bronze.shop__orders"
                 found = reader.execute(query).fetchone()
                 if during:
                     seen.append(found)
@@ -515,6 +523,30 @@ def test_readers_of_the_table_and_of_a_view_go_on_while_rows_with_new_and_wider_
     )
     assert changes == [("b", "widened"), ("c", "widened"), ("d", "appeared")]
     assert warehouse.value("select schema_changes from ops.batches order by batch_id desc limit 1") == 3
+
+
+def test_readers_of_a_table_and_its_child_let_columns_of_both_be_added(warehouse: Warehouse) -> None:
+    warehouse.table = MongoTable(arrays={"items": "table"})
+    warehouse.load([{"_id": n, "items": [{"k": 1}]} for n in range(2_000)])
+    manifest = warehouse.land([{"_id": 1, "a": 1, "items": [{"k": 1, "b": 1}]}])
+    begun, ended = threading.Event(), threading.Event()
+
+    def read() -> None:
+        query = "select count(*) from bronze.shop__orders__items c join bronze.shop__orders t on t._id = c._root_id"
+        with psycopg.connect(warehouse.url, autocommit=True, options="-c lock_timeout=10s") as reader:
+            while not ended.is_set():
+                assert reader.execute(query).fetchone() == (2_000,)
+                begun.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        reads = pool.submit(read)
+        reads.add_done_callback(lambda _: begun.set())
+        try:
+            assert begun.wait(60)
+            assert warehouse.load_landed(manifest).updated == 1
+        finally:
+            ended.set()
+        reads.result()
 
 
 def test_a_new_table_is_loaded_while_another_new_one_is_still_filled(
