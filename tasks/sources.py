@@ -83,8 +83,10 @@ class OnDrift(_Strict):
     """What happens when documents change shape.
 
     Attributes:
-        new: A field never seen: `add` a column, `rescue` its values into `_rescued`, or `fail` the load.
-        type: A value that does not fit its column: `rescue` it into `_rescued`, or `fail` the load.
+        new: A field never seen: `add` a column, `rescue` its values into `_rescued`, or `fail` the load. With the
+            latter two no column is added beside another either.
+        type: A value that does not fit its column, nor the column once widened: `rescue` it into `_rescued`, or `fail`
+            the load. With `rescue`, wider numbers and times get a column beside one that cannot be widened.
         missing: A field that no document carries any more: `keep` the column, or `fail` the load.
     """
 

@@ -40,7 +40,8 @@ class Converted:
     Attributes:
         frame: Meta columns and the relation's columns, each in the Polars type of its Postgres type.
         rescued: Number of rows with something in `_rescued`.
-        misfits: By (path, kind): how many values are in `_rescued` and how many of them nowhere else.
+        misfits: By (path, kind) how many values are in `_rescued` and nowhere else.
+        sanitised: By (path, kind) how many values are in `_rescued` and in a readable form in their column.
     """
 
     frame: pl.DataFrame
@@ -332,9 +333,13 @@ def _rescue(landed: pl.DataFrame, pieces: list[_Piece], found: _Fragments) -> tu
         places = masks[str(index)].arg_true()
         if not len(places):
             continue
-        counter = result.sanitised if piece.values else result.misfits
-        counter[piece.path, piece.kind] += len(places)
-        values = extended.plain(landed[piece.landed].gather(places), piece.kind).to_list()
+        column = landed[piece.landed].gather(places)
+        held = pl.any_horizontal(False, *(value.is_not_null() for value in piece.values.values()))
+        readable = column.to_frame().select(held.sum()).item()
+        for counter, count in ((result.sanitised, readable), (result.misfits, len(places) - readable)):
+            if count:
+                counter[piece.path, piece.kind] += count
+        values = extended.plain(column, piece.kind).to_list()
         for row, value in zip(places.to_list(), values, strict=True):
             fragments = found.setdefault(row, {})
             fragments[piece.path] = extended.fragment(piece.kind, value)

@@ -704,6 +704,11 @@ class Loader:
     # -- control tables ---------------------------------------------------------------------------------------
 
     def _write_ops(self, relations: list[_Relation]) -> None:
+        # A batch whose row in ops.batches was taken out by hand is loaded once more.
+        self._cursor.execute(
+            "delete from ops.field_statistics where (source, table_name, batch_id) = (%s, %s, %s)",
+            [*self._place, self._manifest.batch_id],
+        )
         for relation in relations:
             self._changes += changes_of(relation.plan, self._why_not_stored())
             self._changes += self._conflicts(relation)
@@ -728,14 +733,16 @@ class Loader:
 
     def _conflicts(self, relation: _Relation) -> list[Change]:
         found = []
-        for (path, kind), count in sorted(self._misfits.get(relation.plan.child, Counter()).items()):
-            column = relation.plan.columns[path]
+        plan = relation.plan
+        refused = Counter({(path, plan.columns[path].kind): count for path, count in plan.refused.items()})
+        for (path, kind), count in sorted((self._misfits.get(plan.child, Counter()) + refused).items()):
+            column = plan.columns[path]
             if not column.stored:
                 continue
-            name = relation.plan.field_name(path)
+            name = plan.field_name(path)
             if self._table.on_drift.type == "fail":
                 self._drift_fails(f"{count} values of kind {kind} do not fit {column.pg_type}", [name], "on_drift.type")
-            why = self._narrow.get((relation.plan.child, path)) if kinds.wider(column.kind, kind) else None
+            why = self._narrow.get((plan.child, path)) if kinds.wider(column.kind, kind) else None
             action = f"{count} values kept in _rescued" + (f": {why}" if why else "")
             found.append(Change(name, "type_conflict", action, column.pg_type, kind, {"values": count}))
         return found

@@ -11,7 +11,7 @@ import bson
 import psycopg
 import pytest
 
-from tasks.bronze import LoadResult, load_batch
+from tasks.bronze import LoadResult, copying, load_batch
 from tasks.landing import Landing, Manifest
 from tasks.mongodb.decoder import make_decoder
 from tasks.sources import MongoTable
@@ -138,3 +138,13 @@ def warehouse(postgres_url: str, landing: Landing) -> Warehouse:
 def another(postgres_url: str, landing: Landing) -> Iterator[Callable[..., Warehouse]]:
     """Makes further tables of the same warehouse."""
     yield lambda source, table_name: Warehouse(postgres_url, landing, source, table_name)
+
+
+@pytest.fixture(params=["native", "csv"])
+def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way of encoding rows for COPY."""
+    if request.param == "csv":
+        monkeypatch.setattr(copying, "_ENCODE", None)
+    elif not copying.native():
+        pytest.skip("the native encoder is not installed")
+    return str(request.param)

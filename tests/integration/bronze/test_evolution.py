@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
+import bson
 import psycopg
 import pytest
+from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from hypothesis import HealthCheck, given, settings
@@ -407,6 +410,8 @@ def test_a_rare_field_that_is_absent_by_chance_is_not_called_vanished(warehouse:
     [
         (OnDrift(new="fail"), {"_id": 2, "a": 1, "b": 1, "c": 0.5, "surprise": 1}),
         (OnDrift(type="fail"), {"_id": 2, "a": "text", "b": 1, "c": 0.5, "surprise": 1}),
+        (OnDrift(type="fail"), {"_id": 2, "a": 1, "b": 1, "c": Int64(2**53 + 1), "surprise": 1}),
+        (OnDrift(type="fail"), {"_id": 2, "a": 1, "b": 1, "c": 0.5, "surprise": DatetimeMS(2**62)}),
         (OnDrift(missing="fail"), {"_id": 2, "b": 1, "c": 0.5, "surprise": 1}),
     ],
 )
@@ -426,6 +431,33 @@ def test_policies_that_fail_change_no_row_and_no_column(
         warehouse.load([document])
     assert [warehouse.rows(query) for query in asked] == before
     assert warehouse.value("select version from ops.checkpoints") == 1
+
+
+@pytest.mark.usefixtures("encoder")
+def test_values_that_are_in_rescued_alone_are_conflicts_and_those_in_another_form_are_not(
+    warehouse: Warehouse,
+) -> None:
+    twice = bson.encode({"_id": 1, "j": [{"k": 1, "l": 2}]}).replace(b"\x10l\x00", b"\x10k\x00")
+    documents = [
+        twice,
+        {"_id": 2, "n": 0.5, "d": DatetimeMS(0), "t": "a", "x": Decimal128("1")},
+        {"_id": 3, "n": Int64(2**53 + 1), "d": DatetimeMS(2**62), "t": "a\x00", "x": Decimal128("-0")},
+        {"_id": 4, "t": ObjectId("64b000000000000000000001")},
+    ]
+    warehouse.load(documents)
+    query = "select field, old_type, new_type, action from ops.schema_changes where change = 'type_conflict' order by 1"
+    assert warehouse.rows(query) == [
+        ("d", "timestamp with time zone", "date", "1 values kept in _rescued"),
+        ("j", "jsonb", "json", "1 values kept in _rescued"),
+        ("n", "double precision", "int", "1 values kept in _rescued"),
+    ]
+    query = "select path, rescued, sanitised from ops.field_statistics where rescued + sanitised > 0 order by 1"
+    assert warehouse.rows(query) == [("d", 1, 0), ("j", 1, 0), ("n", 1, 0), ("t", 0, 2), ("x", 0, 1)]
+    warehouse.table = MongoTable(on_drift=OnDrift(type="fail"))
+    for document in (twice, {"_id": 5, "n": Int64(2**53 + 1)}, {"_id": 5, "d": DatetimeMS(2**62)}):
+        with pytest.raises(LoadError, match=r"1 values of kind \w+ do not fit .*on_drift\.type"):
+            warehouse.load([document], mode="cdc")
+    assert warehouse.load([{"_id": 5, "t": "a\x00", "x": Decimal128("-0")}], mode="cdc").rescued == 1
 
 
 def test_misfits_accepted_before_the_policy_failed_on_them_do_not_stand_against_a_new_column(

@@ -71,6 +71,26 @@ def test_loading_a_batch_again_is_a_no_op_that_says_so(warehouse: Warehouse) -> 
     assert warehouse.rows("select version, state from ops.checkpoints") == [(1, {"tick": 1})]
 
 
+def test_a_batch_whose_row_was_taken_out_by_hand_loads_again(warehouse: Warehouse) -> None:
+    warehouse.table = MongoTable(arrays={"items": "table"}, history=True)
+    warehouse.load([{"_id": 1, "v": 1}])
+    manifest = warehouse.land([{"_id": 1, "v": "text", "w": 1, "items": [{"n": 1}]}, {"_id": 2, "v": 2}], mode="cdc")
+    asked = (
+        "select * from bronze.shop__orders order by _id",
+        "select * from bronze.shop__orders__items order by _id",
+        "select * from bronze.shop__orders__history order by _id, _valid_from",
+        "select * from ops.field_statistics order by batch_id, child, path",
+        "select state, batch_id from ops.checkpoints",
+    )
+    warehouse.load_landed(manifest)
+    before = [warehouse.rows(query) for query in asked]
+    warehouse.execute(f"delete from ops.batches where batch_id = '{manifest.batch_id}'")
+    again = warehouse.load_landed(manifest)
+    assert (again.status, again.inserted, again.updated, again.unchanged) == ("loaded", 0, 0, 2)
+    assert [warehouse.rows(query) for query in asked] == before
+    assert warehouse.load_landed(manifest).status == "already_loaded"
+
+
 def test_snapshot_marks_what_is_gone_and_keeps_its_values(warehouse: Warehouse) -> None:
     snapshot = {"type": "snapshot"}
     warehouse.load(orders(1, 2, 3), scope=snapshot, mode="full")

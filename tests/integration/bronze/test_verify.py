@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks import database
-from tasks.bronze import copying, ddl
+from tasks.bronze import ddl
 from tasks.bronze.verify import Verified, verify
 from tasks.mongodb.decoder import make_decoder
 from tasks.sources import MongoTable
@@ -55,16 +55,6 @@ ODD: list[Any] = [
     [], [1, "x", None, {"a": [math.nan, "\x00"]}], {}, {"a": {"b": 1}}, Regex("a.*", "i"), Code("f()"), Timestamp(1, 2),
     MinKey(), MaxKey(), [2**62, 1.0, -0.0, 1e300, "x\x00\\u0000"], ["\ud7ff", "\uffff"],
 ]  # fmt: skip
-
-
-@pytest.fixture(params=["native", "csv"])
-def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each way of encoding rows for COPY."""
-    if request.param == "csv":
-        monkeypatch.setattr(copying, "_ENCODE", None)
-    elif not copying.native():
-        pytest.skip("the native encoder is not installed")
-    return str(request.param)
 
 
 @pytest.mark.usefixtures("encoder")
