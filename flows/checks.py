@@ -23,6 +23,8 @@ _CONNECT_SECONDS = 5
 # Tried whole on 15 and 18; the embedded server is 18.
 _LEAST_POSTGRES = 150000
 _LEAST_MONGODB = (4, 4)
+# Share of letters in common: one letter wrong, missing or too many in a name of four is found, IMAGE for HOME is not.
+_NEARLY = 0.75
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def _versions() -> Iterator[Finding]:
 def _settings(findings: list[Finding]) -> Settings | None:
     from tasks.settings import get_settings
 
+    findings += _mistyped()
     try:
         settings = get_settings()
     except ConfigError as error:
@@ -102,6 +105,24 @@ def _settings(findings: list[Finding]) -> Settings | None:
         return None
     findings.append(Finding("ok", "settings", f"home {settings.home}, execution {settings.execution}"))
     return settings
+
+
+def _mistyped() -> Iterator[Finding]:
+    """Find variables that are nearly a setting: nobody reads them. Others may be the company's own."""
+    from difflib import get_close_matches
+
+    from tasks.mongodb.transforms import HASH_KEY_VARIABLE
+    from tasks.settings import PREFIX, Settings
+
+    known = [name.upper() for name in Settings.model_fields] + [HASH_KEY_VARIABLE.removeprefix(PREFIX)]
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(PREFIX)
+        if name == variable or name in known:
+            continue
+        for meant in get_close_matches(name, known, n=1, cutoff=_NEARLY):
+            yield Finding(
+                "warning", "settings", f"{variable} is no setting", f"if {PREFIX}{meant} was meant, rename it"
+            )
 
 
 def _sources(findings: list[Finding], settings: Settings | None) -> Sources | None:

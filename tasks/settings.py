@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from tasks.errors import ConfigError
 
 _LANDING_SCHEMES = ("s3://", "gs://", "az://", "file://")
+PREFIX = "WAREHOUSE_"
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -29,7 +30,7 @@ class Settings(BaseSettings):
         pod_patience: Seconds that a pod may wait for its image or a node that fits, before its step is given up.
     """
 
-    model_config = SettingsConfigDict(env_prefix="WAREHOUSE_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     url: SecretStr | None = None
     landing: str | None = None
@@ -91,7 +92,7 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = tuple(
-            f"WAREHOUSE_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
+            f"{PREFIX}{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
         )
         raise ConfigError(
             f"{len(problems)} setting(s) are wrong", "environment", "correct the variables below", problems

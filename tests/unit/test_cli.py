@@ -170,6 +170,19 @@ def test_check_finds_all_mistakes_at_once(
     assert "hunter2" not in shown
 
 
+def test_check_finds_settings_that_are_mistyped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
+    for name in ("WAREHOUSE_LANDNG", "WAREHOUSE_HASHKEY", "WAREHOUSE_IMAGE", "WAREHOUSE_REGION", "WAREHOUSE_HOME"):
+        monkeypatch.setenv(name, "somewhere")
+    cli._run(["check"], debug=False)
+    shown = capsys.readouterr().out
+    assert "WAREHOUSE_LANDNG is no setting" in shown and "WAREHOUSE_LANDING was meant" in shown
+    assert "WAREHOUSE_HASHKEY is no setting" in shown and "WAREHOUSE_HASH_KEY was meant" in shown
+    assert shown.count("is no setting") == 2
+
+
 def test_check_says_that_a_hash_needs_its_key(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
