@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -18,56 +17,17 @@ from pymongo import MongoClient
 
 from flows import cli
 from tasks.settings import get_settings
+from tests.line import Line
 
 # A field of this name has its type byte broken on the way, as damaged data would.
 BREAK = b"\x02broken_here\x00"
 BROKEN = b"\x77broken_here\x00"
 
 
-class DamagingProxy:
-    """Passes a MongoDB connection on, and breaks one field's type in what the server answers."""
-
-    def __init__(self, target: str) -> None:
-        host, port = target.split("/")[2].split(":")
-        self._target = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def uri(self) -> str:
-        return f"mongodb://127.0.0.1:{self._listener.getsockname()[1]}/?directConnection=true"
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self._target)
-            for source, sink, damage in ((client, server, False), (server, client, True)):
-                threading.Thread(target=self._pump, args=(source, sink, damage), daemon=True).start()
-
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket, damage: bool) -> None:
-        try:
-            while header := source.recv(4, socket.MSG_WAITALL):
-                rest = source.recv(int.from_bytes(header, "little") - 4, socket.MSG_WAITALL)
-                sink.sendall(header + (rest.replace(BREAK, BROKEN) if damage else rest))
-        except OSError:
-            pass
-        finally:
-            # Unblocks the other direction too.
-            for end in (source, sink):
-                with closing(end):
-                    pass
-
-
 @pytest.fixture
-def proxy(mongodb_uri: str) -> Iterator[DamagingProxy]:
-    found = DamagingProxy(mongodb_uri)
+def damaging(mongodb_uri: str) -> Iterator[Line]:
+    """A line on which one field's type is broken in what the server answers."""
+    found = Line(mongodb_uri, lambda message: message.replace(BREAK, BROKEN))
     yield found
     found.close()
 
@@ -123,7 +83,7 @@ def test_one_run_with_everything_that_can_go_wrong_beside_a_table_that_is_well(
     postgres_url: str,
     mongodb_uri: str,
     mongodb_database: str,
-    proxy: DamagingProxy,
+    damaging: Line,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -146,7 +106,7 @@ def test_one_run_with_everything_that_can_go_wrong_beside_a_table_that_is_well(
     write_sources(
         place,
         shop=source(mongodb_uri, mongodb_database, "well", "gone", "empty"),
-        bent=source(proxy.uri, mongodb_database, "damaged"),
+        bent=source(damaging.uri, mongodb_database, "damaged"),
         away=source("mongodb://reader:hunter2@127.0.0.1:1/?directConnection=true", "none", "orders"),
         ads=files(
             place / "ads",

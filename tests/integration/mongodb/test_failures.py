@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,62 +15,9 @@ from tasks.errors import TRANSIENT, SourceError, SourceUnreachable
 from tasks.mongodb import extract as module
 from tasks.sources import MongoSource, TableRef
 from tests.integration.mongodb.conftest import Shop
+from tests.line import Line
 
 DOCUMENTS = 3_000
-# More than any answer without documents.
-ANSWER_BYTES = 2_000
-
-
-class Line:
-    """A TCP connection to the server that can be cut."""
-
-    def __init__(self, uri: str) -> None:
-        host, port = uri.split("/")[2].split("@")[-1].split(":")
-        self._target = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._ends: list[socket.socket] = []
-        self._cutting = False
-        self.uri = uri.replace(f"{host}:{port}", f"127.0.0.1:{self._listener.getsockname()[1]}")
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """End every connection in the middle of the next answer that holds documents; new ones are accepted."""
-        self._cutting = True
-
-    def close(self) -> None:
-        self._listener.close()
-        self._end()
-
-    def _end(self) -> None:
-        ends, self._ends = self._ends, []
-        for end in ends:
-            _shut(end)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self._target)
-            self._ends += [client, server]
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(1 << 16):
-                if self._cutting and len(data) > ANSWER_BYTES:
-                    self._cutting = False
-                    sink.sendall(data[: ANSWER_BYTES // 2])
-                    self._end()
-                sink.sendall(data)
-        _shut(sink)
-
-
-def _shut(end: socket.socket) -> None:
-    with suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
 
 
 class AtFirstBatch(monitoring.CommandListener):
