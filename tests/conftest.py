@@ -17,6 +17,8 @@ from tests.object_store import BUCKET, ObjectStore
 _TIERS = ("integration", "faults", "kubernetes")
 
 
+# Before xdist looks for the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test with the tier of its folder, so that none runs in the unit tier by oversight.
 
