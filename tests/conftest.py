@@ -9,28 +9,35 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.object_store import BUCKET, ObjectStore
 
 _TIERS = ("integration", "faults", "kubernetes")
 
 
-# Before xdist looks for the groups.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test with the tier of its folder, so that none runs in the unit tier by oversight.
+class _ByFile(LoadFileScheduling):
+    """A file stays with one of several processes, and so do all tests of the cluster: they break it for each other."""
 
-    Where several processes share the run (`-n 2 --dist loadgroup`), a file stays with one of them, as do all tests of
-    the cluster: they break it for each other.
-    """
+    def _split_scope(self, nodeid: str) -> str:
+        return "kubernetes" if nodeid.startswith("tests/kubernetes/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Share the tests between processes (`-n 2`) by the rule above."""
+    return _ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with the tier of its folder, so that none runs in the unit tier by oversight."""
     tests = Path(__file__).parent
     for item in items:
-        path = item.path.relative_to(tests)
-        if path.parts[0] in _TIERS:
-            item.add_marker(path.parts[0])
-        item.add_marker(pytest.mark.xdist_group("kubernetes" if path.parts[0] == "kubernetes" else str(path)))
+        tier = item.path.relative_to(tests).parts[0]
+        if tier in _TIERS:
+            item.add_marker(tier)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
