@@ -381,7 +381,9 @@ def _read_range(reader: Reader, batch_id: str, plan: Plan, index: int, memory_by
     within = ranges.range_filter(low, high)
     conditions = [condition for condition in (query, within) if condition]
     # A whole collection is read in storage order, the fastest; a range by the _id index.
-    options = {"hint": {"_id": 1}} if within and reader.collection_type == "collection" else {}
+    options: dict[str, Any] = {"hint": {"_id": 1}} if within and reader.collection_type == "collection" else {}
+    if reader.table.mode == "full" and reader.table.hint and not within:
+        options = {"hint": reader.table.hint}
     with reader.landing.writer(*place, index) as writer, named_errors(reader.ref):
         lander = _lander(reader, writer, memory_bytes=memory_bytes)
         boundary = _first_boundary(reader, plan)

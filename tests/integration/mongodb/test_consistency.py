@@ -102,6 +102,14 @@ def test_an_index_hint_and_a_time_limit_reach_the_server(shop: Shop, recorder: R
     assert finds[-1]["hint"] == "by_time", "the window is read by it"
 
 
+def test_the_filter_of_a_full_read_takes_the_hint(shop: Shop, recorder: Recorder) -> None:
+    shop.database.orders.create_index("channel", name="by_channel")
+    shop.database.orders.insert_many([{"_id": number, "channel": number % 3} for number in range(9)])
+    manifest = shop.extract(shop.ref(filter={"channel": 1}, hint="by_channel")).manifest
+    assert manifest is not None and manifest.rows == 3
+    assert [command.get("hint") for name, command, _ in recorder.reads() if name == "find"] == ["by_channel"]
+
+
 def test_a_hint_that_names_no_index_is_an_error_and_lands_nothing(shop: Shop) -> None:
     shop.database.orders.insert_one({"_id": 1, "at": 1})
     shop.extract(shop.ref(mode="incremental", cursor="at"))

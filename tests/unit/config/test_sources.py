@@ -74,6 +74,8 @@ sources:
         ("{mode: incremental}", "needs a cursor"),
         ("{mode: full, cursor: x}", "cursor is for mode incremental"),
         ("{mode: cdc, deletes: sweep}", "knows deletes already"),
+        ("{mode: full, hint: by_time}", "hint is for"),
+        ("{mode: cdc, hint: by_time, filter: {a: 1}}", "hint is for"),
         ("{fields: {include: [a], exclude: [b]}}", "not both"),
         ("{transforms: [{drop: a, hash: b}]}", "exactly one of"),
         ("{transforms: [{derive: {name: x, expression: 'a +', kind: int}}]}", "not valid Polars SQL"),
