@@ -179,7 +179,8 @@ class MongoTable(Table):
         filter: A MongoDB query in extended JSON, sent to the server.
         partitions: `_id` ranges that are read side by side, at least; 1 reads all as one range, in storage order, and
             does not ask for the size. By default the size decides, and ranges follow each other.
-        hint: Name of an index the server must use for the cursor's window, or for the filter of mode full.
+        hint: Name of an index the server must use for the cursor's window, or for the filter of mode full, which is
+            then read as one range.
         on_lost_token: When the change stream cannot be resumed: `fail`, or read all again and find deletes.
         max_events: A cdc run ends after this many events; the next goes on.
         max_seconds: A cdc run ends after this time; the next goes on.
@@ -211,7 +212,14 @@ class MongoTable(Table):
             raise ValueError(f"deletes: sweep is for mode incremental; {self.mode} knows deletes already")
         if self.hint and self.mode != "incremental" and not (self.mode == "full" and self.filter):
             raise ValueError("hint is for the cursor of mode incremental, or for the filter of mode full")
+        if self.hint and self.mode == "full" and (self.partitions or 1) > 1:
+            raise ValueError("partitions are read by the index of _id, so there can be no other hint")
         return self
+
+    @property
+    def one_range(self) -> bool:
+        """Whether a snapshot is one range whatever its size: asked for, or read by another index than that of _id."""
+        return self.partitions == 1 or (self.mode == "full" and self.hint is not None)
 
 
 class FilesTable(Table):

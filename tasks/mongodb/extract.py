@@ -350,10 +350,9 @@ def _resume(reader: Reader) -> tuple[str, Plan] | None:
 
 def _plan(reader: Reader, state: dict[str, Any], window: incremental.Window | None) -> tuple[str, Plan]:
     """Split the collection into `_id` ranges and write the plan before anything is read."""
-    partitions = reader.table.partitions
-    # Who asks for one range spares the server the question for the size, which some answer by counting all documents.
-    by_size = min(_collection_bytes(reader) // RANGE_BYTES + 1, MOST_RANGES) if partitions != 1 else 1
-    count = max(partitions or 1, by_size)
+    # Where one range is asked for, so is not the size, for which some servers count all documents.
+    by_size = 1 if reader.table.one_range else min(_collection_bytes(reader) // RANGE_BYTES + 1, MOST_RANGES)
+    count = max(reader.table.partitions or 1, by_size)
     points = ranges.split_points(reader.collection, count, reader.table.filter) if count > 1 else []
     bounds: list[str | None] = [None, *points, None]
     extracted_at = datetime.now(UTC)

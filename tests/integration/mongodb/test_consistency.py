@@ -102,7 +102,10 @@ def test_an_index_hint_and_a_time_limit_reach_the_server(shop: Shop, recorder: R
     assert finds[-1]["hint"] == "by_time", "the window is read by it"
 
 
-def test_the_filter_of_a_full_read_takes_the_hint(shop: Shop, recorder: Recorder) -> None:
+def test_the_filter_of_a_full_read_takes_the_hint_whatever_the_size(
+    shop: Shop, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.mongodb.extract.RANGE_BYTES", 100)
     shop.database.orders.create_index("channel", name="by_channel")
     shop.database.orders.insert_many([{"_id": number, "channel": number % 3} for number in range(9)])
     manifest = shop.extract(shop.ref(filter={"channel": 1}, hint="by_channel")).manifest

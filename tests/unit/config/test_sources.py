@@ -76,6 +76,7 @@ sources:
         ("{mode: cdc, deletes: sweep}", "knows deletes already"),
         ("{mode: full, hint: by_time}", "hint is for"),
         ("{mode: cdc, hint: by_time, filter: {a: 1}}", "hint is for"),
+        ("{mode: full, hint: by_time, filter: {a: 1}, partitions: 2}", "no other hint"),
         ("{fields: {include: [a], exclude: [b]}}", "not both"),
         ("{transforms: [{drop: a, hash: b}]}", "exactly one of"),
         ("{transforms: [{derive: {name: x, expression: 'a +', kind: int}}]}", "not valid Polars SQL"),
