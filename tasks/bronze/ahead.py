@@ -127,6 +127,8 @@ class Ahead:
             self.rescued += 0 if part.child else converted.rescued
             self.misfits.setdefault(part.child, Counter()).update(converted.misfits)
             self.sanitised.setdefault(part.child, Counter()).update(converted.sanitised)
+            if inexact := plan.inexact(converted.misfits):
+                raise Outgrown(f"{plan.field_name(min(inexact))} holds whole numbers that a double cannot tell")
             yield converted.frame
             self._parts[part.file] = part
             self._next = next(landed, None)

@@ -23,7 +23,7 @@ _ORDER = {kind: index for index, kind in enumerate(PG_TYPES)}
 _NUMBERS = ("int", "double", "decimal")
 _TIMES = ("day", "date", "micros")
 # Kinds of values that each established kind takes beside its own. Values that lose something on the way (an int above
-# 2^53 in a double, a negative zero in a numeric) are found one by one and keep their original in _rescued.
+# 2^53 in a double, a negative zero in a numeric) are found one by one; their original is in a wider column, or _rescued.
 _TAKES: dict[str, frozenset[str]] = {
     "double": frozenset({"int"}),
     "decimal": frozenset({"int", "double"}),
@@ -40,6 +40,7 @@ _WIDER: dict[tuple[str, str], str] = {
     ("day", "date"): "micros",
     ("day", "micros"): "micros",
 }
+_EXACT: dict[tuple[str, str], str] = {("double", "int"): "decimal"}
 # Type names of the statistics, as kinds; all others land as json. Only used to weigh kinds against each other.
 _KIND_OF_TYPE: dict[str, str] = {"int32": "int", "int64": "int"}
 # Nested documents are counted at their path, but their values are at the paths below.
@@ -54,6 +55,11 @@ def takes(established: str, kind: str) -> bool:
 def wider(established: str, kind: str) -> str | None:
     """Return the kind that holds both without loss, or None when there is none."""
     return _WIDER.get((established, kind))
+
+
+def exact(established: str, kind: str) -> str | None:
+    """Return the kind that holds all values of `kind` where the established one takes some only; None elsewhere."""
+    return _EXACT.get((established, kind))
 
 
 def weigh(kinds: Mapping[str, int]) -> str:

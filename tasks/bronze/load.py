@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -147,27 +147,36 @@ def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: M
     """
     database.ensure_ops(connection)
     connection.commit()
-    narrow: dict[tuple[str, str], str] = {}
+    findings = Findings()
     while True:
         try:
             with connection.transaction():
-                result = Loader(connection.cursor(), landing, manifest, table, narrow=narrow).run()
+                result = Loader(connection.cursor(), landing, manifest, table, findings=findings).run()
             if result is not None:
                 return result
-        except _NotWidened as error:
-            # Once more, with a column beside.
-            narrow[error.child, error.path] = error.reason
+        except Replan:
+            # Once more, as what was found is in the findings now.
+            continue
         except RejectLimitExceeded:
             _keep_rejects(connection, landing, manifest)
             raise
 
 
-class _NotWidened(Exception):
-    """Postgres refused to widen a column although nothing seemed to stand against it."""
+@dataclass
+class Findings:
+    """What only the attempt to load shows of a batch, for the plan of the next attempt.
 
-    def __init__(self, child: str, path: str, reason: str) -> None:
-        super().__init__(child, path, reason)
-        self.child, self.path, self.reason = child, path, reason
+    Attributes:
+        narrow: By (child, path) why a column cannot be widened: its values go beside it, or are rescued.
+        exact: (child, path) of fields with whole numbers that a double cannot tell.
+    """
+
+    narrow: dict[tuple[str, str], str] = field(default_factory=dict)
+    exact: set[tuple[str, str]] = field(default_factory=set)
+
+
+class Replan(Exception):
+    """The batch has to be planned anew, with the findings made meanwhile; nothing of it may be committed."""
 
 
 def take_lock(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> None:
@@ -220,7 +229,7 @@ class Loader:
         manifest: The batch.
         table: The table's configuration.
         rebuild: Whether the batch was loaded before: checkpoint and ledger stay as they are.
-        narrow: By (child, path) why a column cannot be widened: its values go beside it, or are rescued.
+        findings: What earlier attempts showed; it grows.
         ahead: What was copied of the batch, in the same transaction, while it was still being landed.
     """
 
@@ -232,7 +241,7 @@ class Loader:
         table: Table,
         *,
         rebuild: bool = False,
-        narrow: Mapping[tuple[str, str], str] | None = None,
+        findings: Findings | None = None,
         ahead: Ahead | None = None,
     ) -> None:
         self._cursor = cursor
@@ -242,7 +251,8 @@ class Loader:
         self._rebuild = rebuild
         # Older than what may be in bronze: a replay always, another batch when it was landed or found late.
         self._late = self._replay = REPLAY.search(manifest.batch_id) is not None
-        self._narrow = dict(narrow or {})
+        self._findings = findings or Findings()
+        self._narrow = dict(self._findings.narrow)
         self._ahead = ahead
         self._place = (manifest.source, manifest.table)
         self._result = LoadResult(
@@ -356,7 +366,8 @@ class Loader:
         store_new = not exists or policy == "add"
         known = known_columns(self._cursor, *self._place, child, self._manifest.batch_id)
         types = {path: statistics["types"] for path, statistics in fields.items()}
-        plan = make_plan(child, known, columns, types, store_new=store_new)
+        exact = {path for found, path in self._findings.exact if found == child}
+        plan = make_plan(child, known, columns, types, exact=exact, store_new=store_new)
         if exists:
             self._check_widening(name, plan)
         if exists and policy == "fail" and plan.added:
@@ -422,7 +433,7 @@ class Loader:
         and who reads two relations would wait for one of them with a lock on the other.
 
         Raises:
-            _NotWidened: Postgres refused.
+            Replan: Postgres refused.
             LoadError: The relation stayed locked by others, or `on_drift.type` is `fail` and values do not fit.
         """
         if self._table.on_drift.type == "fail":
@@ -455,7 +466,8 @@ class Loader:
             for path, old in plan.widened.items():
                 reason = ddl.widen_column(cursor, name, old, plan.columns[path])
                 if reason:
-                    raise _NotWidened(plan.child, path, reason)
+                    self._findings.narrow[plan.child, path] = reason
+                    raise Replan
             ddl.add_columns(cursor, name, [column for column in plan.new if column.stored])
 
     # -- rows -------------------------------------------------------------------------------------------------
@@ -546,7 +558,13 @@ class Loader:
         self._cursor.execute(sql.SQL("analyze {}").format(target))
 
     def _converted(self, relation: _Relation) -> Generator[tuple[int, Part, Converted]]:
-        """Yield converted parts; the next one is read while the present one is copied."""
+        """Yield converted parts; the next one is read while the present one is copied.
+
+        Raises:
+            Replan: Whole numbers came that a double cannot tell, and a wider column can.
+            Outgrown: The same, after parts were copied ahead.
+        """
+        inexact: set[str] = set()
 
         def prepare(item: tuple[int, Part]) -> tuple[int, Part, Converted]:
             return item[0], item[1], convert(self._read(relation, *item), relation.plan)
@@ -556,7 +574,24 @@ class Loader:
             self._result.rescued += 0 if relation.plan.child else converted.rescued
             self._misfits.setdefault(relation.plan.child, Counter()).update(converted.misfits)
             self._sanitised.setdefault(relation.plan.child, Counter()).update(converted.sanitised)
-            yield flush, part, converted
+            inexact |= self._inexact(relation.plan, converted.misfits)
+            # Once there is one nothing is loaded by this plan: the other parts are only looked at.
+            if not inexact:
+                yield flush, part, converted
+        if inexact and self._ahead:
+            raise Outgrown(f"{sorted(inexact)} hold whole numbers that a double cannot tell")
+        if inexact:
+            self._findings.exact |= {(relation.plan.child, path) for path in inexact}
+            raise Replan
+
+    def _inexact(self, plan: Plan, misfits: Iterable[tuple[str, str]]) -> set[str]:
+        """Return the paths whose columns have to be wider to hold values exactly, unless that was tried or may not be.
+
+        `on_drift.type: fail` is to fail on such values.
+        """
+        if self._table.on_drift.type == "fail":
+            return set()
+        return {path for path in plan.inexact(misfits) if (plan.child, path) not in self._findings.exact}
 
     def _read(self, relation: _Relation, flush: int, part: Part) -> pl.DataFrame:
         """Return the rows of a part that have to be loaded."""
@@ -742,7 +777,8 @@ class Loader:
             name = plan.field_name(path)
             if self._table.on_drift.type == "fail":
                 self._drift_fails(f"{count} values of kind {kind} do not fit {column.pg_type}", [name], "on_drift.type")
-            why = self._narrow.get((plan.child, path)) if kinds.wider(column.kind, kind) else None
+            wider = kinds.wider(column.kind, kind) or kinds.exact(column.kind, kind)
+            why = self._narrow.get((plan.child, path)) if wider else None
             action = f"{count} values kept in _rescued" + (f": {why}" if why else "")
             found.append(Change(name, "type_conflict", action, column.pg_type, kind, {"values": count}))
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tasks.bronze import kinds, names
@@ -109,6 +109,14 @@ class Plan:
         """Return the kind that holds all that the columns of a path hold."""
         return _join(self.columns[path].kind, [column.kind for column in self.of(path)])
 
+    def inexact(self, misfits: Iterable[tuple[str, str]]) -> set[str]:
+        """Return the paths that a wider kind would hold exactly, of (path, kind) whose values no column could take."""
+        return {
+            path
+            for path, kind in misfits
+            if self.columns[path].stored and kinds.exact(self.widest(path), kind) is not None
+        }
+
     def keep_narrow(self, path: str) -> None:
         """Take back a widening that is not possible; its values will be rescued."""
         self.columns[path] = self.widened.pop(path)
@@ -133,6 +141,7 @@ def make_plan(
     landed_columns: list[str],
     types: Mapping[str, Mapping[str, int]],
     *,
+    exact: Container[str] = (),
     store_new: bool = True,
     most_columns: int = MOST_COLUMNS,
 ) -> Plan:
@@ -143,6 +152,7 @@ def make_plan(
         known: The name map so far, in column order.
         landed_columns: Columns of the landed parts (`path|kind` and meta columns).
         types: By path the BSON types seen, with counts.
+        exact: Paths whose whole numbers a double cannot tell: planned as if a decimal had come with them.
         store_new: Whether new paths get a column (else their values live in `_rescued`).
         most_columns: Stored columns beyond this many live in `_rescued`.
     """
@@ -151,6 +161,8 @@ def make_plan(
         if plan.columns.setdefault(column.path, column) is not column:
             plan.beside.setdefault(column.path, []).append(column)
     landed = kinds.landed_kinds(landed_columns)
+    for path, seen in landed.items():
+        seen += ["decimal"] * (path in exact and "int" in seen)
     weights = kinds.counts(landed, types)
     for path, seen in landed.items():
         if path in plan.columns:

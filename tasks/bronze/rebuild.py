@@ -11,7 +11,7 @@ from psycopg import errors, sql
 
 from tasks import database
 from tasks.bronze import ddl, kinds
-from tasks.bronze.load import Loader, LoadResult, take_lock
+from tasks.bronze.load import Findings, Loader, LoadResult, Replan, take_lock
 from tasks.bronze.plan import Change, Column, make_plan
 from tasks.bronze.registry import HISTORY, known_columns
 from tasks.drift import ledger
@@ -39,10 +39,14 @@ def rebuild_table(ref: TableRef, settings: Settings) -> list[LoadResult]:
     """
     landing = Landing.open(settings.landing_root())
     url = settings.database_url()
-    try:
-        return _rebuild(url, landing, ref, fresh=True)
-    except _ViewsStandAgainst:
-        return _rebuild(url, landing, ref, fresh=False)
+    findings, fresh = Findings(), True
+    while True:
+        try:
+            return _rebuild(url, landing, ref, findings, fresh=fresh)
+        except _ViewsStandAgainst:
+            fresh = False
+        except Replan:
+            continue
 
 
 class _ViewsStandAgainst(Exception):
@@ -61,7 +65,7 @@ def base_of(manifests: Sequence[Manifest]) -> int | None:
     return None
 
 
-def _rebuild(url: str, landing: Landing, ref: TableRef, *, fresh: bool) -> list[LoadResult]:
+def _rebuild(url: str, landing: Landing, ref: TableRef, findings: Findings, *, fresh: bool) -> list[LoadResult]:
     place = (ref.source_name, ref.table_name)
     with database.connect(url, application="warehouse rebuild") as connection, database.named_errors(ref.name):
         database.ensure_ops(connection)
@@ -72,21 +76,23 @@ def _rebuild(url: str, landing: Landing, ref: TableRef, *, fresh: bool) -> list[
             manifests = _retained(cursor, landing, ref)
             relations = _relations(cursor, place)
             if fresh:
-                _retype(cursor, place, manifests)
+                _retype(cursor, place, manifests, findings)
             views = _views(cursor, relations) if fresh else []
             for name in relations:
                 action = "drop table {}" if fresh else "truncate table {}"
                 cursor.execute(sql.SQL(action).format(ddl.relation(name)))
             _forget(cursor, place, manifests)
-            results = [_replay(cursor, landing, manifest, ref.table) for manifest in manifests]
+            results = [_replay(cursor, landing, manifest, ref.table, findings) for manifest in manifests]
             _make_views(cursor, views)
             return results
 
 
-def _replay(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
+def _replay(
+    cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest, table: Table, findings: Findings
+) -> LoadResult:
     result = None
     while result is None:
-        result = Loader(cursor, landing, manifest, table, rebuild=True).run()
+        result = Loader(cursor, landing, manifest, table, rebuild=True, findings=findings).run()
         _drop_staging(cursor)
     return result
 
@@ -157,7 +163,9 @@ def _make_views(cursor: psycopg.Cursor[Any], views: Sequence[ddl.View]) -> None:
         raise _ViewsStandAgainst from error
 
 
-def _retype(cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest]) -> None:
+def _retype(
+    cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest], findings: Findings
+) -> None:
     """Decide the kind of each known path anew, from all batches together; one column then takes all of its values."""
     relations: dict[str, str] = dict(
         cursor.execute("select child, relation from ops.tables where (source, table_name) = (%s, %s)", place).fetchall()
@@ -168,7 +176,7 @@ def _retype(cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequ
         alike = [relation] if child else [relation, relations.get(HISTORY, relation)]
         for path, column in plan.columns.items():
             kind = _decide(child, path, plan.widest(path), manifests)
-            if kind == "double" and _has_large(cursor, relation, column):
+            if kind == "double" and ((child, path) in findings.exact or _has_large(cursor, relation, column)):
                 kind = "decimal"
             new = replace(column, kind=kind)
             cursor.execute(

@@ -10,6 +10,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson.int64 import Int64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -159,6 +160,23 @@ def test_a_type_that_turns_out_otherwise_leaves_nothing_behind(grow: Callable[..
     ]
 
 
+def test_a_whole_number_that_no_double_tells_leaves_the_choice_of_the_type_to_the_whole_batch(
+    grow: Callable[..., Growing],
+) -> None:
+    growing = grow()
+    growing.add([{"_id": 1, "total": 0.5}])
+    growing.add([{"_id": 2, "total": Int64(2**53 + 1)}])
+    manifest = growing.commit()
+    with pytest.raises(Outgrown, match="total holds whole numbers"):
+        growing.loading.result(60)
+    warehouse = growing.warehouse
+    assert warehouse.load_landed(manifest).plan == "first"
+    assert warehouse.rows("select _id, total::text, _rescued from bronze.shop__orders order by 1") == [
+        ("1", "0.5", None),
+        ("2", str(2**53 + 1), None),
+    ]
+
+
 def test_files_of_a_reader_that_died_are_not_believed(grow: Callable[..., Growing]) -> None:
     growing = grow()
     with growing.landing.writer(*growing.place, growing.batch_id) as dead:
@@ -219,7 +237,7 @@ def test_a_table_that_is_in_bronze_is_not_loaded_ahead(grow: Callable[..., Growi
 VALUES = st.one_of(
     st.integers(-5, 5),
     st.floats(allow_nan=True),
-    st.sampled_from(["", "text", "nul\x00"]),
+    st.sampled_from(["", "text", "nul\x00", Int64(2**53 + 1)]),
     st.booleans(),
     st.none(),
     st.lists(st.integers(0, 3), max_size=2),

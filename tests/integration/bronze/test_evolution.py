@@ -153,7 +153,7 @@ def test_a_wider_column_takes_whole_numbers_too_that_the_old_one_cannot_tell(
 ) -> None:
     monkeypatch.setattr(ddl, "WIDEN_MOST_BYTES", 0)
     large = 2**53 + 1
-    warehouse.load([{"_id": 1, "n": 0.5}, {"_id": 2, "n": Int64(large)}])
+    warehouse.load([{"_id": 1, "n": 0.5}])
     warehouse.load([{"_id": 2, "n": Int64(large)}, {"_id": 3, "n": Decimal128("0.10")}, {"_id": 4, "n": 7}])
     warehouse.load([{"_id": 2, "n": Int64(large), "again": True}])
     assert warehouse.rows("select _id, n, n__decimal::text, _rescued from bronze.shop__orders order by 1") == [
@@ -162,6 +162,62 @@ def test_a_wider_column_takes_whole_numbers_too_that_the_old_one_cannot_tell(
         ("3", None, "0.10", None),
         ("4", 7.0, None, None),
     ]
+
+
+def test_a_whole_number_that_a_double_cannot_tell_widens_the_column_all_by_itself(warehouse: Warehouse) -> None:
+    warehouse.table = MongoTable(arrays={"items": "table"}, history=True)
+    large = 2**53 + 1
+    warehouse.load([{"_id": 1, "m": 0.5, "n": 0.5, "items": [{"q": 0.5}]}])
+    warehouse.execute("create view above as select _id, n from bronze.shop__orders")
+    batch = [
+        {"_id": 2, "n": 5, "items": []},
+        {"_id": 3, "n": Int64(large), "new": 1.5, "items": [{"q": Int64(-large)}]},
+        {"_id": 4, "m": Int64(large), "new": Int64(large), "items": []},
+    ]
+    result = warehouse.load(batch, part_rows=1)
+    assert (result.rescued, result.inserted, result.child_rows) == (0, 3, 1)
+    for relation in ("shop__orders", "shop__orders__history"):
+        query = f"select _id, m::text, n::text, new::text, _rescued from bronze.{relation} order by 1"
+        assert warehouse.rows(query) == [
+            ("1", "0.5", "0.5", None, None),
+            ("2", None, "5", None, None),
+            ("3", None, str(large), "1.5", None),
+            ("4", str(large), None, str(large), None),
+        ]
+    assert warehouse.rows("select q::text, _rescued from bronze.shop__orders__items order by _id") == [
+        ("0.5", None),
+        (str(-large), None),
+    ]
+    assert warehouse.rows("select n from above order by _id")[2] == (Decimal(large),)
+    told = "select field, old_type, new_type from ops.schema_changes where change <> 'appeared' order by 1"
+    assert warehouse.rows(told) == [(name, "double precision", "numeric") for name in ("items[].q", "m", "n", "new")]
+
+
+@pytest.mark.parametrize("policy", [OnDrift(), OnDrift(new="rescue")], ids=["beside", "rescued"])
+def test_a_whole_number_that_no_double_tells_goes_beside_a_column_that_must_stay_a_double_or_is_rescued(
+    warehouse: Warehouse, policy: OnDrift
+) -> None:
+    warehouse.table = MongoTable(on_drift=policy)
+    large = 2**63 - 1
+    warehouse.load([{"_id": 1, "n": -0.0}])
+    warehouse.load([{"_id": 2, "n": Int64(large)}, {"_id": 3, "n": 7}])
+    changes = "select change, action, new_type from ops.schema_changes where change <> 'appeared'"
+    [(change, action, new_type)] = warehouse.rows(changes)
+    assert action.endswith(": it holds values that the wider type cannot tell exactly")
+    if policy.new == "add":
+        assert (change, new_type) == ("widened", "numeric") and action.startswith("column n__decimal added beside n")
+        assert warehouse.rows("select n::text, n__decimal::text, _rescued from bronze.shop__orders order by _id") == [
+            ("-0", None, None),
+            (None, str(large), None),
+            ("7", None, None),
+        ]
+    else:
+        assert (change, new_type) == ("type_conflict", "int") and warehouse.column_type("n__decimal") is None
+        assert warehouse.rows("select n::text, _rescued from bronze.shop__orders order by _id") == [
+            ("-0", None),
+            (None, {"n": large}),
+            ("7", None),
+        ]
 
 
 @pytest.mark.parametrize("value", [-0.0, 4.596057713327126e16, -1e300])
@@ -275,8 +331,7 @@ def test_numbers_of_every_kind_are_read_exactly_whatever_could_be_widened_when(
         values |= batch
     expected = sorted((str(key), value) for key, value in values.items())
     read = reading(columns_of(warehouse))
-    # A double that was there first keeps the large whole numbers of the first batch out: they are rescued, exact too.
-    query = f"select _id, coalesce({read}, (_rescued->>'n')::numeric) from {relation} order by 1"
+    query = f"select _id, {read} from {relation} where _rescued is null order by 1"
     assert as_given(warehouse.rows(query), expected) == expected
     source = MongoSource.model_validate(
         {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {warehouse.place[1]: {}}}
@@ -284,7 +339,7 @@ def test_numbers_of_every_kind_are_read_exactly_whatever_could_be_widened_when(
     known = Settings.model_validate({"url": warehouse.url, "landing": landing.root})
     rebuild_table(TableRef(*warehouse.place, source, warehouse.table), known)
     assert [column.name for column in columns_of(warehouse)] == ["n"]
-    anew = warehouse.rows(f"select _id, coalesce(n::text, _rescued->>'n')::numeric from {relation} order by 1")
+    anew = warehouse.rows(f"select _id, n::text::numeric from {relation} where _rescued is null order by 1")
     assert as_given(anew, expected) == expected
 
 
@@ -441,7 +496,7 @@ def test_values_that_are_in_rescued_alone_are_conflicts_and_those_in_another_for
     documents = [
         twice,
         {"_id": 2, "n": 0.5, "d": DatetimeMS(0), "t": "a", "x": Decimal128("1")},
-        {"_id": 3, "n": Int64(2**53 + 1), "d": DatetimeMS(2**62), "t": "a\x00", "x": Decimal128("-0")},
+        {"_id": 3, "n": "odd", "d": DatetimeMS(2**62), "t": "a\x00", "x": Decimal128("-0")},
         {"_id": 4, "t": ObjectId("64b000000000000000000001")},
     ]
     warehouse.load(documents)
@@ -449,7 +504,7 @@ def test_values_that_are_in_rescued_alone_are_conflicts_and_those_in_another_for
     assert warehouse.rows(query) == [
         ("d", "timestamp with time zone", "date", "1 values kept in _rescued"),
         ("j", "jsonb", "json", "1 values kept in _rescued"),
-        ("n", "double precision", "int", "1 values kept in _rescued"),
+        ("n", "double precision", "string", "1 values kept in _rescued"),
     ]
     query = "select path, rescued, sanitised from ops.field_statistics where rescued + sanitised > 0 order by 1"
     assert warehouse.rows(query) == [("d", 1, 0), ("j", 1, 0), ("n", 1, 0), ("t", 0, 2), ("x", 0, 1)]

@@ -253,11 +253,11 @@ def test_numbers_and_decimals_share_exact_columns(warehouse: Warehouse) -> None:
             {"_id": 5, "b": Decimal128("-0")},
         ]
     )
-    assert [warehouse.column_type(name) for name in "abc"] == ["double precision", "numeric", "bigint"]
-    assert warehouse.rows("select a, b::text, c, _rescued::text from bronze.shop__orders order by _id") == [
-        (1.0, "1.20", 2**40, None),
-        (2.5, str(2**62 + 1), 3, None),
-        (None, "NaN", None, f'{{"a": {2**60 + 1}}}'),
+    assert [warehouse.column_type(name) for name in "abc"] == ["numeric", "numeric", "bigint"]
+    assert warehouse.rows("select a::text, b::text, c, _rescued::text from bronze.shop__orders order by _id") == [
+        ("1", "1.20", 2**40, None),
+        ("2.5", str(2**62 + 1), 3, None),
+        (str(2**60 + 1), "NaN", None, None),
         (None, "1" + "0" * 40, None, None),
         (None, "0", None, '{"b": {"$numberDecimal": "-0"}}'),
     ]

@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from bson import Decimal128
+from bson import Decimal128, Int64
 from pydantic import SecretStr
 from pymongo import MongoClient
 
@@ -273,6 +273,18 @@ def test_values_in_a_column_beside_the_first_reach_silver(settings: Settings, tm
     with psycopg.connect(settings.database_url()) as connection:
         found = connection.execute("select product_id, price from silver.stg_shop__products order by 1").fetchall()
     assert found == [("1", Decimal("2.5")), ("2", Decimal(9)), ("3", Decimal("0.1")), ("4", Decimal(7))]
+
+
+def test_a_whole_number_beside_doubles_that_cannot_tell_it_reaches_silver(settings: Settings, tmp_path: Path) -> None:
+    bronze = Warehouse(settings.database_url(), Landing.open(str(tmp_path / "landing")), "shop", "products")
+    bronze.load([{"_id": 1, "sku": "a", "price": 0.5}])
+    bronze.execute("create materialized view fixed as select price from bronze.shop__products")
+    bronze.load([{"_id": 2, "sku": "b", "price": Int64(2**53 + 1)}])
+    assert bronze.column_type("price__decimal", "shop__products") == "numeric"
+    dbt.run(settings, select=["stg_shop__products"]).check()
+    with psycopg.connect(settings.database_url()) as connection:
+        found = connection.execute("select product_id, price from silver.stg_shop__products order by 1").fetchall()
+    assert found == [("1", Decimal("0.5")), ("2", Decimal(2**53 + 1))]
 
 
 def test_what_models_read_is_found_without_dbt(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -112,6 +113,20 @@ def test_a_column_beside_takes_only_what_those_before_it_cannot() -> None:
         ["a__decimal"],
         [],
     ]
+
+
+def test_whole_numbers_that_no_double_tells_ask_for_a_decimal_where_none_is_yet() -> None:
+    double, decimal = Column("a", "a", "double"), Column("a", "a__decimal", "decimal")
+    landed = ["_id", "a|int", "b|double", "c|int", "c|double"]
+    misfits = [("a", "int"), ("a", "string"), ("b", "string")]
+    plan = make_plan("", [double], landed, {})
+    assert plan.inexact(misfits) == {"a"} and not plan.widened
+    assert make_plan("", [double, decimal], landed, {}).inexact(misfits) == set()
+    assert make_plan("", [replace(double, stored=False)], landed, {}).inexact(misfits) == set()
+    wider = make_plan("", [double], landed, {}, exact={"a", "b", "c"})
+    assert wider.columns["a"] == replace(double, kind="decimal") and wider.widened == {"a": double}
+    # No whole number came with `b`.
+    assert [wider.columns[path].kind for path in "bc"] == ["double", "decimal"]
 
 
 def test_columns_of_a_field_are_read_as_one_without_rounding_or_time_zone() -> None:
