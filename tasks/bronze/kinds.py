@@ -23,7 +23,7 @@ _ORDER = {kind: index for index, kind in enumerate(PG_TYPES)}
 _NUMBERS = ("int", "double", "decimal")
 _TIMES = ("day", "date", "micros")
 # Kinds of values that each established kind takes beside its own. Values that lose something on the way (an int above
-# 2^53 in a double, a negative zero in a numeric) are found one by one; their original is in a wider column, or _rescued.
+# 2^53 in a double, a negative zero in a numeric) are found one by one; the original is in a wider column, or _rescued.
 _TAKES: dict[str, frozenset[str]] = {
     "double": frozenset({"int"}),
     "decimal": frozenset({"int", "double"}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,9 @@ from tasks.landing import Manifest
 
 # A field is held to be gone when its absence would be a one in ten thousand chance at the rate seen so far.
 _CHANCE = 1e-4
+# Documents of one batch are alike, so a field that all others have proves no more by its absence than a coin that is
+# tossed: 14 documents, and not one, are needed even where every document so far had it.
+_MOST_RATE = 0.5
 _RECENT_BATCHES = 20
 # A rename is suggested when nine of ten updated rows carry the old column's value under the new name.
 _SAME_SHARE = 0.9
@@ -82,13 +84,12 @@ def vanished_and_back(
         return {}
     absent = [path for path in known if not fields.get(path, {}).get("present") and not plan.columns[path].vanished]
     back = [path for path in known if fields.get(path, {}).get("present") and plan.columns[path].vanished]
-    rates = _presence(cursor, manifest, plan.child) if absent else {}
+    before = _presence(cursor, manifest, plan.child) if absent else {}
     changes = {}
     for path in absent:
-        rate = rates.get(path, 0.0)
-        chance = 0.0 if rate >= 1 else math.exp(rows * math.log1p(-rate))
-        if chance < _CHANCE:
-            evidence = {"rows": rows, "presence_before": round(rate, 6)}
+        rate, rows_without = before.get(path, (0.0, 0))
+        if is_gone(rate, rows_without + rows):
+            evidence = {"rows": rows_without + rows, "presence_before": round(rate, 6)}
             column = plan.columns[path]
             changes[path] = Change(plan.field_name(path), "vanished", "column kept", column.pg_type, None, evidence)
     for path in back:
@@ -97,19 +98,33 @@ def vanished_and_back(
     return changes
 
 
-def _presence(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str) -> dict[str, float]:
-    """Return the share of rows that carried each path in recent batches."""
+def is_gone(rate: float, rows: int) -> bool:
+    """Return whether a field that a share of rows carried would hardly be missing in so many by chance.
+
+    Args:
+        rate: Share of the rows up to the last batch that had the field, 0 to 1.
+        rows: Rows since then, none of which has it.
+    """
+    return bool((1 - min(rate, _MOST_RATE)) ** rows < _CHANCE)
+
+
+def _presence(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str) -> dict[str, tuple[float, int]]:
+    """Return by path, of recent batches: its share of the rows until it was last seen, and how many came since."""
     rows = cursor.execute(
         """
         with recent as (
             select batch_id, max(row_count) as row_count from ops.field_statistics
             where (source, table_name, child) = (%(source)s, %(table)s, %(child)s) and batch_id <> %(batch)s
             group by batch_id order by batch_id desc limit %(limit)s
+        ), seen as (
+            select f.path, sum(f.present) as present, max(batch_id) as last
+            from ops.field_statistics f join recent using (batch_id)
+            where (f.source, f.table_name, f.child) = (%(source)s, %(table)s, %(child)s) and f.present > 0
+            group by f.path
         )
-        select f.path, sum(f.present)::float8 / nullif((select sum(row_count) from recent), 0)::float8
-        from ops.field_statistics f join recent using (batch_id)
-        where (f.source, f.table_name, f.child) = (%(source)s, %(table)s, %(child)s)
-        group by f.path
+        select path, present::float8 / nullif(sum(row_count) filter (where batch_id <= last), 0)::float8,
+               coalesce(sum(row_count) filter (where batch_id > last), 0)::int8
+        from seen cross join recent group by path, present, last
         """,
         {
             "source": manifest.source,
@@ -119,7 +134,7 @@ def _presence(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str) -> di
             "limit": _RECENT_BATCHES,
         },
     ).fetchall()
-    return {names.landed(path): min(rate or 0.0, 1.0) for path, rate in rows}
+    return {names.landed(path): (min(rate or 0.0, 1.0), since) for path, rate, since in rows}
 
 
 def mark(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, changes: Mapping[str, Change]) -> None:

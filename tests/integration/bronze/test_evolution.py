@@ -460,6 +460,22 @@ def test_a_rare_field_that_is_absent_by_chance_is_not_called_vanished(warehouse:
     assert ("a", "vanished") in warehouse.changes()
 
 
+def test_a_field_that_a_handful_of_alike_documents_lack_is_not_called_vanished_until_enough_do(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.load([{"_id": n, "a": 1, "items": [{"k": 1}]} for n in range(100)])
+    for batch in (range(100, 106), range(106, 113)):
+        warehouse.load([{"_id": n, "b": 2} for n in batch])
+        assert ("a", "vanished") not in warehouse.changes()
+    # A document that has it starts the count anew.
+    warehouse.load([{"_id": 113, "a": 1}])
+    warehouse.load([{"_id": n, "b": 2} for n in range(114, 127)])
+    assert ("a", "vanished") not in warehouse.changes()
+    warehouse.load([{"_id": 127, "b": 2}])
+    query = "select field, (evidence->>'rows')::int from ops.schema_changes where change = 'vanished' and field = 'a'"
+    assert warehouse.rows(query) == [("a", 14)]
+
+
 @pytest.mark.parametrize(
     ("policy", "document"),
     [
@@ -483,7 +499,7 @@ def test_policies_that_fail_change_no_row_and_no_column(
     )
     before = [warehouse.rows(query) for query in asked]
     with pytest.raises(LoadError, match=r"on_drift\."):
-        warehouse.load([document])
+        warehouse.load([document | {"_id": n} for n in range(2, 16)])
     assert [warehouse.rows(query) for query in asked] == before
     assert warehouse.value("select version from ops.checkpoints") == 1
 
