@@ -107,27 +107,12 @@ def empty(cursor: psycopg.Cursor[Any], name: str) -> bool:
     return row is not None and bool(row[0])
 
 
-def add_columns(cursor: psycopg.Cursor[Any], name: str, columns: Sequence[Column]) -> None:
-    """Add columns in one statement; those that are there already are left.
+def with_short_locks(cursor: psycopg.Cursor[Any], names: Sequence[str], change: Callable[[], object]) -> None:
+    """Run DDL under a short lock timeout, again and again for about a minute; between attempts no lock is held.
 
     Raises:
-        LoadError: The relation was locked for too long.
+        LoadError: A relation was locked for too long.
     """
-    if not columns:
-        return
-    parts = sql.SQL(", ").join(
-        sql.SQL("add column if not exists {} {}").format(
-            sql.Identifier(column.name),
-            sql.SQL(column.pg_type),
-        )
-        for column in columns
-    )
-    statement = sql.SQL("alter table {} {}").format(relation(name), parts)
-    with_short_locks(cursor, name, lambda: cursor.execute(statement))
-
-
-def with_short_locks(cursor: psycopg.Cursor[Any], name: str, change: Callable[[], object]) -> None:
-    """Run DDL under a short lock timeout, again and again for about a minute."""
     before = cursor.execute("show lock_timeout").fetchone()
     for attempt in range(_LOCK_ATTEMPTS):
         try:
@@ -140,10 +125,21 @@ def with_short_locks(cursor: psycopg.Cursor[Any], name: str, change: Callable[[]
             # Readers that queued behind us get through before the next attempt.
             time.sleep(0.5 * (attempt + 1))
     raise LoadError(
-        "a column has to be added or widened, and the relation stayed locked by others",
-        f"{SCHEMA}.{name}",
-        "end the long transactions that pg_locks shows on it, then run again",
+        "the relations have to be locked for a change of columns or to be emptied, and stayed locked by others",
+        ", ".join(f"{SCHEMA}.{name}" for name in names),
+        "end the long transactions that pg_locks shows on them, then run again",
     )
+
+
+def empty_relations(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> None:
+    """Take all rows out of relations, which are locked at one go.
+
+    Raises:
+        LoadError: A relation was locked for too long.
+    """
+    truncate = sql.SQL("truncate table {}").format(sql.SQL(", ").join(map(relation, names)))
+    if names:
+        with_short_locks(cursor, names, lambda: cursor.execute(truncate))
 
 
 @dataclass(frozen=True)
@@ -159,65 +155,100 @@ class View:
     comments: tuple[str, ...]
 
 
-def widen_column(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Column) -> str | None:
-    """Change a column's type in place; views above are dropped and made again in the same transaction.
+def change_columns(
+    cursor: psycopg.Cursor[Any],
+    names: Sequence[str],
+    added: Sequence[Column],
+    widened: tuple[Column, Column] | None = None,
+) -> str | None:
+    """Add columns to relations that have the same, and change one's type in place; all of them at one go.
+
+    Views above a column whose type changes are dropped and made again in the same transaction.
+
+    Args:
+        cursor: In a transaction.
+        names: The relations, in the order in which they are always locked.
+        added: New columns; those that are there already are left.
+        widened: A column as it is and as it is to be.
 
     Returns:
-        None when done, else why it is not possible (the caller adds a column instead).
+        None when done, else why the type cannot be changed (the caller adds a column instead); then nothing is done.
+
+    Raises:
+        LoadError: A relation was locked for too long.
     """
-    views = dependent_views(cursor, name)
+    actions = [
+        sql.SQL("add column if not exists {} {}").format(sql.Identifier(column.name), sql.SQL(column.pg_type))
+        for column in added
+    ]
+    views = views_above(cursor, names) if widened else []
     if views is None:
         return _ABOVE
-    column = sql.Identifier(old.name)
-    using = sql.SQL("{}::text::numeric" if old.kind == "double" else "{}").format(column)
-    alter = sql.SQL("alter table {} alter column {} type {} using {}").format(
-        relation(name),
-        column,
-        sql.SQL(new.pg_type),
-        using,
-    )
-
-    # All locks at one go: a reader that came between would hold one of them and wait for another.
-    lock = sql.SQL("lock table {} in access exclusive mode").format(relation(name))
-    if views:
-        listed = sql.SQL(", ").join(sql.SQL(view.name) for view in reversed(views))
-        lock = sql.SQL("{}; drop view {}").format(lock, listed)
+    if widened:
+        actions.append(_retyped(*widened))
+    if not actions:
+        return None
 
     def change() -> None:
-        cursor.execute(lock, prepare=False)
-        cursor.execute(alter)
+        lock(cursor, names, views)
+        for name in names:
+            cursor.execute(sql.SQL("alter table {} {}").format(relation(name), sql.SQL(", ").join(actions)))
         for view in views:
             create_view(cursor, view)
 
     try:
         with cursor.connection.transaction():
-            with_short_locks(cursor, name, change)
+            with_short_locks(cursor, names, change)
     except (errors.ProgrammingError, errors.DataError, errors.FeatureNotSupported, errors.InternalError) as error:
+        if widened is None:
+            raise
         return f"Postgres refused: {str(error).splitlines()[0]}"
     return None
 
 
-def why_not_rewrite(cursor: psycopg.Cursor[Any], name: str) -> str | None:
+def _retyped(old: Column, new: Column) -> sql.Composed:
+    column = sql.Identifier(old.name)
+    using = sql.SQL("{}::text::numeric" if old.kind == "double" else "{}").format(column)
+    return sql.SQL("alter column {} type {} using {}").format(column, sql.SQL(new.pg_type), using)
+
+
+def lock(cursor: psycopg.Cursor[Any], names: Sequence[str], views: Sequence[View] = ()) -> None:
+    """Lock relations against everybody and drop the views above, in one statement.
+
+    A reader that came between would hold one of them and wait for another.
+
+    Args:
+        cursor: Within `with_short_locks`.
+        names: The relations, in the order in which they are always locked.
+        views: All views above, those first that others read.
+    """
+    statement = sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(map(relation, names)))
+    if views:
+        listed = sql.SQL(", ").join(sql.SQL(view.name) for view in reversed(views))
+        statement = sql.SQL("{}; drop view {}").format(statement, listed)
+    cursor.execute(statement, prepare=False)
+
+
+def why_not_rewrite(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> str | None:
     """Return why no column's type should be changed in place, or None when nothing is known against it."""
-    size = cursor.execute("select pg_total_relation_size(%s::regclass)", [relation(name).as_string(cursor)]).fetchone()
+    quoted = [relation(name).as_string(cursor) for name in names]
+    size = cursor.execute("select sum(pg_total_relation_size(r)) from unnest(%s::regclass[]) r", [quoted]).fetchone()
     if size is not None and size[0] > WIDEN_MOST_BYTES:
         return "the relation is too large to be rewritten while others read it (`warehouse rebuild` decides types anew)"
-    if dependent_views(cursor, name) is None:
+    if views_above(cursor, names) is None:
         return _ABOVE
     return None
 
 
-def inexact(cursor: psycopg.Cursor[Any], name: str, old: Column, new: Column) -> bool:
+def inexact(cursor: psycopg.Cursor[Any], names: Sequence[str], old: Column, new: Column) -> bool:
     """Return whether a value would change with the type: 2^53 + 1 as a double, -0.0 or 1e17 as a numeric."""
     check = _INEXACT.get((old.kind, new.kind))
     if check is None:
         return False
-    found = cursor.execute(
-        sql.SQL("select exists (select from {} where {})").format(
-            relation(name), sql.SQL(check).format(sql.Identifier(old.name))
-        )
-    ).fetchone()
-    return bool(found and found[0])
+    condition = sql.SQL(check).format(sql.Identifier(old.name))
+    found = [sql.SQL("exists (select from {} where {})").format(relation(name), condition) for name in names]
+    row = cursor.execute(sql.SQL("select {}").format(sql.SQL(" or ").join(found))).fetchone()
+    return bool(row and row[0])
 
 
 def read_above(cursor: psycopg.Cursor[Any], name: str, column: str) -> bool:
@@ -234,8 +265,21 @@ def read_above(cursor: psycopg.Cursor[Any], name: str, column: str) -> bool:
     return bool(found and found[0])
 
 
-def dependent_views(cursor: psycopg.Cursor[Any], name: str) -> list[View] | None:
-    """Return the views above a relation, those first that others read; None when one cannot be made again exactly."""
+def views_above(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> list[View] | None:
+    """Return the views above relations, those first that others read; None when one cannot be made again exactly."""
+    found: dict[int, View] = {}
+    for name in names:
+        views = _views_above(cursor, name)
+        if views is None:
+            return None
+        for view in views:
+            # A view over two relations may be deeper above the later one: it has to stand behind what it reads.
+            found.pop(view.oid, None)
+            found[view.oid] = view
+    return list(found.values())
+
+
+def _views_above(cursor: psycopg.Cursor[Any], name: str) -> list[View] | None:
     rows = cursor.execute(
         """
         with recursive above (oid, depth) as (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from typing import Any
 
 import polars as pl
@@ -22,8 +23,8 @@ class Filling:
         cursor: In a transaction.
         name: The relation.
         plan: Its columns.
-        stamp: What all of its rows carry, as defaults of columns: it need not travel with every row. A new relation
-            gets these columns once it is filled, so that it need not even be stored with them.
+        stamp: What all of its rows carry. A new relation gets these columns once it is filled, so that it need neither
+            travel nor be stored with every row; a default of one that exists could not be set without a lock.
         fresh: Whether the relation is to be created; else it exists and is empty.
     """
 
@@ -43,18 +44,16 @@ class Filling:
         self._fresh = fresh
         self._constants = {
             "_batch_id": stamp.batch_id,
-            "_extracted_at": stamp.extracted_at,
-            "_loaded_at": stamp.loaded_at,
+            "_extracted_at": stamp.extracted_at.astimezone(UTC),
+            "_loaded_at": stamp.loaded_at.astimezone(UTC),
         }
         if fresh:
             ddl.create_relation(cursor, name, plan, without=_LATER)
-        else:
-            cursor.execute(_defaults(self._target, self._constants))
 
     def grow(self, plan: Plan) -> None:
         """Take a plan that has the same columns and more."""
         known = {column.name for column in self.plan.stored}
-        ddl.add_columns(self._cursor, self.name, [column for column in plan.stored if column.name not in known])
+        ddl.change_columns(self._cursor, [self.name], [column for column in plan.stored if column.name not in known])
         plan.refused.update(self.plan.refused)
         self.plan = plan
 
@@ -67,6 +66,10 @@ class Filling:
         own = [pair for pair in ddl.meta_after(self.plan.child) if pair[0] in ("_rescued", "_hash")]
         stored = ((column.name, column.pg_type) for column in self.plan.stored)
         types = [*own[::-1], *ddl.meta_before(self.plan.child), *stored]
+        if not self._fresh:
+            types += [pair for pair in ddl.META_AFTER if pair[0] in self._constants]
+            constants = [pl.lit(value).alias(name) for name, value in self._constants.items()]
+            frames = (frame.with_columns(constants) for frame in frames)
         # Frozen rows need no later pass over them; Postgres takes them where the relation is of this subtransaction.
         return stage.copy_rows(self._cursor, self._target, frames, types, self.plan, freeze=self._fresh)
 
@@ -78,8 +81,8 @@ class Filling:
         """
         if self._fresh:
             self._cursor.execute(_added(self._target, self._constants))
+            self._cursor.execute(_without_defaults(self._target, self._constants))
             ddl.add_keys(self._cursor, self.name, self.plan.child)
-        self._cursor.execute(_defaults(self._target, dict.fromkeys(self._constants)))
         self._cursor.execute(sql.SQL("analyze {}").format(self._target))
 
 
@@ -95,11 +98,6 @@ def _added(target: sql.Composable, values: Mapping[str, object]) -> sql.Composed
     return sql.SQL("alter table {} {}").format(target, actions)
 
 
-def _defaults(target: sql.Composable, values: Mapping[str, object]) -> sql.Composed:
-    actions = sql.SQL(", ").join(
-        sql.SQL("alter column {} set default {}").format(sql.Identifier(name), sql.Literal(value))
-        if value is not None
-        else sql.SQL("alter column {} drop default").format(sql.Identifier(name))
-        for name, value in values.items()
-    )
+def _without_defaults(target: sql.Composable, names: Iterable[str]) -> sql.Composed:
+    actions = sql.SQL(", ").join(sql.SQL("alter column {} drop default").format(sql.Identifier(name)) for name in names)
     return sql.SQL("alter table {} {}").format(target, actions)

@@ -369,7 +369,7 @@ class Loader:
         exact = {path for found, path in self._findings.exact if found == child}
         plan = make_plan(child, known, columns, types, exact=exact, store_new=store_new)
         if exists:
-            self._check_widening(name, plan)
+            self._check_widening(self._alike(child, name), plan)
         if exists and policy == "fail" and plan.added:
             self._drift_fails("fields appeared", [plan.field_name(path) for path in plan.added], "on_drift.new")
         if filled and self._ahead is not None:
@@ -381,12 +381,17 @@ class Loader:
         parts, stage_name = self._parts(child), merge.stage_name(child, number)
         return _Relation(plan, name, exists, parts, stage_name, fields, rows_read, presence)
 
-    def _check_widening(self, name: str, plan: Plan) -> None:
+    def _alike(self, child: str, name: str) -> list[str]:
+        """Return the relations that have the columns of a relation, in the order in which they are locked."""
+        history = relation_for(self._cursor, *self._place, HISTORY) if self._table.history and not child else None
+        return [name, history] if history and ddl.exists(self._cursor, history) else [name]
+
+    def _check_widening(self, names: list[str], plan: Plan) -> None:
         """Take back the widenings that are known not to be possible, before anything is staged under the new type."""
         for path, old in list(plan.widened.items()):
             new = plan.columns[path]
-            reason = self._narrow.get((plan.child, path)) or ddl.why_not_rewrite(self._cursor, name)
-            if reason is None and ddl.inexact(self._cursor, name, old, new):
+            reason = self._narrow.get((plan.child, path)) or ddl.why_not_rewrite(self._cursor, names)
+            if reason is None and ddl.inexact(self._cursor, names, old, new):
                 reason = "it holds values that the wider type cannot tell exactly"
                 if (old.kind, new.kind) == ("int", "double"):
                     # Whole numbers above 2^53 are there: a numeric tells both exactly.
@@ -456,19 +461,12 @@ class Loader:
             self._conflicts(relation)
 
     def _apply_ddl(self, relation: _Relation) -> None:
-        cursor, plan = self._cursor, relation.plan
-        targets = [relation.name]
-        if not plan.child and self._table.history:
-            history = relation_for(cursor, *self._place, HISTORY)
-            targets += [history] if ddl.exists(cursor, history) else []
-        for name in targets:
-            # First, as it locks the views above together with the relation: readers of a view hold it when they wait.
-            for path, old in plan.widened.items():
-                reason = ddl.widen_column(cursor, name, old, plan.columns[path])
-                if reason:
-                    self._findings.narrow[plan.child, path] = reason
-                    raise Replan
-            ddl.add_columns(cursor, name, [column for column in plan.new if column.stored])
+        plan, names = relation.plan, self._alike(relation.plan.child, relation.name)
+        widened = next(((old, plan.columns[path]) for path, old in plan.widened.items()), None)
+        reason = ddl.change_columns(self._cursor, names, [column for column in plan.new if column.stored], widened)
+        if widened and reason:
+            self._findings.narrow[plan.child, widened[0].path] = reason
+            raise Replan
 
     # -- rows -------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from tasks import database
 from tasks.bronze import ddl, kinds
 from tasks.bronze.load import Findings, Loader, LoadResult, Replan, take_lock
 from tasks.bronze.plan import Change, Column, make_plan
-from tasks.bronze.registry import HISTORY, known_columns
+from tasks.bronze.registry import HISTORY, known_columns, relations_of
 from tasks.drift import ledger
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
@@ -74,13 +74,12 @@ def _rebuild(url: str, landing: Landing, ref: TableRef, findings: Findings, *, f
             cursor = connection.cursor()
             take_lock(cursor, *place)
             manifests = _retained(cursor, landing, ref)
-            relations = _relations(cursor, place)
+            relations = list(relations_of(cursor, *place).values())
             if fresh:
                 _retype(cursor, place, manifests, findings)
-            views = _views(cursor, relations) if fresh else []
-            for name in relations:
-                action = "drop table {}" if fresh else "truncate table {}"
-                cursor.execute(sql.SQL(action).format(ddl.relation(name)))
+            views = _drop(cursor, relations) if fresh else []
+            if not fresh:
+                ddl.empty_relations(cursor, relations)
             _forget(cursor, place, manifests)
             results = [_replay(cursor, landing, manifest, ref.table, findings) for manifest in manifests]
             _make_views(cursor, views)
@@ -134,25 +133,22 @@ def _retained(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef) -> l
     return manifests[base:]
 
 
-def _relations(cursor: psycopg.Cursor[Any], place: tuple[str, str]) -> list[str]:
-    rows = cursor.execute("select relation from ops.tables where (source, table_name) = (%s, %s)", place).fetchall()
-    return [row[0] for row in rows if ddl.exists(cursor, row[0])]
+def _drop(cursor: psycopg.Cursor[Any], relations: Sequence[str]) -> list[ddl.View]:
+    """Drop relations with the views above, which are returned, those first that others read."""
+    views = ddl.views_above(cursor, relations)
+    if views is None:
+        raise _ViewsStandAgainst
 
+    def change() -> None:
+        ddl.lock(cursor, relations, views)
+        cursor.execute(sql.SQL("drop table {}").format(sql.SQL(", ").join(map(ddl.relation, relations))))
 
-def _views(cursor: psycopg.Cursor[Any], relations: Sequence[str]) -> list[ddl.View]:
-    """Drop the views above all relations, and return them, those first that others read."""
-    found: dict[int, ddl.View] = {}
-    for name in relations:
-        views = ddl.dependent_views(cursor, name)
-        if views is None:
-            raise _ViewsStandAgainst
-        for view in views:
-            # A view over two relations may be deeper above the later one: it has to stand behind what it reads.
-            found.pop(view.oid, None)
-            found[view.oid] = view
-    for view in reversed(found.values()):
-        cursor.execute(sql.SQL("drop view if exists {} cascade").format(sql.SQL(view.name)))
-    return list(found.values())
+    try:
+        if relations:
+            ddl.with_short_locks(cursor, relations, change)
+    except errors.DependentObjectsStillExist as error:
+        raise _ViewsStandAgainst from error
+    return views
 
 
 def _make_views(cursor: psycopg.Cursor[Any], views: Sequence[ddl.View]) -> None:
@@ -223,7 +219,7 @@ def _has_large(cursor: psycopg.Cursor[Any], relation: str, column: Column) -> bo
     """Return whether a relation's column holds whole numbers that a double cannot tell exactly."""
     if column.kind != "int" or not column.stored or not ddl.exists(cursor, relation):
         return False
-    return ddl.inexact(cursor, relation, column, replace(column, kind="double"))
+    return ddl.inexact(cursor, [relation], column, replace(column, kind="double"))
 
 
 def _forget(cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from tasks.bronze import names
+from tasks.bronze import ddl, names
 from tasks.bronze.plan import Column, Plan
 
 HISTORY = "$history"
@@ -44,6 +44,15 @@ def relation_for(cursor: psycopg.Cursor[Any], source: str, table_name: str, chil
         [source, table_name, child, name],
     )
     return name
+
+
+def relations_of(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> dict[str, str]:
+    """Return by child path a table's relations that exist, in the order in which they are locked together."""
+    rows = cursor.execute(
+        "select child, relation from ops.tables where (source, table_name) = (%s, %s) order by child",
+        [source, table_name],
+    ).fetchall()
+    return {child: relation for child, relation in rows if ddl.exists(cursor, relation)}
 
 
 def known_columns(

@@ -10,7 +10,7 @@ from psycopg import sql
 from tasks import checkpoints, database
 from tasks.bronze import ddl
 from tasks.bronze.load import take_lock
-from tasks.bronze.registry import HISTORY
+from tasks.bronze.registry import HISTORY, relations_of
 from tasks.settings import Settings
 from tasks.sources import TableRef
 
@@ -36,17 +36,12 @@ def reset_table(ref: TableRef, settings: Settings, state: Mapping[str, Any], mod
         with database.named_errors(ref.name), connection.transaction():
             cursor = connection.cursor()
             take_lock(cursor, *place)
-            rows = cursor.execute(
-                "select relation, child from ops.tables where (source, table_name) = (%s, %s)", place
-            ).fetchall()
+            relations = {child: name for child, name in relations_of(cursor, *place).items() if child != HISTORY}
             live = 0
-            for relation, child in rows:
-                if child == HISTORY or not ddl.exists(cursor, relation):
-                    continue
-                name = ddl.relation(relation)
-                if not child:
-                    counted = sql.SQL("select count(*) from {} where _deleted_at is null").format(name)
-                    live = cursor.execute(counted).fetchall()[0][0]
-                cursor.execute(sql.SQL("truncate table {}").format(name))
+            if "" in relations:
+                root = ddl.relation(relations[""])
+                counted = sql.SQL("select count(*) from {} where _deleted_at is null").format(root)
+                live = cursor.execute(counted).fetchall()[0][0]
+            ddl.empty_relations(cursor, list(relations.values()))
             checkpoints.write(cursor, *place, mode=mode, state=state, batch_id=None, cause="reset")
     return live

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.bronze import ddl, merge
+from tasks.bronze.filling import Filling
 from tasks.bronze.plan import Column, reading
 from tasks.bronze.rebuild import rebuild_table
 from tasks.bronze.registry import known_columns
@@ -626,6 +627,70 @@ def test_readers_of_the_table_and_of_a_view_go_on_while_rows_with_new_and_wider_
     )
     assert changes == [("b", "widened"), ("c", "widened"), ("d", "appeared")]
     assert warehouse.value("select schema_changes from ops.batches order by batch_id desc limit 1") == 3
+
+
+@pytest.mark.parametrize("value", [1, 0.5], ids=["added", "widened"])
+def test_who_reads_the_history_before_the_table_delays_a_change_of_both_and_no_other_reader(
+    warehouse: Warehouse, value: float
+) -> None:
+    warehouse.table = MongoTable(history=True)
+    warehouse.load([{"_id": 1, "a": 1}])
+    manifest = warehouse.land([{"_id": 2, "a": value, "b": 1}])
+    limits = "-c lock_timeout=2500 -c deadlock_timeout=10s"
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(warehouse.url, options=limits) as reader:
+        reader.execute("select count(*) from bronze.shop__orders__history")
+        loading = pool.submit(warehouse.load_landed, manifest)
+        waiting = "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'"
+        while warehouse.value(waiting) == 0 and not loading.done():
+            threading.Event().wait(0.01)
+        with psycopg.connect(warehouse.url, options=limits) as second:
+            assert second.execute("select count(*) from bronze.shop__orders").fetchone() == (1,)
+        assert reader.execute("select count(*) from bronze.shop__orders").fetchone() == (1,)
+        assert not loading.done()
+        reader.rollback()
+        assert loading.result().inserted == 1
+    for relation in ("shop__orders", "shop__orders__history"):
+        assert warehouse.column_type("b", relation) == "bigint"
+        assert warehouse.column_type("a", relation) == ("bigint" if value == 1 else "double precision")
+
+
+@pytest.mark.usefixtures("encoder")
+def test_readers_of_a_table_that_was_emptied_go_on_while_it_is_filled_again(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.table = MongoTable(arrays={"items": "table"})
+    documents = [{"_id": n, "a": n, "items": [{"k": n}]} for n in range(3)]
+    warehouse.load(documents)
+    warehouse.execute("truncate bronze.shop__orders, bronze.shop__orders__items")
+    manifest = warehouse.land(documents)
+    seen: list[Any] = []
+    real = Filling.copy
+
+    def copy_and_read(filling: Filling, frames: Any) -> int:
+        sent = real(filling, frames)
+        with psycopg.connect(warehouse.url, options="-c lock_timeout=2s") as reader:
+            query = "select count(*) from bronze.shop__orders__items c join bronze.shop__orders t on t._id = c._root_id"
+            seen.append(reader.execute(query).fetchone())
+        return sent
+
+    monkeypatch.setattr(Filling, "copy", copy_and_read)
+    result = warehouse.load_landed(manifest)
+    assert (result.plan, seen) == ("first", [(0,), (0,)])
+    for relation in ("shop__orders", "shop__orders__items"):
+        query = f"select distinct _batch_id, _extracted_at, _loaded_at > _extracted_at from bronze.{relation}"
+        assert warehouse.rows(query) == [(manifest.batch_id, manifest.extracted_at, True)]
+
+
+def test_a_version_in_the_history_that_a_wider_type_cannot_tell_keeps_its_column(warehouse: Warehouse) -> None:
+    warehouse.table = MongoTable(history=True)
+    warehouse.load([{"_id": 1, "n": -0.0}])
+    warehouse.load([{"_id": 1, "n": 0.5}])
+    warehouse.load([{"_id": 2, "n": Decimal128("0.10")}])
+    assert warehouse.rows("select n::text, n__decimal::text from bronze.shop__orders__history order by _loaded_at") == [
+        ("-0", None),
+        ("0.5", None),
+        (None, "0.10"),
+    ]
 
 
 def test_readers_of_a_table_and_its_child_let_columns_of_both_be_added(warehouse: Warehouse) -> None:
