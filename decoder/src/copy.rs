@@ -198,7 +198,8 @@ fn json(out: &mut Vec<u8>, value: &str) -> bool {
     true
 }
 
-fn texts<'b>(array: &'b ArrayRef) -> Option<Box<dyn Fn(usize) -> &'b str + 'b>> {
+/// Returns how a row of an array of texts is read, None for other arrays.
+pub fn texts<'b>(array: &'b ArrayRef) -> Option<Box<dyn Fn(usize) -> &'b str + 'b>> {
     Some(match array.data_type() {
         DataType::Utf8View => {
             let values = array.as_string_view();

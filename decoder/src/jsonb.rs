@@ -121,13 +121,15 @@ impl Parser<'_> {
     fn string(&mut self) -> Option<()> {
         self.at += 1;
         loop {
-            let byte = self.peek()?;
-            self.at += 1;
-            match byte {
+            let rest = self.text.get(self.at..)?;
+            let plain = rest
+                .iter()
+                .position(|&byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
+            self.at += plain + 1;
+            match rest[plain] {
                 b'"' => return Some(()),
                 b'\\' => self.escape()?,
-                0..0x20 => return None,
-                _ => {}
+                _ => return None,
             }
         }
     }

@@ -5,6 +5,7 @@ mod column;
 mod copy;
 mod decoder;
 mod jsonb;
+mod nul;
 mod numeric;
 mod table;
 mod text;
@@ -229,8 +230,27 @@ fn encode_copy<'py>(
     Ok((PyBytes::new(py, &encoded.bytes), misfits))
 }
 
+/// Returns those of a frame's columns of texts in which one may hold a NUL, or the JSON escape of one in `json`.
+#[pyfunction]
+fn columns_with_nul(
+    frame: &Bound<'_, PyAny>,
+    text: Vec<String>,
+    json: Vec<String>,
+) -> PyResult<Vec<String>> {
+    let reader = import_stream(frame)?;
+    frame
+        .py()
+        .detach(|| {
+            let batches = reader
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| error.to_string())?;
+            nul::columns(&batches, &text, &json)
+        })
+        .map_err(PyValueError::new_err)
+}
+
 #[pymodule]
 mod warehouse_native {
     #[pymodule_export]
-    use super::{ArrowTable, Decoder, encode_copy};
+    use super::{ArrowTable, Decoder, columns_with_nul, encode_copy};
 }

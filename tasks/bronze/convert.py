@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -68,10 +68,11 @@ def convert(landed: pl.DataFrame, plan: Plan) -> Converted:
         landed: A part of rows or child rows.
         plan: The relation's plan, made from the same batch.
     """
-    landed, set_aside = _short_keys(landed)
+    suspects = _suspects(landed)
+    landed, set_aside = _short_keys(landed, suspects)
     landed = _narrow_rows(landed, plan, set_aside)
     by_path = kinds.landed_kinds(landed.columns)
-    pieces = [_piece(plan, path, kind) for path, found in by_path.items() for kind in found]
+    pieces = [_piece(plan, path, kind, suspects) for path, found in by_path.items() for kind in found]
     values: dict[str, list[pl.Expr]] = {}
     for piece in pieces:
         for name, value in piece.values.items():
@@ -92,7 +93,7 @@ def convert(landed: pl.DataFrame, plan: Plan) -> Converted:
 
 def keys_of(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame of `_id` with the keys as bronze writes them."""
-    return _short_keys(frame)[0]
+    return _short_keys(frame, _suspects(frame))[0]
 
 
 def rescue_cells(frame: pl.DataFrame, plan: Plan, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
@@ -140,14 +141,22 @@ def _polars_type(pg_type: str) -> pl.DataType:
 _Fragments = dict[int, dict[str, str]]
 
 
-def _short_keys(frame: pl.DataFrame) -> tuple[pl.DataFrame, _Fragments]:
+def _suspects(frame: pl.DataFrame) -> set[str]:
+    """Return the columns of a landed frame whose rows have to be searched for NULs."""
+    texts = [name for name in frame.columns if name in _KEYS or name.endswith("|string")]
+    jsons = [name for name in frame.columns if name.endswith("|json")]
+    return copying.columns_with_nul(frame, texts, jsons)
+
+
+def _short_keys(frame: pl.DataFrame, suspects: Container[str]) -> tuple[pl.DataFrame, _Fragments]:
     """Return the frame with keys that Postgres can hold and index, and the originals of shortened `_id` by row."""
     originals: _Fragments = {}
     for name in _KEYS:
         if name not in frame.columns:
             continue
         column = frame[name]
-        odd = ((column.str.len_bytes() > MOST_KEY_BYTES) | column.str.contains("\x00", literal=True)).arg_true()
+        long = column.str.len_bytes() > MOST_KEY_BYTES
+        odd = (long | column.str.contains("\x00", literal=True) if name in suspects else long).arg_true()
         if not len(odd):
             continue
         texts = {int(row): str(column[int(row)]) for row in odd}
@@ -200,12 +209,15 @@ def key_text(key: str) -> str:
     return extended.quote(key) if "\x00" in key else key
 
 
-def _piece(plan: Plan, path: str, kind: str) -> _Piece:
+def _piece(plan: Plan, path: str, kind: str, suspects: Container[str]) -> _Piece:
     """Return how one landed column becomes values of its relation's columns."""
     source = pl.col(f"{path}|{kind}")
     piece = _Piece(path, kind, f"{path}|{kind}", {}, source.is_not_null())
     for column in plan.taking(path, kind):
-        value, original = _VALUES.get((column.pg_type, kind), _as_is)(source)
+        change = _VALUES.get((column.pg_type, kind), _as_is)
+        if change in (_text, _jsonb) and piece.landed not in suspects:
+            change = _as_is
+        value, original = change(source)
         if {kind, column.kind} == {"string", "objectid"}:
             original = source.is_not_null()
         piece.values[column.name], piece.original = value, original

@@ -144,7 +144,7 @@ def another(postgres_url: str, landing: Landing) -> Iterator[Callable[..., Wareh
 def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way of encoding rows for COPY."""
     if request.param == "csv":
-        monkeypatch.setattr(copying, "_ENCODE", None)
+        monkeypatch.setattr(copying, "_NATIVE", None)
     elif not copying.native():
         pytest.skip("the native encoder is not installed")
     return str(request.param)

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 native = pytest.importorskip("warehouse_native")
 
@@ -99,3 +101,24 @@ def test_wrong_calls(columns: list[tuple[str, str]], message: str) -> None:
 def test_a_released_stream_or_another_object_is_an_error() -> None:
     with pytest.raises(AttributeError):
         native.encode_copy([1], [("v", "text")])
+
+
+_PIECES = st.sampled_from(["\0", "\\", "u0000", "u", "0", "ü", "long enough to lie beside"])
+_TEXTS = st.lists(st.none() | st.lists(_PIECES, max_size=4).map("".join), max_size=12)
+
+
+@given(_TEXTS, _TEXTS, st.integers(0, 3))
+def test_columns_are_named_that_hold_a_nul(texts: list[str | None], jsons: list[str | None], first: int) -> None:
+    rows = max(len(texts), len(jsons))
+    padded = [values + [None] * (rows - len(values)) for values in (texts, jsons)]
+    frame = pl.DataFrame(dict(zip(("t", "j"), padded, strict=True)), {"t": pl.String, "j": pl.String})[first:]
+    expected = {"t"} if any("\0" in text for text in frame["t"].drop_nulls()) else set()
+    expected |= {"j"} if any("\\u0000" in text for text in frame["j"].drop_nulls()) else set()
+    assert set(native.columns_with_nul(frame, ["t"], ["j"])) == expected
+
+
+def test_only_columns_of_texts_can_be_searched() -> None:
+    with pytest.raises(ValueError, match='column "n" is not of texts'):
+        native.columns_with_nul(pl.DataFrame({"n": [1]}), ["n"], [])
+    with pytest.raises(ValueError, match='no column "x"'):
+        native.columns_with_nul(pl.DataFrame({"n": [1]}), [], ["x"])
