@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 from tests.benchmarks import peers
 from tests.benchmarks.compare import differences
 from tests.benchmarks.inputs import fill
-from tests.benchmarks.measure import Measure, machine, run_step, save
+from tests.benchmarks.measure import Measure, compile_bytecode, machine, run_step, save
 
 DATABASE = "bench"
 _MEBIBYTE = 1 << 20
@@ -30,6 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     parts = set(arguments.parts.split(","))
     results: dict[str, Any] = {"machine": machine(), "rows": arguments.rows}
+    compile_bytecode(Path(sysconfig.get_path("purelib")), Path("tasks"), Path("tests/benchmarks"))
     with servers() as (uri, url), tempfile.TemporaryDirectory() as folder:
         print(f"machine: {results['machine']}\n")
         if "landing" in parts:

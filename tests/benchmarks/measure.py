@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import platform
@@ -27,6 +28,12 @@ class Measure:
     def rate(self) -> float:
         """Rows per second."""
         return self.rows / self.seconds if self.seconds else 0.0
+
+
+def compile_bytecode(*folders: Path) -> None:
+    """Compile Python files, as a deployed image has them: else modules imported within a step are compiled in it."""
+    for folder in folders:
+        compileall.compile_dir(folder, maxlevels=30, quiet=2, workers=0)
 
 
 def run_step(step: str, **arguments: Any) -> Measure:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.measure import Measure
+from tests.benchmarks.measure import Measure, compile_bytecode
 
 _HERE = Path(__file__).parent
 _LOCKS = Path(__file__).parents[3] / "requirements"
@@ -38,6 +38,8 @@ def environment(peer: str, folder: Path) -> Path:
         command = [sys.executable, "-m", *install, "-r", str(_LOCKS / f"peer-{peer}.lock")]
         subprocess.run(command, check=True)
         stamp.touch()
+    # All environments are of this interpreter.
+    compile_bytecode(home / "lib")
     return binaries
 
 
