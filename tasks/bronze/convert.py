@@ -213,17 +213,20 @@ def _piece(plan: Plan, path: str, kind: str, suspects: Container[str]) -> _Piece
     """Return how one landed column becomes values of its relation's columns."""
     source = pl.col(f"{path}|{kind}")
     piece = _Piece(path, kind, f"{path}|{kind}", {}, source.is_not_null())
-    for column in plan.taking(path, kind):
+    columns = plan.taking(path, kind)
+    for column in columns:
         change = _VALUES.get((column.pg_type, kind), _as_is)
         if change in (_text, _jsonb) and piece.landed not in suspects:
             change = _as_is
         value, original = change(source)
         if {kind, column.kind} == {"string", "objectid"}:
             original = source.is_not_null()
+        if original is not None and column is not columns[-1]:
+            # A column that has others after it holds a number or day exactly or not at all: no row fills two.
+            value = pl.when(~original).then(value)
         piece.values[column.name], piece.original = value, original
         if original is None:
             break
-        # A column that has wider ones beside it holds a number or day exactly or not at all: no row fills two.
         source = pl.when(original).then(source)
     return piece
 

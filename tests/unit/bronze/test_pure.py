@@ -153,6 +153,13 @@ def test_a_number_is_in_one_of_its_columns(rows: list[tuple[int, bool]]) -> None
     assert result.rescued == 0 and not result.sanitised
 
 
+def test_a_negative_zero_is_in_the_double_beside_a_numeric_alone() -> None:
+    frame = pl.DataFrame({"_id": ["1", "2"], "n|double": [-0.0, 0.5]})
+    found, result = converted(frame, Column("n", "n", "decimal"), Column("n", "n__double", "double"))
+    assert [(row["n"], str(row["n__double"])) for row in found] == [(None, "-0.0"), ("0.5", "None")]
+    assert result.rescued == 0
+
+
 def test_a_row_with_two_values_of_one_field_equals_no_document() -> None:
     columns = [Column("n", "n", "int"), Column("n", "n__double", "double")]
     assert (
