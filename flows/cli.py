@@ -434,6 +434,8 @@ def rebuild(name: Annotated[str, typer.Argument(metavar="TABLE", help="source.ta
     results = rebuild_table(ref, settings)
     rescued = sum(result.rescued for result in results)
     say(f"{ref.name}: {len(results)} batch(es) loaded again, {rescued:,} row(s) with rescued values")
+    for warning in (warning for result in results for warning in result.warnings):
+        say(f"note: {warning}")
 
 
 @app.command()

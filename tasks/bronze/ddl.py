@@ -31,7 +31,7 @@ _LOCK_ATTEMPTS = 14
 # Rewriting a relation keeps its readers out (737 MiB on two busy cores: 9 s for doubles, 18 s for numerics); above this
 # size values that need the wider type get a column of their own instead.
 WIDEN_MOST_BYTES = 512 << 20
-_ABOVE = "a materialized view, or a view with triggers or rules, depends on it"
+ABOVE = "a materialized view, or a view with triggers or rules, depends on it"
 _INEXACT: dict[tuple[str, str], LiteralString] = {
     ("int", "double"): "abs({0}::numeric) > 9007199254740992",
     # Of a large double Postgres writes other digits than the shortest that mean it, with which it was landed.
@@ -183,7 +183,7 @@ def change_columns(
     ]
     views = views_above(cursor, names) if widened else []
     if views is None:
-        return _ABOVE
+        return ABOVE
     if widened:
         actions.append(_retyped(*widened))
     if not actions:
@@ -236,7 +236,7 @@ def why_not_rewrite(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> str | 
     if size is not None and size[0] > WIDEN_MOST_BYTES:
         return "the relation is too large to be rewritten while others read it (`warehouse rebuild` decides types anew)"
     if views_above(cursor, names) is None:
-        return _ABOVE
+        return ABOVE
     return None
 
 
@@ -251,18 +251,20 @@ def inexact(cursor: psycopg.Cursor[Any], names: Sequence[str], old: Column, new:
     return bool(row and row[0])
 
 
-def read_above(cursor: psycopg.Cursor[Any], name: str, column: str) -> bool:
-    """Return whether a view, be it materialized or not, names a relation's column."""
-    found = cursor.execute(
+def naming(cursor: psycopg.Cursor[Any], names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return the views, materialized ones too, that name one of some columns of relations, which may be missing."""
+    rows = cursor.execute(
         """
-        select exists (
-            select from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-            where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass
-              and d.refobjid = to_regclass(%s) and a.attname = %s)
+        select distinct format('%%I.%%I', n.nspname, c.relname) from pg_depend d
+        join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+        join pg_rewrite r on r.oid = d.objid
+        join pg_class c on c.oid = r.ev_class join pg_namespace n on n.oid = c.relnamespace
+        where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass
+          and d.refobjid = any(select to_regclass(name) from unnest(%s::text[]) name) and a.attname = any(%s) order by 1
         """,
-        [relation(name).as_string(cursor), column],
-    ).fetchone()
-    return bool(found and found[0])
+        [[relation(name).as_string(cursor) for name in names], list(columns)],
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def views_above(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> list[View] | None:

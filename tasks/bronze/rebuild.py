@@ -12,7 +12,7 @@ from psycopg import errors, sql
 from tasks import database
 from tasks.bronze import ddl, kinds
 from tasks.bronze.load import Findings, Loader, LoadResult, Replan, take_lock
-from tasks.bronze.plan import Change, Column, make_plan
+from tasks.bronze.plan import Change, Column, Plan, make_plan
 from tasks.bronze.registry import HISTORY, known_columns, relations_of
 from tasks.drift import ledger
 from tasks.errors import LoadError
@@ -24,33 +24,34 @@ from tasks.sources import Table, TableRef
 def rebuild_table(ref: TableRef, settings: Settings) -> list[LoadResult]:
     """Load a table wholly from the landing, in one transaction: readers see the old rows or the new ones.
 
-    Column types are decided anew from all batches together, and each field has one column again. Views above are made
-    again, over what they name; where that is not possible, the types stay as they are.
+    Column types are decided anew from all batches together, and each field has one column again, unless a view names
+    another one of it: then all of them stay, with their values. Views above are made again; where that is not possible,
+    every column stays as it is.
 
     Args:
         ref: The table.
         settings: Where warehouse and landing are.
 
     Returns:
-        One result per batch.
+        One result per batch; warnings of the last one tell what stayed as it was, because of which views.
 
     Raises:
         LoadError: The landing no longer holds all batches since the last complete one.
     """
     landing = Landing.open(settings.landing_root())
     url = settings.database_url()
-    findings, fresh = Findings(), True
+    findings, against = Findings(), ""
     while True:
         try:
-            return _rebuild(url, landing, ref, findings, fresh=fresh)
-        except _ViewsStandAgainst:
-            fresh = False
+            return _rebuild(url, landing, ref, findings, against)
+        except _ViewsStandAgainst as error:
+            against = str(error)
         except Replan:
             continue
 
 
 class _ViewsStandAgainst(Exception):
-    """Views above the relation cannot be made again over new column types."""
+    """Views above the relation cannot be made again over new column types; the text says why."""
 
 
 def base_of(manifests: Sequence[Manifest]) -> int | None:
@@ -65,7 +66,8 @@ def base_of(manifests: Sequence[Manifest]) -> int | None:
     return None
 
 
-def _rebuild(url: str, landing: Landing, ref: TableRef, findings: Findings, *, fresh: bool) -> list[LoadResult]:
+def _rebuild(url: str, landing: Landing, ref: TableRef, findings: Findings, against: str) -> list[LoadResult]:
+    """Rebuild in one transaction; `against` says why all columns have to stay as they are, if they have to."""
     place = (ref.source_name, ref.table_name)
     with database.connect(url, application="warehouse rebuild") as connection, database.named_errors(ref.name):
         database.ensure_ops(connection)
@@ -75,14 +77,17 @@ def _rebuild(url: str, landing: Landing, ref: TableRef, findings: Findings, *, f
             take_lock(cursor, *place)
             manifests = _retained(cursor, landing, ref)
             relations = list(relations_of(cursor, *place).values())
-            if fresh:
-                _retype(cursor, place, manifests, findings)
-            views = _drop(cursor, relations) if fresh else []
-            if not fresh:
+            views: list[ddl.View] = []
+            if against:
+                kept = [f"all columns keep their types: {against}"]
                 ddl.empty_relations(cursor, relations)
+            else:
+                kept = _retype(cursor, place, manifests, findings)
+                views = _drop(cursor, relations)
             _forget(cursor, place, manifests)
             results = [_replay(cursor, landing, manifest, ref.table, findings) for manifest in manifests]
             _make_views(cursor, views)
+            results[-1].warnings += kept
             return results
 
 
@@ -137,7 +142,7 @@ def _drop(cursor: psycopg.Cursor[Any], relations: Sequence[str]) -> list[ddl.Vie
     """Drop relations with the views above, which are returned, those first that others read."""
     views = ddl.views_above(cursor, relations)
     if views is None:
-        raise _ViewsStandAgainst
+        raise _ViewsStandAgainst(ddl.ABOVE)
 
     def change() -> None:
         ddl.lock(cursor, relations, views)
@@ -147,56 +152,68 @@ def _drop(cursor: psycopg.Cursor[Any], relations: Sequence[str]) -> list[ddl.Vie
         if relations:
             ddl.with_short_locks(cursor, relations, change)
     except errors.DependentObjectsStillExist as error:
-        raise _ViewsStandAgainst from error
+        raise _ViewsStandAgainst(error.diag.message_detail) from error
     return views
 
 
 def _make_views(cursor: psycopg.Cursor[Any], views: Sequence[ddl.View]) -> None:
-    try:
-        for view in views:
+    for view in views:
+        try:
             ddl.create_view(cursor, view)
-    except errors.ProgrammingError as error:
-        raise _ViewsStandAgainst from error
+        except errors.ProgrammingError as error:
+            raise _ViewsStandAgainst(f"{view.name} cannot be made again: {error.diag.message_primary}") from error
 
 
 def _retype(
     cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest], findings: Findings
-) -> None:
-    """Decide the kind of each known path anew, from all batches together; one column then takes all of its values."""
+) -> list[str]:
+    """Decide the kind of each known path anew, from all batches together; one column then takes all of its values.
+
+    Returns:
+        A sentence for each path whose columns stay, as views name another than the first.
+    """
+    cursor.execute("update ops.columns set vanished_batch = null where (source, table_name) = (%s, %s)", place)
     relations: dict[str, str] = dict(
         cursor.execute("select child, relation from ops.tables where (source, table_name) = (%s, %s)", place).fetchall()
     )
     changes: list[Change] = []
+    kept: list[str] = []
     for child, relation in relations.items():
         plan = make_plan(child, known_columns(cursor, *place, child), [], {})
         alike = [relation] if child else [relation, relations.get(HISTORY, relation)]
         for path, column in plan.columns.items():
+            beside = [other.name for other in plan.beside.get(path, [])]
+            if beside and (views := ddl.naming(cursor, alike, beside)):
+                kept.append(_why_kept(plan, path, views))
+                continue
             kind = _decide(child, path, plan.widest(path), manifests)
             if kind == "double" and ((child, path) in findings.exact or _has_large(cursor, relation, column)):
                 kind = "decimal"
             new = replace(column, kind=kind)
             cursor.execute(
-                "update ops.columns set kind = %s, pg_type = %s, vanished_batch = null"
+                "update ops.columns set kind = %s, pg_type = %s"
                 " where (source, table_name, child, column_name) = (%s, %s, %s, %s)",
                 [new.kind, new.pg_type, *place, child, new.name],
             )
-            if told := [_retire(cursor, place, child, alike, other.name) for other in plan.beside.get(path, [])]:
-                action = f"column {new.name} takes all values: {', '.join(told)}"
+            if beside:
+                cursor.execute(
+                    "delete from ops.columns"
+                    " where (source, table_name, child) = (%s, %s, %s) and column_name = any(%s)",
+                    [*place, child, beside],
+                )
+                action = f"column {new.name} takes all values: {', '.join(beside)} gone"
                 changes.append(Change(plan.field_name(path), "widened", action, column.pg_type, new.pg_type))
     ledger.record(cursor, *place, manifests[-1].batch_id, changes)
+    return kept
 
 
-def _retire(
-    cursor: psycopg.Cursor[Any], place: tuple[str, str], child: str, relations: Sequence[str], name: str
-) -> str:
-    """Forget a column beside another, unless views name it: they could not be made again. Return what becomes of it."""
-    if any(ddl.read_above(cursor, relation, name) for relation in relations):
-        return f"{name} stays, empty, as views above name it"
-    cursor.execute(
-        "delete from ops.columns where (source, table_name, child, column_name) = (%s, %s, %s, %s)",
-        [*place, child, name],
+def _why_kept(plan: Plan, path: str, views: Sequence[str]) -> str:
+    first, *beside = (column.name for column in plan.of(path))
+    return (
+        f"{plan.field_name(path)} keeps its columns {first} and {', '.join(beside)}, with their values, as views name"
+        f" more than the first: {', '.join(views)}; to have one column, drop these views, rebuild again, and make them"
+        f" over {first} alone"
     )
-    return f"{name} is gone"
 
 
 def _decide(child: str, path: str, widest: str, manifests: Sequence[Manifest]) -> str:
