@@ -155,7 +155,7 @@ def compare_peers(uri: str, url: str, rows: int, folder: Path, environments: Pat
         (lambda: peers.run_sling(sling, place, environments), "sling", place.collection),
         *(
             (partial(peers.run_dlt, dlt, place, name), f"dlt_{name}", place.collection)
-            for name in ("insert_values", "csv", "parquet")
+            for name in ("default", "insert_values", "csv", "parquet")
         ),
         (lambda: peers.run_pandas(pandas, place), "pandas", place.collection),
     ]

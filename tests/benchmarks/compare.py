@@ -30,6 +30,7 @@ def differences(url: str, schema: str, table: str, shape: str, key: str = "_id")
         rows = connection.execute(
             sql.SQL("select * from {} order by {} limit {}").format(name, sql.Identifier(key), sql.Literal(_SAMPLE))
         ).fetchall()
+        _add_children(connection, schema, table, rows)
     dice, made = random.Random(7), []
     for number in range(_SAMPLE):
         made.append(SHAPES[shape](number, dice))
@@ -41,6 +42,26 @@ def differences(url: str, schema: str, table: str, shape: str, key: str = "_id")
                 wrong.setdefault(".".join(path), []).append(f"{value!r} became {held!r}")
     fields = {field: {"values": len(found), "example": found[0]} for field, found in wrong.items()}
     return {"rows": counted["n"] if counted else 0, "fields": fields}
+
+
+def _add_children(connection: psycopg.Connection[Any], schema: str, table: str, rows: list[dict[str, Any]]) -> None:
+    """Give each row the lists that dlt put into child tables, one entry for each child row."""
+    found = connection.execute(
+        "select table_name from information_schema.tables where table_schema = %s and starts_with(table_name, %s)",
+        [schema, f"{table}__"],
+    ).fetchall()
+    for child in (row["table_name"] for row in found):
+        children = connection.execute(
+            sql.SQL("select _dlt_parent_id, _dlt_list_idx from {} where _dlt_parent_id = any(%s)").format(
+                sql.Identifier(schema, child)
+            ),
+            [[row["_dlt_id"] for row in rows]],
+        ).fetchall()
+        lists: dict[str, list[int]] = {row["_dlt_id"]: [] for row in rows}
+        for entry in children:
+            lists[entry["_dlt_parent_id"]].append(entry["_dlt_list_idx"])
+        for row in rows:
+            row[child.removeprefix(f"{table}__")] = lists[row["_dlt_id"]]
 
 
 def _leaves(document: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
