@@ -7,11 +7,13 @@ mod decoder;
 mod jsonb;
 mod nul;
 mod numeric;
+mod reply;
 mod table;
 mod text;
 
 use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use arrow_array::{RecordBatch, RecordBatchIterator};
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyCapsuleMethods, PyDict};
@@ -249,8 +251,36 @@ fn columns_with_nul(
         .map_err(PyValueError::new_err)
 }
 
+type Parts<'py> = (Bound<'py, PyBytes>, &'static str, Bound<'py, PyBytes>);
+
+/// Takes a server's reply apart: the reply with an empty batch, the batch's field, and its documents one after the other.
+///
+/// Returns None for a reply without a batch, such as an error, and for one that is not sound.
+#[pyfunction]
+fn split_reply<'py>(reply: &Bound<'py, PyAny>) -> PyResult<Option<Parts<'py>>> {
+    let py = reply.py();
+    let buffer = PyBuffer::<u8>::get(reply)?;
+    let Some(slice) = buffer.as_slice_ptr() else {
+        return Err(PyValueError::new_err("the reply is not contiguous"));
+    };
+    // SAFETY: the buffer is held until the end, and the GIL, which nothing below releases: nobody changes the bytes.
+    let bytes = unsafe { slice.as_ref() };
+    let Some(batch) = reply::Batch::find(bytes) else {
+        return Ok(None);
+    };
+    let documents = PyBytes::new_with(py, batch.bytes, |out| {
+        batch.copy(out);
+        Ok(())
+    })?;
+    Ok(Some((
+        PyBytes::new(py, &batch.rest()),
+        batch.field,
+        documents,
+    )))
+}
+
 #[pymodule]
 mod warehouse_native {
     #[pymodule_export]
-    use super::{ArrowTable, Decoder, columns_with_nul, encode_copy};
+    use super::{ArrowTable, Decoder, columns_with_nul, encode_copy, split_reply};
 }

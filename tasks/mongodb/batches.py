@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from bson import _convert_raw_document_lists_to_streams
-from bson.raw_bson import _RAW_ARRAY_BSON_OPTIONS, RawBSONDocument
+from bson.raw_bson import RawBSONDocument
 from pymongo.cursor import RawBatchCursor
+
+try:
+    from warehouse_native import split_reply
+except ImportError:
+    split_reply = None
 
 
 class RawBatches(RawBatchCursor[RawBSONDocument]):
-    """The driver's cursor over raw batches, at a fifth of its processor time.
+    """The driver's cursor over raw batches, at a sixth of its processor time where the native module is installed.
 
-    Of every document of a reply pymongo 4.20 makes an object, only to throw it away: `_OpMsg.raw_response` opens the
-    reply with the plain options instead of those that leave arrays alone. To be removed once it does not.
+    Of every document of a reply pymongo 4.20 makes an object, only to throw it away, and copies the whole four times:
+    `_OpMsg.raw_response` opens the reply with the plain options instead of those that leave arrays alone. To be
+    removed once it does neither.
     """
 
     def _unpack_response(self, response: Any, *args: Any, **options: Any) -> list[Any]:
-        # The options are the driver's own; its types know only those of one class.
-        reply: dict[str, Any] = {**RawBSONDocument(response.payload_document, _RAW_ARRAY_BSON_OPTIONS)}  # type: ignore[arg-type]
-        if "cursor" not in reply:
+        parts = split_reply(response.payload_document) if split_reply else None
+        if parts is None:
             return super()._unpack_response(response, *args, **options)
-        reply["cursor"] = {**reply["cursor"]}
-        _convert_raw_document_lists_to_streams(reply)
+        rest, field, documents = parts
+        reply = {**RawBSONDocument(rest)}
+        reply["cursor"] = {**reply["cursor"], field: [documents] if documents else []}
         return [reply]

@@ -6,6 +6,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from pymongo import MongoClient
 from pymongo.cursor import RawBatchCursor
 from pymongo.message import _OpMsg
 
+from tasks.mongodb import batches
 from tasks.mongodb.batches import RawBatches
 
 _FIELDS = {"cursor": {"firstBatch": 1, "nextBatch": 1}}
@@ -24,11 +26,11 @@ _documents = st.lists(
 )
 
 
-def unpacked(kind: type[RawBatchCursor[Any]], reply: dict[str, Any]) -> dict[str, Any]:
+def unpacked(kind: type[RawBatchCursor[Any]], reply: bytes) -> dict[str, Any]:
     """Return what a cursor makes of a reply."""
     with MongoClient(connect=False, document_class=RawBSONDocument) as client:
         cursor = kind(client.shop.orders)
-        found = cursor._unpack_response(_OpMsg(0, bson.encode(reply)), None, client.codec_options, _FIELDS)
+        found = cursor._unpack_response(_OpMsg(0, memoryview(reply)), None, client.codec_options, _FIELDS)
     assert len(found) == 1
     return plain(found[0])
 
@@ -40,10 +42,16 @@ def plain(value: Any) -> Any:
     return value
 
 
-@given(_documents, st.sampled_from(["firstBatch", "nextBatch"]), st.sampled_from([0, 7]))
-def test_a_batch_is_the_one_that_the_driver_gives(documents: list[dict[str, Any]], field: str, cursor_id: int) -> None:
+def encoded(documents: list[dict[str, Any]], field: str = "nextBatch", cursor_id: int = 7) -> bytes:
+    """Return a server's reply."""
     reply = {"cursor": {"id": bson.Int64(cursor_id), "ns": "shop.orders", field: documents}, "ok": 1.0}
     reply |= {"$clusterTime": {"clusterTime": bson.Timestamp(5, 1)}, "operationTime": bson.Timestamp(5, 1)}
+    return bson.encode(reply)
+
+
+@given(_documents, st.sampled_from(["firstBatch", "nextBatch"]), st.sampled_from([0, 7]))
+def test_a_batch_is_the_one_that_the_driver_gives(documents: list[dict[str, Any]], field: str, cursor_id: int) -> None:
+    reply = encoded(documents, field, cursor_id)
     mine = unpacked(RawBatches, reply)
     assert mine == unpacked(RawBatchCursor, reply)
     assert b"".join(mine["cursor"][field]) == b"".join(map(bson.encode, documents))
@@ -58,10 +66,31 @@ def test_no_document_of_a_batch_becomes_an_object(monkeypatch: pytest.MonkeyPatc
         real(self, data, *options)
 
     monkeypatch.setattr(RawBSONDocument, "__init__", counted)
-    unpacked(RawBatches, {"cursor": {"id": 0, "ns": "shop.orders", "nextBatch": [{"_id": n} for n in range(500)]}})
+    unpacked(RawBatches, encoded([{"_id": n} for n in range(500)]))
     assert 0 < len(made) < 10
 
 
 def test_an_error_is_the_one_that_the_driver_gives() -> None:
     reply = {"ok": 0.0, "code": 91, "errmsg": "shutting down", "errorLabels": ["RetryableReadError"]}
-    assert unpacked(RawBatches, reply) == unpacked(RawBatchCursor, reply) == reply
+    raw = bson.encode(reply)
+    assert unpacked(RawBatches, raw) == unpacked(RawBatchCursor, raw) == reply
+
+
+@given(_documents, st.data())
+def test_a_damaged_reply_is_never_read_otherwise_than_the_driver_reads_it(
+    documents: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    damaged = bytearray(encoded(documents))
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        expected = unpacked(RawBatchCursor, bytes(damaged))
+    except (BSONError, IndexError, ValueError):
+        return
+    assert unpacked(RawBatches, bytes(damaged)) == expected
+
+
+def test_without_the_native_module_the_driver_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "split_reply", None)
+    reply = encoded([{"_id": 1}, {"_id": 2}])
+    assert unpacked(RawBatches, reply) == unpacked(RawBatchCursor, reply)
