@@ -21,7 +21,7 @@ from tasks.bronze.ahead import Ahead, Outgrown
 from tasks.bronze.convert import Converted, convert
 from tasks.bronze.filling import Filling
 from tasks.bronze.plan import MOST_COLUMNS, Change, Plan, changes_of, make_plan
-from tasks.bronze.registry import HISTORY, known_columns, name_relations, relation_for, write_columns
+from tasks.bronze.registry import HISTORY, known_columns, name_relations, relation_for, relations_of, write_columns
 from tasks.drift import evidence, ledger
 from tasks.errors import LoadError, RejectLimitExceeded
 from tasks.landing import Landing, Manifest, PartitionScope
@@ -368,7 +368,7 @@ class Loader:
         types = {path: statistics["types"] for path, statistics in fields.items()}
         exact = {path for found, path in self._findings.exact if found == child}
         plan = make_plan(child, known, columns, types, exact=exact, store_new=store_new)
-        if exists:
+        if exists and plan.widened:
             self._check_widening(self._alike(child, name), plan)
         if exists and policy == "fail" and plan.added:
             self._drift_fails("fields appeared", [plan.field_name(path) for path in plan.added], "on_drift.new")
@@ -382,9 +382,12 @@ class Loader:
         return _Relation(plan, name, exists, parts, stage_name, fields, rows_read, presence)
 
     def _alike(self, child: str, name: str) -> list[str]:
-        """Return the relations that have the columns of a relation, in the order in which they are locked."""
-        history = relation_for(self._cursor, *self._place, HISTORY) if self._table.history and not child else None
-        return [name, history] if history and ddl.exists(self._cursor, history) else [name]
+        """Return the relations that have the columns of a relation, in the order in which they are locked.
+
+        The history is one even while none is written: it may be again.
+        """
+        history = None if child else relations_of(self._cursor, *self._place).get(HISTORY)
+        return [name, history] if history else [name]
 
     def _check_widening(self, names: list[str], plan: Plan) -> None:
         """Take back the widenings that are known not to be possible, before anything is staged under the new type."""
