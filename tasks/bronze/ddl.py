@@ -137,9 +137,13 @@ def empty_relations(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> None:
     Raises:
         LoadError: A relation was locked for too long.
     """
-    truncate = sql.SQL("truncate table {}").format(sql.SQL(", ").join(map(relation, names)))
+
+    def change() -> None:
+        lock(cursor, names)
+        cursor.execute(sql.SQL("truncate table {}").format(sql.SQL(", ").join(map(relation, names))))
+
     if names:
-        with_short_locks(cursor, names, lambda: cursor.execute(truncate))
+        with_short_locks(cursor, names, change)
 
 
 @dataclass(frozen=True)
@@ -215,18 +219,28 @@ def _retyped(old: Column, new: Column) -> sql.Composed:
 def lock(cursor: psycopg.Cursor[Any], names: Sequence[str], views: Sequence[View] = ()) -> None:
     """Lock relations against everybody and drop the views above, in one statement.
 
-    A reader that came between would hold one of them and wait for another.
+    A reader that came between would hold one of them and wait for another. All the waiting is as short as for one lock:
+    who waits for the first meanwhile must not be ended for it.
 
     Args:
-        cursor: Within `with_short_locks`.
+        cursor: Within `with_short_locks`, where no limit is set for statements.
         names: The relations, in the order in which they are always locked.
         views: All views above, those first that others read.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: Others kept a lock.
     """
     statement = sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(map(relation, names)))
     if views:
         listed = sql.SQL(", ").join(sql.SQL(view.name) for view in reversed(views))
         statement = sql.SQL("{}; drop view {}").format(statement, listed)
-    cursor.execute(statement, prepare=False)
+    body = sql.Literal(f"begin {statement.as_string(cursor)}; end")
+    cursor.execute(sql.SQL("set local statement_timeout = {}").format(_LOCK_WAIT_MS))
+    try:
+        cursor.execute(sql.SQL("do {}").format(body), prepare=False)
+    except errors.QueryCanceled as error:
+        raise errors.LockNotAvailable(str(error)) from error
+    cursor.execute("set local statement_timeout = 0")
 
 
 def why_not_rewrite(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> str | None:

@@ -654,6 +654,30 @@ def test_who_reads_the_history_before_the_table_delays_a_change_of_both_and_no_o
         assert warehouse.column_type("a", relation) == ("bigint" if value == 1 else "double precision")
 
 
+def test_waiting_for_one_lock_after_another_takes_no_longer_than_for_one(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ddl, "_LOCK_WAIT_MS", 4_000)
+    warehouse.table = MongoTable(history=True)
+    warehouse.load([{"_id": 1, "a": 1}])
+    manifest = warehouse.land([{"_id": 2, "a": 1, "b": 1}])
+    locks = "select {} from pg_locks where mode = 'AccessExclusiveLock' and relation = 'bronze.shop__orders'::regclass"
+    waited = locks.format("clock_timestamp() - min(waitstart) > interval '3 s', clock_timestamp()")
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(warehouse.url) as one, psycopg.connect(warehouse.url) as other:
+        one.execute("select from bronze.shop__orders")
+        other.execute("select from bronze.shop__orders__history")
+        loading = pool.submit(warehouse.load_landed, manifest)
+        # Nearly all of the time is spent on the table; the history then has what is left of it.
+        while not (found := warehouse.rows(waited)[0])[0]:
+            threading.Event().wait(0.01)
+        one.rollback()
+        while (count := warehouse.rows(locks.format("count(*), clock_timestamp()"))[0])[0]:
+            threading.Event().wait(0.01)
+        assert (count[1] - found[1]).total_seconds() < 3
+        other.rollback()
+        assert loading.result().inserted == 1
+
+
 @pytest.mark.usefixtures("encoder")
 def test_readers_of_a_table_that_was_emptied_go_on_while_it_is_filled_again(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
