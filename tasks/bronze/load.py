@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -179,6 +179,14 @@ class Replan(Exception):
     """The batch has to be planned anew, with the findings made meanwhile; nothing of it may be committed."""
 
 
+def holds_all(older: Manifest, previous_checkpoint: Mapping[str, Any] | None, mode: str) -> bool:
+    """Return whether a newer batch, told by where its read began and how it read, makes an older one needless.
+
+    Both were read from the same position, so the newer read holds what the older did, and later values.
+    """
+    return previous_checkpoint == older.previous_checkpoint or mode == "full"
+
+
 def take_lock(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> None:
     """Take the table's advisory lock for this transaction, whatever the orchestrator thinks of who runs.
 
@@ -338,8 +346,7 @@ class Loader:
         ).fetchone()
         if row is None:
             return False
-        # Both were read from the same position, so the newer read holds what the older did, and later values.
-        if row[1] == self._manifest.previous_checkpoint or row[2] == "full":
+        if holds_all(self._manifest, row[1], row[2]):
             return True
         self._late = True
         self._result.warnings.append(f"batch {row[0]} is newer and was loaded before: what it holds stays as it is")
@@ -429,7 +436,8 @@ class Loader:
         raise LoadError(
             f"{what}: {', '.join(fields[:20])}",
             f"{self._result.source}.{self._result.table_name} batch {self._manifest.batch_id}",
-            f"the table's {key} is `fail`: mend the source, or allow the change in sources.yaml",
+            f"the table's {key} is `fail`: allow the change in sources.yaml and run again; or mend the source, then "
+            + self._after_mending(),
         )
 
     # -- columns ----------------------------------------------------------------------------------------------
@@ -734,8 +742,15 @@ class Loader:
             raise RejectLimitExceeded(
                 f"{self._result.rejected} documents were rejected, {limit} are allowed",
                 f"{self._result.source}.{self._result.table_name} batch {self._manifest.batch_id}",
-                "see `warehouse rejects list`; mend the source or raise the table's reject_limit, then run again",
+                "see `warehouse rejects list`; raise the table's reject_limit and run again; or mend the source, then "
+                + self._after_mending(),
             )
+
+    def _after_mending(self) -> str:
+        """Return what brings a mended source in: what was landed before stays as it was read, and waits."""
+        if self._manifest.mode == "full":
+            return "run again"
+        return f"`warehouse reset {self._result.source}.{self._result.table_name}`, which drops what was landed"
 
     # -- control tables ---------------------------------------------------------------------------------------
 

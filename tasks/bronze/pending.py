@@ -9,9 +9,10 @@ import psycopg
 
 from tasks import database
 from tasks.bronze.ahead import Ahead, Outgrown
-from tasks.bronze.load import Loader, LoadResult, load_batch, take_lock
+from tasks.bronze.load import Loader, LoadResult, holds_all, load_batch, take_lock
 from tasks.bronze.registry import HISTORY, name_relations
-from tasks.landing import Landing
+from tasks.errors import LandingError, LoadError
+from tasks.landing import Landing, Manifest
 from tasks.settings import Settings
 from tasks.sources import TableRef
 
@@ -23,22 +24,40 @@ _LOOK_LEAST, _LOOK_MOST, _LOOK_GROWTH = 0.05, 2.0, 1.1
 def load_pending(ref: TableRef, settings: Settings) -> list[LoadResult]:
     """Load every landed batch of a table that is not in bronze, oldest first.
 
+    A batch that cannot be loaded is passed over where one that waits after it holds all that it does: a mended source
+    that was read as a whole again is not held up by what was landed before.
+
     Args:
         ref: The table.
         settings: Where warehouse and landing are.
 
     Returns:
-        One result per batch; empty when nothing was waiting.
+        One result per batch, in the order in which they were loaded; empty when nothing was waiting.
 
     Raises:
-        WarehouseError: Of the first batch that failed; those before it are loaded.
+        WarehouseError: Of the first batch that failed and is needed; those before it are loaded.
     """
     url = settings.database_url()
     landing = Landing.open(settings.landing_root())
-    return [
-        load_batch(url, landing, landing.manifest(ref.source_name, ref.table_name, batch_id), ref.table)
-        for batch_id in pending(url, landing, ref)
-    ]
+    waiting = [landing.manifest(ref.source_name, ref.table_name, batch_id) for batch_id in pending(url, landing, ref)]
+    results: list[LoadResult] = []
+    passed: list[Manifest] = []
+    for number, manifest in enumerate(waiting, 1):
+        try:
+            results.append(load_batch(url, landing, manifest, ref.table))
+        except (LandingError, LoadError):
+            if not any(_holds(newer, manifest) for newer in waiting[number:]):
+                raise
+            passed.append(manifest)
+            continue
+        # Superseded now, and noted as such.
+        results += [load_batch(url, landing, older, ref.table) for older in passed if _holds(manifest, older)]
+        passed = [older for older in passed if not _holds(manifest, older)]
+    return results
+
+
+def _holds(newer: Manifest, older: Manifest) -> bool:
+    return holds_all(older, newer.previous_checkpoint, newer.mode)
 
 
 def pending(url: str, landing: Landing, ref: TableRef) -> list[str]:

@@ -16,6 +16,7 @@ from tasks.bronze import ddl, load_pending
 from tasks.bronze.maintenance import retain
 from tasks.bronze.rebuild import rebuild_table
 from tasks.bronze.rejects import find, replay
+from tasks.bronze.reset import reset_table
 from tasks.errors import LoadError
 from tasks.settings import Settings
 from tasks.sources import MongoSource, MongoTable, OnDrift, TableRef
@@ -44,6 +45,51 @@ def test_pending_batches_load_in_order_once(warehouse: Warehouse, place: Any) ->
     assert [result.status for result in load_pending(*place)] == ["loaded"] * 3
     assert warehouse.rows("select v from bronze.shop__orders") == [(3,)]
     assert load_pending(*place) == []
+
+
+def test_a_mended_source_that_was_read_whole_again_is_not_held_up_by_what_could_not_be_loaded(
+    warehouse: Warehouse, place: Any
+) -> None:
+    warehouse.table = MongoTable(on_drift=OnDrift(type="fail"))
+    ref = with_table(place, warehouse.table)
+    full = {"mode": "full", "scope": SNAPSHOT}
+    warehouse.load([{"_id": 1, "v": 1}], **full)
+    bad = warehouse.land([{"_id": 1, "v": "odd"}], **full)
+    with pytest.raises(LoadError, match=r"do not fit.*then run again"):
+        load_pending(ref, place[1])
+    mended = warehouse.land([{"_id": 1, "v": 2}], **full)
+    assert [(result.batch_id, result.status) for result in load_pending(ref, place[1])] == [
+        (mended.batch_id, "loaded"),
+        (bad.batch_id, "superseded"),
+    ]
+    assert warehouse.rows("select v from bronze.shop__orders") == [(2,)]
+    assert load_pending(ref, place[1]) == []
+
+
+def test_what_could_not_be_loaded_and_no_later_batch_holds_holds_up_those_after_it(
+    warehouse: Warehouse, place: Any
+) -> None:
+    warehouse.table = MongoTable(on_drift=OnDrift(new="fail"))
+    ref = with_table(place, warehouse.table)
+    warehouse.load([{"_id": 1}])
+    warehouse.land([{"_id": 2, "new": 1}])
+    warehouse.land([{"_id": 3}])
+    with pytest.raises(LoadError, match=r"fields appeared.*`warehouse reset shop\.orders`"):
+        load_pending(ref, place[1])
+    assert warehouse.rows("select _id from bronze.shop__orders") == [("1",)]
+
+
+def test_reset_is_not_held_up_by_a_batch_that_could_not_be_loaded(warehouse: Warehouse, place: Any) -> None:
+    warehouse.table = MongoTable(on_drift=OnDrift(new="fail"))
+    ref = with_table(place, warehouse.table)
+    loaded = warehouse.land([{"_id": 1}])
+    warehouse.load_landed(loaded)
+    warehouse.land([{"_id": 2, "new": 1}])
+    assert reset_table(ref, place[1], {}, "incremental") == 1
+    assert warehouse.landing.batches("shop", "orders") == [loaded.batch_id]
+    again = warehouse.land([{"_id": 1}, {"_id": 2}], previous={})
+    assert [result.batch_id for result in load_pending(ref, place[1])] == [again.batch_id]
+    assert warehouse.rows("select _id from bronze.shop__orders order by 1") == [("1",), ("2",)]
 
 
 def test_rebuild_gives_the_same_rows_and_better_types(warehouse: Warehouse, place: Any) -> None:
