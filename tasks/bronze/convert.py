@@ -282,7 +282,9 @@ def _numeric_of_int(source: pl.Expr) -> _Pair:
 def _numeric_of_double(source: pl.Expr) -> _Pair:
     text = source.cast(pl.String)
     negative_zero = text == "-0.0"
-    return pl.when(negative_zero).then(pl.lit("0")).otherwise(text), negative_zero
+    # Polars writes `inf`, which is no numeric.
+    spelt = pl.when(source.is_infinite()).then(text.str.replace("inf", "Infinity", literal=True)).otherwise(text)
+    return pl.when(negative_zero).then(pl.lit("0")).otherwise(spelt), negative_zero
 
 
 def _numeric(source: pl.Expr) -> _Pair:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -241,6 +242,16 @@ def test_new_fields_become_columns_and_misfits_are_rescued(warehouse: Warehouse)
         ("3", 6, None, None, None),
     ]
     assert ("colour", "appeared") in warehouse.changes() and ("total", "type_conflict") in warehouse.changes()
+
+
+@pytest.mark.usefixtures("encoder")
+def test_an_infinite_double_is_one_in_a_numeric_column_too(warehouse: Warehouse) -> None:
+    values = [math.inf, -math.inf, math.nan, Decimal128("1.5"), Decimal128("Infinity")]
+    warehouse.load([{"_id": number, "x": value} for number, value in enumerate(values)])
+    assert warehouse.column_type("x") == "numeric"
+    assert warehouse.rows("select x::text, _rescued from bronze.shop__orders order by _id") == [
+        (text, None) for text in ("Infinity", "-Infinity", "NaN", "1.5", "Infinity")
+    ]
 
 
 def test_numbers_and_decimals_share_exact_columns(warehouse: Warehouse) -> None:
