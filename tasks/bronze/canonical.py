@@ -76,21 +76,22 @@ def fetch(
     ids: Sequence[str],
     *,
     child: bool = False,
-) -> dict[str, tuple[str | None, bool, Sequence[Any], str | None]]:
-    """Return by `_id`: hash as hex (child rows have none), whether it is live, values, and the text of `_rescued`."""
+) -> dict[str, tuple[Any, bool, Sequence[Any], str | None]]:
+    """Return by `_id`: hash as hex, whether it is live, values, and the text of `_rescued`.
+
+    Child rows have no hash; in its place is where they hang: `[_root_id, _parent_id, _position]`.
+    """
+    version = "jsonb_build_array(_root_id, _parent_id, _position)" if child else "replace(_hash::text, '-', '')"
     listed = sql.SQL(", ").join(
         [
-            *(
-                sql.SQL(part)
-                for part in ("_id", "null" if child else "_hash::text", "_deleted_at is null", "_rescued::text")
-            ),
+            *(sql.SQL(part) for part in ("_id", version, "_deleted_at is null", "_rescued::text")),
             *select_list(columns),
         ]
     )
     rows = connection.execute(
         sql.SQL("select {} from {} where _id = any(%s)").format(listed, ddl.relation(name)), [list(ids)]
     )
-    return {row[0]: (row[1].replace("-", "") if row[1] else None, row[2], row[4:], row[3]) for row in rows.fetchall()}
+    return {row[0]: (row[1], row[2], row[4:], row[3]) for row in rows.fetchall()}
 
 
 def canonical(fragment: str) -> str:

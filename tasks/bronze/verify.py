@@ -24,6 +24,7 @@ from tasks.bronze import canonical, ddl
 from tasks.bronze.convert import keys_of
 from tasks.bronze.load import frames_of
 from tasks.bronze.registry import known_columns, relation_for
+from tasks.bronze.stage import normal_keys
 from tasks.errors import LoadError
 from tasks.landing import Landing
 
@@ -59,6 +60,7 @@ class Verified:
     Attributes:
         source_rows: Documents at the source.
         bronze_rows: Live rows in bronze.
+        unreadable: Documents at the source that cannot be decoded, and so are compared with nothing.
         ranges: Ranges compared.
         ranges_differing: `(from, to)` of those that differ; None is an open end.
         differing: Number of documents that differ.
@@ -69,6 +71,7 @@ class Verified:
     table: str
     source_rows: int = 0
     bronze_rows: int = 0
+    unreadable: int = 0
     ranges: int = 0
     ranges_differing: list[tuple[str | None, str | None]] = field(default_factory=list)
     differing: int = 0
@@ -77,7 +80,7 @@ class Verified:
 
     @property
     def equal(self) -> bool:
-        """Whether bronze equals the source."""
+        """Whether bronze equals the source, but for documents there that cannot be decoded."""
         return not self.differing and not self.ranges_differing
 
 
@@ -104,10 +107,22 @@ def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: 
                 manifest = landing.manifest(ref.source_name, ref.table_name, batch_id)
                 yield from frames_of(landing, manifest, child)
 
+        unreadable = [key for frame in _rejects(landing, ref) for key in _keys_or_none(frame["_id"])]
         children = {path: partial(frames, path) for path in ref.table.child_paths}
         with database.connect(settings.database_url(), application="warehouse verify") as connection:
             place = (ref.source_name, ref.table_name)
-            return verify(connection, *place, frames, children, deep=deep, most=most)
+            return verify(connection, *place, frames, children, unreadable=unreadable, deep=deep, most=most)
+
+
+def _keys_or_none(keys: pl.Series) -> list[str | None]:
+    return [None] * keys.null_count() + normal_keys(keys.drop_nulls())
+
+
+def _rejects(landing: Landing, ref: TableRef) -> Iterator[pl.DataFrame]:
+    for batch_id in landing.batches(ref.source_name, ref.table_name)[:1]:
+        manifest = landing.manifest(ref.source_name, ref.table_name, batch_id)
+        for part in manifest.of_kind("rejects"):
+            yield landing.read(manifest, part)
 
 
 def verify_sample(ref: TableRef, settings: Settings, documents: int, *, most: int = 100) -> Verified:
@@ -144,6 +159,7 @@ def verify(
     frames: Frames,
     children: Mapping[str, Frames] | None = None,
     *,
+    unreadable: Sequence[str | None] = (),
     deep: bool = True,
     most: int = 100,
 ) -> Verified:
@@ -155,6 +171,7 @@ def verify(
         table_name: Table name.
         frames: Gives the frames of all source documents; called twice when something differs.
         children: The same by array, for arrays that are child tables; compared when the documents agree.
+        unreadable: Keys of the source's documents that cannot be decoded; None where not even the key can.
         deep: Whether values are compared, too.
         most: Most differences listed.
 
@@ -166,7 +183,7 @@ def verify(
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("set transaction isolation level repeatable read")
         name = _relation_of(cursor, source, table_name)
-        comparison = _Comparison(cursor, source, table_name, name, frames, deep, most)
+        comparison = _Comparison(cursor, source, table_name, name, frames, deep, most, unreadable)
         result = comparison.run()
         if deep and result.equal:
             for path, found in (children or {}).items():
@@ -191,6 +208,7 @@ class _Comparison:
         frames: Frames,
         deep: bool,
         most: int,
+        unreadable: Sequence[str | None] = (),
     ) -> None:
         self._cursor = cursor
         self._place = (source, table_name)
@@ -199,7 +217,8 @@ class _Comparison:
         self._frames = frames
         self._most = most
         self._columns = [column for column in known_columns(cursor, source, table_name, "") if column.stored]
-        self._result = Verified(f"{source}.{table_name}", deep=deep)
+        self._unreadable = set(unreadable)
+        self._result = Verified(f"{source}.{table_name}", unreadable=len(unreadable), deep=deep)
 
     def run(self) -> Verified:
         bounds = self._bounds()
@@ -294,12 +313,15 @@ class _Comparison:
         for frame in frames():
             count += frame.height
             for part in frame.iter_slices(_DEEP_ROWS):
-                ids = keys_of(part.select("_id"))["_id"].to_list()
+                keys = keys_of(part.select("_id", "_root_id", "_parent_id", "_position"))
+                ids = keys["_id"].to_list()
                 held = canonical.fetch(self._cursor.connection, name, columns, ids, child=True) if exists else {}
-                for key, wanted in zip(ids, canonical.of_landed(part), strict=True):
+                for (key, *place), wanted in zip(keys.rows(), canonical.of_landed(part), strict=True):
                     found = held.get(key)
                     if found is None or not found[1]:
                         self._differs(key, f"element of {path} not in bronze")
+                    elif found[0] != place:
+                        self._differs(key, f"element of {path}: _root_id, _parent_id, _position: {place}, not {found[0]}")
                     elif (row := canonical.of_bronze(columns, found[2], found[3])) != wanted:
                         self._differs(key, f"element of {path}: {_why_values(wanted, row)}")
         statement = sql.SQL("select count(*) from {} where _deleted_at is null").format(ddl.relation(name))
@@ -351,7 +373,8 @@ class _Comparison:
                 self._compare_document(key, digest, bronze.get(key))
         for key, (_, live, extracted, batch_id) in bronze.items():
             if live and key not in seen:
-                self._differs(key, f"not at the source (any more); loaded by batch {batch_id}, read at {extracted}")
+                why = "cannot be read at the source now" if key in self._unreadable else "not at the source (any more)"
+                self._differs(key, f"{why}; loaded by batch {batch_id}, read at {extracted}")
 
     def _compare_document(self, key: str, digest: str, held: Sequence[Any] | None) -> None:
         if held is None:

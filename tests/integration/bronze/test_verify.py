@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from tasks import database
 from tasks.bronze import ddl
-from tasks.bronze.verify import Verified, verify
+from tasks.bronze.verify import Verified, verify, verify_table
 from tasks.mongodb.decoder import make_decoder
-from tasks.sources import MongoTable
+from tasks.settings import Settings
+from tasks.sources import MongoSource, MongoTable, TableRef
 from tests.integration.bronze.conftest import Warehouse
 
 
@@ -189,11 +190,38 @@ def test_child_tables_are_compared_with_their_arrays(warehouse: Warehouse) -> No
     assert compared().differences == []
     warehouse.execute("update bronze.shop__orders__items set n = 0 where _id = '5:1'")
     warehouse.execute("delete from bronze.shop__orders__items where _id = '8:0'")
+    warehouse.execute("update bronze.shop__orders__items set _root_id = '9', _position = 7 where _id = '11:0'")
     assert {found.id: found.why for found in compared().differences} == {
         "5:1": "element of items: values differ: n: source 5, bronze 0",
         "8:0": "element of items not in bronze",
+        "11:0": "element of items: _root_id, _parent_id, _position: ['11', '11', 0], not ['9', '11', 7]",
         "items": "39 elements at the source, 38 in bronze",
     }
+
+
+def test_documents_that_cannot_be_read_are_told_apart_from_those_that_are_gone(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks import extract
+
+    def odd(key: Any) -> bytes:
+        return bson.encode({"_id": key, "odd": True}).replace(b"\x08odd\x00", b"\x7eodd\x00")
+
+    warehouse.load([{"_id": key} for key in ("fine", "gone", "odd")])
+    source = MongoSource.model_validate(
+        {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {"orders": {}}}
+    )
+    ref = TableRef("shop", "orders", source, warehouse.table)
+    documents = [{"_id": "fine"}, odd("odd"), odd("never loaded")]
+    monkeypatch.setattr(
+        extract, "extract_table", lambda _, context: Warehouse(warehouse.url, context.landing).land(documents)
+    )
+    found = verify_table(ref, Settings.model_validate({"url": warehouse.url}))
+    assert (found.source_rows, found.bronze_rows, found.unreadable, found.differing) == (1, 3, 2, 2)
+    assert [(one.id, one.why.split(";")[0]) for one in found.differences] == [
+        ("gone", "not at the source (any more)"),
+        ("odd", "cannot be read at the source now"),
+    ]
 
 
 def test_keys_beyond_an_index_entry_and_with_nul_stay_distinct(warehouse: Warehouse) -> None:
