@@ -422,7 +422,7 @@ def verify(
         table(("_id", "why"), [(one.id, one.why) for one in found.differences])
     say("bronze equals the source" if found.equal else f"{found.differing:,} document(s) differ")
     if found.unreadable:
-        say(f"not compared: {found.unreadable:,} at the source that cannot be read, see `warehouse rejects list {name}`")
+        say(f"not compared: {found.unreadable:,} that cannot be read, see `warehouse rejects list {name}`")
     if not found.equal:
         say("to do: see docs/runbooks/verify.md")
     raise typer.Exit(DONE if found.equal else FAILED)

@@ -321,7 +321,8 @@ class _Comparison:
                     if found is None or not found[1]:
                         self._differs(key, f"element of {path} not in bronze")
                     elif found[0] != place:
-                        self._differs(key, f"element of {path}: _root_id, _parent_id, _position: {place}, not {found[0]}")
+                        told = f"_root_id, _parent_id, _position: {place}, not {found[0]}"
+                        self._differs(key, f"element of {path}: {told}")
                     elif (row := canonical.of_bronze(columns, found[2], found[3])) != wanted:
                         self._differs(key, f"element of {path}: {_why_values(wanted, row)}")
         statement = sql.SQL("select count(*) from {} where _deleted_at is null").format(ddl.relation(name))
