@@ -7,11 +7,11 @@ differs, nothing of it is committed, and the batch is loaded as any other.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -26,6 +26,8 @@ from tasks.landing import Landing, Manifest, Part
 from tasks.overlap import read_ahead
 
 _Landed = tuple[Part, pl.DataFrame]
+# Looks in vain after which a COPY ends: while it waits for rows nobody learns that its connection is lost.
+_VAIN_LOOKS = 10
 
 
 class Outgrown(Exception):
@@ -80,20 +82,20 @@ class Ahead:
         self.rescued = 0
         self.copied_bytes = 0
 
-    def copy(self, files: list[str]) -> bool:
-        """Copy those of a batch's files that are new; return whether there were any.
+    def copy(self, files: Iterable[str | None]) -> None:
+        """Copy a batch's files as they come, as many as can be by one COPY.
+
+        Args:
+            files: Names, each once; None where none has come since the last look.
 
         Raises:
             Outgrown: A column turned out to be of another type than the first parts showed.
         """
-        new = [file for file in files if file not in self._parts]
-        read = partial(self._landing.read_growing, *self._place, self._batch_id)
-        with closing(read_ahead(map(read, new))) as landed:
-            self._next = next(landed, None)
-            while self._next is not None:
-                filling = self._filling(self._next[0].child, self._next[1])
-                self.copied_bytes += filling.copy(self._converted(filling.plan, landed))
-        return bool(new)
+        with closing(read_ahead(map(self._read, files))) as landed:
+            for self._next in landed:
+                while self._next is not None:
+                    filling = self._filling(self._next[0].child, self._next[1])
+                    self.copied_bytes += filling.copy(self._converted(filling.plan, landed))
 
     def holds(self, part: Part) -> bool:
         """Return whether a part of the manifest was copied."""
@@ -118,7 +120,10 @@ class Ahead:
             if listed.get(file) != part:
                 raise Outgrown(f"{file} is not of the batch")
 
-    def _converted(self, plan: Plan, landed: Iterator[_Landed]) -> Iterator[pl.DataFrame]:
+    def _read(self, file: str | None) -> _Landed | None:
+        return None if file is None else self._landing.read_growing(*self._place, self._batch_id, file)
+
+    def _converted(self, plan: Plan, landed: Iterator[_Landed | None]) -> Iterator[pl.DataFrame]:
         """Yield converted frames as far as the plan goes: up to one of another relation, or with a new column."""
         seen = self._seen[plan.child]
         while self._next is not None:
@@ -131,7 +136,7 @@ class Ahead:
                 raise Outgrown(f"{plan.field_name(min(inexact))} holds whole numbers that a double cannot tell")
             yield converted.frame
             self._parts[part.file] = part
-            self._next = next(landed, None)
+            self._next = next(filter(None, itertools.islice(landed, _VAIN_LOOKS)), None)
             if self._next is None or self._next[0].child != plan.child or not seen.covers(self._next[1]):
                 return
             seen.add(self._next[1])

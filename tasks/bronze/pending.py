@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psycopg
 
@@ -109,19 +109,38 @@ def _load_growing(
     known = cursor.execute("select from ops.batches where (source, table_name) = (%s, %s)", place).fetchone()
     if known is not None:
         raise Outgrown("the table has been loaded")
-    ahead, whole = Ahead(cursor, landing, place, batch_id), False
-    while not whole:
-        files, whole = landing.growing(*place, batch_id)
-        if ahead.copy(files):
-            look.found()
-        elif not whole:
-            look.again()
+    ahead = Ahead(cursor, landing, place, batch_id)
+    ahead.copy(_arriving(landing, place, batch_id, look))
     manifest = landing.manifest(*place, batch_id)
     ahead.confirm(manifest)
     result = Loader(cursor, landing, manifest, ref.table, ahead=ahead).run()
     if result is None:
         raise Outgrown("relations have to be changed first")
     return result
+
+
+def _arriving(landing: Landing, place: tuple[str, str], batch_id: str, look: _Look) -> Iterator[str | None]:
+    """Yield a batch's files as they come, until it is whole; None after each look in vain.
+
+    Files of the kind of the last one come first, since each change of the relation ends a COPY.
+    """
+    taken: set[str] = set()
+    kind = ""
+    while True:
+        found, whole = landing.growing(*place, batch_id)
+        new = [file for file in found if file not in taken]
+        if new:
+            look.found()
+            if not kind or not any(file.startswith(kind) for file in new):
+                kind = new[0].partition("-")[0]
+            files = [file for file in new if file.startswith(kind)]
+            taken.update(files)
+            yield from files
+        elif whole:
+            return
+        else:
+            look.again()
+            yield None
 
 
 def _first_batch(landing: Landing, place: tuple[str, str], look: _Look) -> str:

@@ -82,22 +82,20 @@ def test_cdc_tables_of_a_database_share_a_stream_and_fail_alone(
 def test_a_large_table_is_loaded_while_it_is_extracted(
     shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.bronze.ahead import Ahead
+    from tasks.bronze import ahead
     from tasks.mongodb import extract
 
-    copied, copy, commit = threading.Event(), Ahead.copy, extract._commit
+    copied, convert, commit = threading.Event(), ahead.convert, extract._commit
 
-    def tell(ahead: Ahead, files: list[str]) -> bool:
-        found = copy(ahead, files)
-        if found:
-            copied.set()
-        return found
+    def tell(*arguments: Any) -> Any:
+        copied.set()
+        return convert(*arguments)
 
     def wait_and_commit(*arguments: Any) -> Any:
         assert copied.wait(60), "nothing was copied before the batch was whole"
         return commit(*arguments)
 
-    monkeypatch.setattr(Ahead, "copy", tell)
+    monkeypatch.setattr(ahead, "convert", tell)
     monkeypatch.setattr(extract, "_commit", wait_and_commit)
     shop.write_sources(orders="{mode: incremental, cursor: updated_at, resources: large}")
     state = run_pipeline()
