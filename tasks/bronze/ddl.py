@@ -95,6 +95,14 @@ def add_keys(cursor: psycopg.Cursor[Any], name: str, child: str) -> None:
         cursor.execute(sql.SQL("create index on {} (_root_id)").format(relation(name)))
 
 
+def create_history(cursor: psycopg.Cursor[Any], name: str, plan: Plan) -> None:
+    """Create the relation that holds every version of a table's rows."""
+    create_relation(
+        cursor, name, plan, [(column, "timestamp with time zone") for column in ("_valid_from", "_valid_to")]
+    )
+    cursor.execute(sql.SQL("create index on {} (_id, _valid_from)").format(relation(name)))
+
+
 def exists(cursor: psycopg.Cursor[Any], name: str) -> bool:
     """Return whether the relation exists."""
     row = cursor.execute("select to_regclass(%s)", [relation(name).as_string(cursor)]).fetchone()
@@ -358,6 +366,23 @@ def _comments(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ..
         {"oid": oid, "name": name},
     ).fetchall()
     return tuple(row[0] for row in rows)
+
+
+def grants(cursor: psycopg.Cursor[Any], name: str) -> tuple[str, ...]:
+    """Return the statements that grant what others than the owner may do with a relation."""
+    quoted = relation(name).as_string(cursor)
+    [[oid]] = cursor.execute("select %s::regclass::oid", [quoted]).fetchall()
+    return _grants(cursor, oid, quoted)
+
+
+def grant(cursor: psycopg.Cursor[Any], statements: Sequence[str]) -> None:
+    """Grant again what `grants` returned, but for what is gone: a column, or a history that is no longer written."""
+    for statement in statements:
+        try:
+            with cursor.connection.transaction():
+                cursor.execute(sql.SQL(statement))
+        except (errors.UndefinedColumn, errors.UndefinedTable):
+            continue
 
 
 def create_view(cursor: psycopg.Cursor[Any], view: View) -> None:

@@ -701,10 +701,8 @@ class Loader:
         if ddl.exists(self._cursor, history):
             merge.write_history(self._cursor, name, history, plan, self._stamp)
             return
-        extra = [("_valid_from", "timestamp with time zone"), ("_valid_to", "timestamp with time zone")]
-        ddl.create_relation(self._cursor, history, plan, extra)
+        ddl.create_history(self._cursor, history, plan)
         merge.open_versions(self._cursor, name, history, plan, sql.SQL("t._deleted_at is null"))
-        self._cursor.execute(sql.SQL("create index on {} (_id, _valid_from)").format(ddl.relation(history)))
 
     # -- rejects ----------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from tasks.bronze import kinds, names
 
 # Postgres allows 1,600 columns, dropped ones included; the rest is left for our own and for people's.
 MOST_COLUMNS = 1_400
-_EXACT = {"double precision": "{}::text::numeric", "date": "{}::timestamp at time zone 'UTC'"}
+EXACT = {"double precision": "{}::text::numeric", "date": "{}::timestamp at time zone 'UTC'"}
+"""How the values of a type are read as those of a wider one, exactly."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def reading(columns: Sequence[Column]) -> str:
 
     By itself Postgres would make doubles of all numbers, and of a day its midnight in the session's time zone.
     """
-    terms = (_EXACT.get(column.pg_type, "{}").format(_quoted(column.name)) for column in reversed(columns))
+    terms = (EXACT.get(column.pg_type, "{}").format(_quoted(column.name)) for column in reversed(columns))
     return f"coalesce({', '.join(terms)})"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,8 @@ import psycopg
 from psycopg import errors, sql
 
 from tasks import database
-from tasks.bronze import ddl, kinds
+from tasks.bronze import ddl, kept, kinds
+from tasks.bronze.kept import Kept
 from tasks.bronze.load import Findings, Loader, LoadResult, Replan, take_lock
 from tasks.bronze.plan import Change, Column, Plan, make_plan
 from tasks.bronze.registry import HISTORY, known_columns, relations_of
@@ -22,7 +23,10 @@ from tasks.sources import Table, TableRef
 
 
 def rebuild_table(ref: TableRef, settings: Settings) -> list[LoadResult]:
-    """Load a table wholly from the landing, in one transaction: readers see the old rows or the new ones.
+    """Load a table anew from the landing, in one transaction: readers see the old rows or the new ones.
+
+    What batches from before the last complete one brought and none has since stays as it is: rows marked as deleted,
+    rows whose document is rejected now, and earlier versions in the history. So do the rights on the relations.
 
     Column types are decided anew from all batches together, and each field has one column again, unless a view names
     another one of it: then all of them stay, with their values. Views above are made again; where that is not possible,
@@ -76,18 +80,28 @@ def _rebuild(url: str, landing: Landing, ref: TableRef, findings: Findings, agai
             cursor = connection.cursor()
             take_lock(cursor, *place)
             manifests = _retained(cursor, landing, ref)
-            relations = list(relations_of(cursor, *place).values())
+            by_child = relations_of(cursor, *place)
+            relations = list(by_child.values())
+            base, history = manifests[0], ref.table.history
+            aside = kept.set_aside(cursor, place, by_child, base, history=history)
             views: list[ddl.View] = []
+            granted: list[str] = []
             if against:
-                kept = [f"all columns keep their types: {against}"]
+                as_is = [f"all columns keep their types: {against}"]
                 ddl.empty_relations(cursor, relations)
             else:
-                kept = _retype(cursor, place, manifests, findings)
+                as_is = _retype(cursor, place, manifests, findings, aside)
+                granted = [statement for name in relations for statement in ddl.grants(cursor, name)]
                 views = _drop(cursor, relations)
+            kept.bring_back(cursor, place, aside, base, history=history)
             _forget(cursor, place, manifests)
             results = [_replay(cursor, landing, manifest, ref.table, findings) for manifest in manifests]
+            if HISTORY in aside and history:
+                kept.join_versions(cursor, by_child[HISTORY], base)
+            kept.drop(cursor, aside)
+            ddl.grant(cursor, granted)
             _make_views(cursor, views)
-            results[-1].warnings += kept
+            results[-1].warnings += as_is
             return results
 
 
@@ -165,30 +179,41 @@ def _make_views(cursor: psycopg.Cursor[Any], views: Sequence[ddl.View]) -> None:
 
 
 def _retype(
-    cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest], findings: Findings
+    cursor: psycopg.Cursor[Any],
+    place: tuple[str, str],
+    manifests: Sequence[Manifest],
+    findings: Findings,
+    aside: Mapping[str, Kept],
 ) -> list[str]:
     """Decide the kind of each known path anew, from all batches together; one column then takes all of its values.
 
     Returns:
-        A sentence for each path whose columns stay, as views name another than the first.
+        A sentence for each path whose columns stay, as views name another than the first, or rows that are kept hold
+        what it could not.
     """
     cursor.execute("update ops.columns set vanished_batch = null where (source, table_name) = (%s, %s)", place)
     relations: dict[str, str] = dict(
         cursor.execute("select child, relation from ops.tables where (source, table_name) = (%s, %s)", place).fetchall()
     )
     changes: list[Change] = []
-    kept: list[str] = []
+    as_is: list[str] = []
     for child, relation in relations.items():
         plan = make_plan(child, known_columns(cursor, *place, child), [], {})
         alike = [relation] if child else [relation, relations.get(HISTORY, relation)]
         for path, column in plan.columns.items():
             beside = [other.name for other in plan.beside.get(path, [])]
             if beside and (views := ddl.naming(cursor, alike, beside)):
-                kept.append(_why_kept(plan, path, views))
+                as_is.append(_why_kept(plan, path, views))
                 continue
             kind = _decide(child, path, plan.widest(path), manifests)
             if kind == "double" and ((child, path) in findings.exact or _has_large(cursor, relation, column)):
                 kind = "decimal"
+            if not kept.fits(cursor, aside, child, plan.of(path), kind):
+                as_is.append(
+                    f"{plan.field_name(path)} keeps its columns, as rows or versions from before the first batch that"
+                    f" is landed hold what {kinds.PG_TYPES[kind]} could not"
+                )
+                continue
             new = replace(column, kind=kind)
             cursor.execute(
                 "update ops.columns set kind = %s, pg_type = %s"
@@ -204,7 +229,7 @@ def _retype(
                 action = f"column {new.name} takes all values: {', '.join(beside)} gone"
                 changes.append(Change(plan.field_name(path), "widened", action, column.pg_type, new.pg_type))
     ledger.record(cursor, *place, manifests[-1].batch_id, changes)
-    return kept
+    return as_is
 
 
 def _why_kept(plan: Plan, path: str, views: Sequence[str]) -> str:

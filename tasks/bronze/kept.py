@@ -1,0 +1,196 @@
+"""What a rebuild keeps, as the landing need not hold it any more: rows and versions from before its first batch.
+
+These are deleted rows, rows whose document was rejected since, the child rows of both, and the history's versions. They
+are set aside as they are, and are back, in the columns as they are then, before the first batch is loaded: so that they
+are rows as any others to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tasks.bronze import ddl, kinds
+from tasks.bronze.plan import EXACT, Column, make_plan
+from tasks.bronze.registry import HISTORY, known_columns, relation_for
+from tasks.landing import Manifest
+
+_READ_BEFORE = sql.SQL(
+    "t._extracted_at < %(base)s and (t._deleted_at is not null or t._id in"
+    " (select document_id from ops.rejects where (source, table_name) = (%(source)s, %(table)s)))"
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Rows of one relation that are set aside.
+
+    Attributes:
+        relation: Where they are until the transaction ends.
+        columns: The columns of the relation as they were.
+    """
+
+    relation: str
+    columns: list[Column]
+
+
+def set_aside(
+    cursor: psycopg.Cursor[Any], place: tuple[str, str], relations: Mapping[str, str], base: Manifest, *, history: bool
+) -> dict[str, Kept]:
+    """Set aside what the batches from `base` on do not bring; return by child where it is, where there is something.
+
+    Args:
+        cursor: Of the rebuild's transaction.
+        place: Source and table.
+        relations: By child the relations that exist, the table itself first.
+        base: The first batch that will be loaded.
+        history: Whether loading writes the history; if not, all of it is kept.
+    """
+    kept: dict[str, Kept] = {}
+    parameters = {"base": base.extracted_at, "source": place[0], "table": place[1]}
+    for child, name in relations.items():
+        if child == HISTORY:
+            condition: sql.Composable = sql.SQL("t._valid_from < %(base)s" if history else "true")
+        elif child and "" not in kept:
+            continue
+        elif child:
+            condition = sql.SQL("t._root_id in (select _id from {})").format(ddl.relation(kept[""].relation))
+        else:
+            condition = _READ_BEFORE
+        [[oid]] = cursor.execute("select %s::regclass::oid", [ddl.relation(name).as_string(cursor)]).fetchall()
+        # No relation of ours has a blank in its name.
+        aside = f"kept {oid}"
+        cursor.execute(
+            sql.SQL("create table {} as select * from {} t where {}").format(
+                ddl.relation(aside), ddl.relation(name), condition
+            ),
+            parameters,
+        )
+        if cursor.rowcount:
+            kept[child] = Kept(aside, _columns(cursor, place, child))
+        else:
+            cursor.execute(sql.SQL("drop table {}").format(ddl.relation(aside)))
+    return kept
+
+
+def fits(
+    cursor: psycopg.Cursor[Any], kept: Mapping[str, Kept], child: str, columns: Sequence[Column], kind: str
+) -> bool:
+    """Return whether a column of `kind` holds exactly what is kept of a path.
+
+    Args:
+        cursor: Of the rebuild's transaction.
+        kept: What is set aside.
+        child: The relation; that of the table itself stands for its history, too.
+        columns: The path's columns.
+        kind: What the path's first column is to be.
+    """
+    names = [kept[found].relation for found in ([child] if child else ["", HISTORY]) if found in kept]
+    return all(_fits(cursor, names, column, kind) for column in columns if column.stored and names)
+
+
+def _fits(cursor: psycopg.Cursor[Any], names: Sequence[str], column: Column, kind: str) -> bool:
+    if column.kind == kind:
+        return True
+    if kinds.wider(column.kind, kind) == kind:
+        return not ddl.inexact(cursor, names, column, Column(column.path, column.name, kind))
+    filled = sql.SQL(" or ").join(
+        sql.SQL("exists (select from {} where {} is not null)").format(ddl.relation(name), sql.Identifier(column.name))
+        for name in names
+    )
+    [[found]] = cursor.execute(sql.SQL("select {}").format(filled)).fetchall()
+    return not found
+
+
+def bring_back(
+    cursor: psycopg.Cursor[Any], place: tuple[str, str], kept: Mapping[str, Kept], base: Manifest, *, history: bool
+) -> None:
+    """Put what was set aside into its relations, which are made where they are gone."""
+    # With versions but no rows loading must not take the table for a new one.
+    for child in sorted({"", *kept}) if kept else ():
+        name, columns = relation_for(cursor, *place, child), _columns(cursor, place, child)
+        if not ddl.exists(cursor, name):
+            plan = make_plan("" if child == HISTORY else child, columns, [], {})
+            if child == HISTORY:
+                ddl.create_history(cursor, name, plan)
+            else:
+                ddl.create_relation(cursor, name, plan)
+                ddl.add_keys(cursor, name, child)
+        if child in kept:
+            _insert(cursor, child, name, kept[child], columns, base if history else None)
+
+
+def _insert(
+    cursor: psycopg.Cursor[Any], child: str, name: str, kept: Kept, columns: Sequence[Column], base: Manifest | None
+) -> None:
+    own = "" if child == HISTORY else child
+    pairs: list[tuple[str, sql.Composable]] = [
+        (column, sql.Identifier(column)) for column, _ in (*ddl.meta_before(own), *ddl.meta_after(own))
+    ]
+    if child == HISTORY:
+        # A version that was valid when the first batch was read is open for it: loading closes it where it has to.
+        until = "case when _valid_to <= {base} then _valid_to end" if base else "_valid_to"
+        at = sql.Literal(base.extracted_at) if base else sql.SQL("")
+        pairs += [("_valid_from", sql.Identifier("_valid_from")), ("_valid_to", sql.SQL(until).format(base=at))]
+    pairs += [(column.name, value) for column in columns if (value := _value(column, columns, kept.columns))]
+    cursor.execute(
+        sql.SQL("insert into {} ({}) select {} from {}").format(
+            ddl.relation(name),
+            sql.SQL(", ").join(sql.Identifier(column) for column, _ in pairs),
+            sql.SQL(", ").join(value for _, value in pairs),
+            ddl.relation(kept.relation),
+        )
+    )
+
+
+def _value(column: Column, columns: Sequence[Column], before: Sequence[Column]) -> sql.Composable | None:
+    """Return the expression that gives a column its kept values: its own, and of columns of its path that are gone."""
+    names = {other.name for other in columns}
+    first = next(other.name for other in columns if other.path == column.path)
+    sources = [
+        old
+        for old in before
+        if old.name == column.name or (old.path == column.path and column.name == first and old.name not in names)
+    ]
+    if not sources:
+        return None
+    return sql.SQL("coalesce({})").format(sql.SQL(", ").join(_cast(old, column) for old in sources))
+
+
+def _cast(old: Column, new: Column) -> sql.Composable:
+    if old.pg_type == new.pg_type:
+        return sql.Identifier(old.name)
+    return sql.SQL(f"({EXACT.get(old.pg_type, '{}')})::{new.pg_type}").format(sql.Identifier(old.name))
+
+
+def join_versions(cursor: psycopg.Cursor[Any], name: str, base: Manifest) -> None:
+    """Make one version of two that the first batch parted although the document had not changed."""
+    cursor.execute(
+        sql.SQL(
+            """
+            with earlier as (
+                delete from {history} o using {history} n
+                where n._valid_from = %(base)s and o._valid_to = %(base)s and o._valid_from < %(base)s
+                  and o._id = n._id and o._hash = n._hash
+                returning o._id, o._valid_from
+            )
+            update {history} n set _valid_from = e._valid_from from earlier e
+            where n._id = e._id and n._valid_from = %(base)s
+            """
+        ).format(history=ddl.relation(name)),
+        {"base": base.extracted_at},
+    )
+
+
+def drop(cursor: psycopg.Cursor[Any], kept: Mapping[str, Kept]) -> None:
+    """Drop the relations in which rows were set aside."""
+    for found in kept.values():
+        cursor.execute(sql.SQL("drop table {}").format(ddl.relation(found.relation)))
+
+
+def _columns(cursor: psycopg.Cursor[Any], place: tuple[str, str], child: str) -> list[Column]:
+    return [column for column in known_columns(cursor, *place, "" if child == HISTORY else child) if column.stored]
