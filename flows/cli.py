@@ -212,20 +212,24 @@ def sql(
     import psycopg
 
     from flows.console import say, table
+    from flows.views import NUMBERS, texts
     from tasks.errors import WarehouseUnreachable
 
     settings = _settings()
     try:
-        with psycopg.connect(settings.database_url(), connect_timeout=10) as connection:
-            connection.read_only = True
+        with psycopg.connect(settings.database_url(), connect_timeout=10, client_encoding="utf8") as connection:
+            # Also for what a query that ends its own transaction goes on with.
+            connection.execute("set default_transaction_read_only = on")
+            connection.commit()
             cursor = connection.execute(query.encode())
-            rows = cursor.fetchmany(limit) if cursor.description else []
+            rows = texts(cursor.pgresult, limit) if cursor.pgresult else []
             names = [column.name for column in cursor.description or ()]
+            numbers = [column.type_code in NUMBERS for column in cursor.description or ()]
     except psycopg.OperationalError as error:
         raise WarehouseUnreachable(f"cannot query: {error}", "WAREHOUSE_URL", "see `warehouse check`") from None
     except psycopg.Error as error:
         raise WarehouseError(f"the query failed: {error}", "", "correct the SQL") from None
-    table(names, rows)
+    table(names, rows, numbers=numbers)
     more = cursor.rowcount - len(rows)
     if more > 0:
         say(f"... and {more:,} more row(s); --limit shows more")

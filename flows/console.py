@@ -37,8 +37,21 @@ class Steps:
         print(f"[{time.monotonic() - self._begin:5.1f} s] {text}", file=sys.stderr, flush=True)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print a table; numbers are set to the right, nothing as an empty cell."""
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str = "",
+    *,
+    numbers: Sequence[bool] | None = None,
+) -> None:
+    """Print a table; numbers are set to the right, nothing as an empty cell.
+
+    Args:
+        headers: Of the columns.
+        rows: Cells for people; texts are shown to the letter.
+        title: Above the table.
+        numbers: Which columns hold numbers, where cells that are texts do not tell.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -46,8 +59,8 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     kept = [list(row) for row in rows]
     shown = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for index, header in enumerate(headers):
-        numbers = any(isinstance(row[index], int | float) and not isinstance(row[index], bool) for row in kept)
-        shown.add_column(header, justify="right" if numbers else "left", overflow="fold")
+        right = numbers[index] if numbers else any(type(row[index]) in (int, float) for row in kept)
+        shown.add_column(header, justify="right" if right else "left", overflow="fold")
     for row in kept:
         shown.add_row(*(Text("" if cell is None else cell_text(cell)) for cell in row))
     out().print(shown)

@@ -11,6 +11,7 @@ from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.pq.abc import PGresult
 
     from tasks.checkpoints import Checkpoint
 
@@ -18,11 +19,20 @@ if TYPE_CHECKING:
 _STATE_CHARACTERS = 80
 
 Row = tuple[Any, ...]
+NUMBERS = frozenset({20, 21, 23, 700, 701, 1700})
+"""Postgres's ids of bigint, smallint, integer, real, double precision and numeric."""
 
 
 def rows(connection: psycopg.Connection[Any], query: str, parameters: Sequence[object] = ()) -> list[Row]:
     """Return the rows of a constant query."""
     return connection.execute(query.encode(), parameters).fetchall()
+
+
+def texts(result: PGresult, most: int) -> list[list[str | None]]:
+    """Return the first rows of a result as Postgres wrote them: Python has no date before year 1 or after 9999."""
+    rows, columns = range(min(result.ntuples, most)), range(result.nfields)
+    values = [[result.get_value(row, column) for column in columns] for row in rows]
+    return [[None if value is None else value.decode() for value in row] for row in values]
 
 
 def opened(url: str) -> psycopg.Connection[Any]:

@@ -327,6 +327,17 @@ def test_sql_is_read_only_and_needs_no_client(place: Path, capsys: pytest.Captur
     assert "read-only transaction" in capsys.readouterr().err
     assert run("sql", "select generate_series(1, 9)", "--limit", "3") == cli.DONE
     assert "6 more row(s)" in capsys.readouterr().out
+    assert run("sql", "commit; create table x (a int)") == cli.FAILED
+    assert "read-only transaction" in capsys.readouterr().err
+
+
+def test_sql_shows_values_as_postgres_writes_them(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = ["10.25::float8", "1234567", "1.10::numeric", "timestamptz '12000-01-09 00:00+00'", "true", "null"]
+    values += ["'infinity'::timestamptz", "date '0002-12-31 BC'", """'{"b": 1.0}'::jsonb"""]
+    assert run("sql", f"select {', '.join(values)}") == cli.DONE
+    shown = capsys.readouterr().out
+    for text in ("10.25", "1234567", "1.10", "12000-01-0", "infinity", "0002-12-31 BC", '{"b": 1.0}'):
+        assert text in shown
 
 
 def test_proof_and_repair_of_a_table(
