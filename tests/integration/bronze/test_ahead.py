@@ -14,7 +14,7 @@ from bson.int64 import Int64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.bronze import LoadResult, Outgrown, load_ahead
+from tasks.bronze import LoadResult, Outgrown, copying, load_ahead
 from tasks.landing import BatchWriter, Manifest, Plan, new_batch_id
 from tasks.mongodb.decoder import Decoder, make_decoder
 from tasks.settings import Settings
@@ -200,6 +200,23 @@ def test_an_id_that_comes_twice_is_left_to_the_careful_way(grow: Callable[..., G
         growing.loading.result(60)
     assert growing.warehouse.load_landed(manifest).inserted == 1
     assert growing.warehouse.rows("select total from bronze.shop__orders") == [(6,)]
+
+
+def test_parts_of_one_table_go_through_one_copy(grow: Callable[..., Growing], monkeypatch: pytest.MonkeyPatch) -> None:
+    copies, copy_frames = [], copying.copy_frames
+
+    def counted(*arguments: Any, **options: Any) -> int:
+        copies.append(arguments)
+        return copy_frames(*arguments, **options)
+
+    monkeypatch.setattr(copying, "copy_frames", counted)
+    growing = grow(table=MongoTable())
+    for number in range(3):
+        growing.add([{"_id": number, "total": number}])
+    growing.commit()
+    assert growing.loading.result(60).inserted == 3
+    # The second one has nothing to do: what the manifest lists and was not copied ahead.
+    assert len(copies) == 2
 
 
 def test_an_extraction_that_ends_without_a_batch_ends_the_waiting(grow: Callable[..., Growing]) -> None:

@@ -1,0 +1,42 @@
+"""The order in which the files of a growing batch are taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks.bronze import Outgrown
+from tasks.bronze.pending import _arriving, _Look
+
+
+class Growing:
+    """A landing that holds more files at each look."""
+
+    def __init__(self, *looks: str) -> None:
+        self.looks = [look.split() for look in looks]
+
+    def growing(self, *place: str) -> tuple[list[str], bool]:
+        """Return the files of the next look; the last look's batch is whole."""
+        found = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        return sorted(found), len(self.looks) == 1
+
+
+def taken(*looks: str, over: bool = False) -> list[str | None]:
+    """Return what is taken of a batch that grows so."""
+    landing: Any = Growing(*looks)
+    return list(_arriving(landing, ("shop", "orders"), "batch", _Look(lambda: over)))
+
+
+def test_each_file_is_taken_once_and_a_look_in_vain_is_told() -> None:
+    assert taken("", "part-0", "part-0", "part-0 part-1", "part-0 part-1") == [None, "part-0", None, "part-1"]
+
+
+def test_files_of_the_kind_at_hand_come_first() -> None:
+    first, second = "child-0 part-0", "child-0 child-1 part-0 part-1"
+    assert taken(first, second, second, second) == ["child-0", "child-1", "part-0", "part-1"]
+
+
+def test_waiting_ends_with_the_extraction() -> None:
+    with pytest.raises(Outgrown, match="ended without a whole batch"):
+        taken("part-0", "part-0", "part-0", "part-0", over=True)
