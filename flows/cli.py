@@ -328,14 +328,16 @@ def checkpoint_set(
     from flows import views
     from flows.console import say
     from tasks import checkpoints
-    from tasks.mongodb.values import state_since
+    from tasks.mongodb.values import state_for, state_since
 
     if sum((since is not None, state is not None, start)) != 1:
         raise typer.BadParameter("give one of --since, --state and --start")
     settings, ref = _table(name)
+    mode = getattr(ref.table, "mode", "file")
     wanted = state_since(ref.name, getattr(ref.table, "cursor", None), since) if since else _state(state)
+    if wanted and mode != "file" and state_for(ref.name, mode, wanted) != wanted:
+        raise ConfigError(f"that is no state of mode {mode}", ref.name, "see `warehouse checkpoint show`, or --start")
     with views.opened(settings.database_url()) as connection:
-        mode = getattr(ref.table, "mode", "file")
         changed = checkpoints.rewind(connection, ref.source_name, ref.table_name, wanted, mode=mode)
     say(f"{ref.name}: the next run starts at {views.position(changed.state)} (checkpoint version {changed.version})")
 

@@ -210,6 +210,8 @@ def extract_context(settings: Settings, at_once: int = 1, **fields: Any) -> Extr
 def start_state(settings: Settings, ref: TableRef, block: BlockState | None = None) -> dict[str, Any]:
     """Return the state that extraction starts from, after row and block of the checkpoint were reconciled.
 
+    Where the table's mode was changed since, that is the beginning.
+
     Args:
         settings: Where the warehouse is.
         ref: The table.
@@ -217,6 +219,8 @@ def start_state(settings: Settings, ref: TableRef, block: BlockState | None = No
     """
     from tasks import checkpoint_block, checkpoints
     from tasks.database import connect, ensure_ops
+    from tasks.mongodb.values import state_for
+    from tasks.sources import MongoTable
 
     place = (ref.source_name, ref.table_name)
     view = checkpoint_block.load(*place) if block is None else (block if block.exists else None)
@@ -228,7 +232,8 @@ def start_state(settings: Settings, ref: TableRef, block: BlockState | None = No
         return start_state(settings, ref)
     if found.block_behind:
         checkpoint_block.save(*place, found.checkpoint)
-    return found.checkpoint.state if found.checkpoint else {}
+    state = found.checkpoint.state if found.checkpoint else {}
+    return state_for(ref.name, ref.table.mode, state) if isinstance(ref.table, MongoTable) else state
 
 
 def shared_streams(

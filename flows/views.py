@@ -81,7 +81,10 @@ def position(state: dict[str, Any]) -> str:
         return "from the beginning"
     if "cursor" in state:
         # Frozen as {"v": value} in canonical extended JSON, which is what `checkpoint set` takes again.
-        value = json.loads(state["cursor"])["v"]
+        try:
+            value = json.loads(state["cursor"])["v"]
+        except (KeyError, TypeError, ValueError):
+            return f"{state['cursor']!r}, which cannot be read"
         date = value.get("$date", {}) if isinstance(value, dict) else {}
         if "$numberLong" in date:
             return _date(int(date["$numberLong"]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bson import json_util
+from bson import Timestamp, json_util
 from bson.codec_options import DatetimeConversion
+from bson.errors import BSONError
 
 from tasks.errors import ConfigError
 
@@ -14,6 +16,9 @@ from tasks.errors import ConfigError
 _CANONICAL = json_util.JSONOptions(
     json_mode=json_util.JSONMode.CANONICAL, datetime_conversion=DatetimeConversion.DATETIME_MS, tz_aware=True
 )
+
+# What the state of a mode holds always; a full table is read from the beginning whatever its state.
+_POSITION = {"incremental": "cursor", "cdc": "cluster_time"}
 
 
 def freeze(value: Any) -> str:
@@ -35,6 +40,36 @@ def describe(value: Any) -> str | None:
         return str(as_datetime() if callable(as_datetime) else value)
     except (OverflowError, ValueError):
         return str(value)
+
+
+def state_for(table: str, mode: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's state where it is one of the table's mode; another mode's is none: all is read again.
+
+    Args:
+        table: `source.table`, for messages.
+        mode: The table's mode now.
+        state: The checkpoint's state, which a person may have set.
+
+    Raises:
+        ConfigError: It has the mode's form and cannot be read.
+    """
+    if mode not in _POSITION:
+        return dict(state)
+    if _POSITION[mode] not in state:
+        return {}
+    try:
+        if mode == "incremental":
+            thaw(state["cursor"])
+        else:
+            Timestamp(*state["cluster_time"])
+            thaw(state.get("resume_token", freeze(None)))
+    except (BSONError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the checkpoint's state cannot be read: {error}",
+            table,
+            f"`warehouse checkpoint set {table}` with --since or --start",
+        ) from None
+    return dict(state)
 
 
 def state_since(table: str, cursor: str | None, since: str) -> dict[str, Any]:

@@ -292,6 +292,9 @@ def test_the_checkpoint_can_be_set_back_and_the_next_run_reads_again(
     assert run("checkpoint", "show", "shop.orders") == cli.DONE
     assert "2026-01-01T00:03:00" in capsys.readouterr().out
 
+    for wrong, said in (('{"x": 1}', "no state of mode incremental"), ('{"cursor": 5}', "cannot be read")):
+        assert run("checkpoint", "set", "shop.orders", "--state", wrong) == cli.WRONG_USE
+        assert said in capsys.readouterr().err
     assert run("checkpoint", "set", "shop.orders", "--since", "2026-01-01T00:01") == cli.DONE
     assert "2026-01-01T00:01:00" in capsys.readouterr().out
     assert run("run", "shop.orders", "--plan") == cli.DONE

@@ -215,6 +215,8 @@ def test_a_look_that_breaks_does_not_hide_the_others() -> None:
         ({"cursor": freeze("abc")}, "abc"),
         ({"files": {"a.csv": "1"}}, "what is new or changed since 1 file(s) were read"),
         ({"token": "82"}, '{"token": "82"}'),
+        ({"cursor": 5}, "5, which cannot be read"),
+        ({"cursor": "{}"}, "'{}', which cannot be read"),
     ],
 )
 def test_position_is_readable(state: dict[str, object], text: str) -> None:

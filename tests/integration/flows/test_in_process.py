@@ -199,6 +199,20 @@ def test_a_rewind_wish_in_the_block_is_carried_out(shop: Shop, run_pipeline: Run
     assert again is not None and again.rewind_to is None and again.version > 1
 
 
+def test_a_table_whose_mode_was_changed_is_read_from_the_beginning(shop: Shop, run_pipeline: Run) -> None:
+    modes = ["{mode: incremental, cursor: updated_at}", "{mode: cdc}", "{mode: full}", "{mode: cdc}"]
+    for mode in [*modes, modes[0]]:
+        shop.write_sources(orders=mode)
+        if mode != modes[0]:
+            shop.query("delete from bronze.shop__orders returning 1")
+        state = run_pipeline(tables=["shop.orders"])
+        assert state.is_completed(), state.message
+        assert shop.count("shop__orders") == 200
+    shop.query("""update ops.checkpoints set state = '{"cursor": 5}' returning 1""")
+    state = run_pipeline(tables=["shop.orders"])
+    assert state.is_failed() and "warehouse checkpoint set shop.orders" in state.message
+
+
 def test_the_log_is_written_again_with_the_same_result(shop: Shop, run_pipeline: Run) -> None:
     from monitoring.flow import monitoring
 
