@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from flows.launch import reason_of
 from monitoring import log, report, taxonomy
@@ -51,10 +51,10 @@ def monitoring(run: str | None = None, problems: list[str] | None = None) -> Sta
         rows = collect(client, run, problems or [])
     try:
         connection = connect(url, autocommit=True)
-    except WarehouseUnreachable:
+    except WarehouseUnreachable as error:
         # The report is wanted most when the warehouse is gone; the log is written by the next scheduled run.
         _publish(report.build(rows))
-        raise
+        return Failed(message=f"WarehouseUnreachable: {redact(str(error))}")
     with connection:
         log.ensure(connection)
         log.write(connection, rows)

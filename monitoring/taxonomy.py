@@ -46,7 +46,7 @@ CLASSES = {
             "source_drift",
             "source schema drift",
             "data engineer with the source's owner",
-            "See `warehouse drift`, then adapt sources.yaml or the models.",
+            "Do what the error says; `warehouse drift` tells which fields changed.",
         ),
         FailureClass(
             "data_quality",
@@ -58,7 +58,7 @@ CLASSES = {
             "resource",
             "memory, disk or eviction",
             "platform engineer",
-            "Give the table a larger class (`resources:`) or more partitions.",
+            "A full disk: free space. Else give the table a larger class (`resources:`) or more partitions.",
         ),
         FailureClass(
             "cancelled",
@@ -104,7 +104,7 @@ _BY_DEFAULT = {
 _BY_MESSAGE: tuple[tuple[str, str], ...] = (
     (r"refused the credentials|password authentication failed|authentication failed|not authorized", "auth"),
     (r"\b(401|403)\b|forbidden|unauthorized|invalid credentials|signaturedoesnotmatch", "auth"),
-    (r"permission denied|access ?denied", "auth"),
+    (r"permission denied|access ?denied|read-only file system", "auth"),
     (r"OOMKilled|out of memory|cannot allocate memory|(?:code|status):? -?(?:9|137)\b", "resource"),
     (r"no space left|disk full|disk of Postgres is full", "resource"),
     (r"evicted|preempt|unschedulable|insufficient (?:cpu|memory)", "resource"),

@@ -172,7 +172,7 @@ def test_a_mistake_in_sources_fails_the_run_with_all_its_lines(shop: Shop, run_p
 
 
 def test_an_unreachable_warehouse_fails_the_run_and_still_reports(
-    shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("WAREHOUSE_URL", "postgresql://someone:secret-word@127.0.0.1:1/none")
     state = run_pipeline()
@@ -180,6 +180,8 @@ def test_an_unreachable_warehouse_fails_the_run_and_still_reports(
     assert "secret-word" not in state.message
     report = newest_artifact("run-report")
     assert "WarehouseUnreachable" in report.splitlines()[0] and "secret-word" not in report
+    # It is told in one line; a traceback would say that the report itself is broken.
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
 
 
 def test_a_rewind_wish_in_the_block_is_carried_out(shop: Shop, run_pipeline: Run) -> None:

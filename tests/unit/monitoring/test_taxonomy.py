@@ -21,6 +21,7 @@ from tasks import errors
         (errors.RejectLimitExceeded("12 rejected, 10 allowed"), "data_quality"),
         (errors.LoadError("the disk of Postgres is full: no space left on device"), "resource"),
         (errors.LoadError("new field `x`: on_drift.new is fail"), "source_drift"),
+        (errors.LandingError("cannot write in the landing: Read-only file system (os error 30)"), "auth"),
         (errors.LoadError("syntax error at or near"), "code"),
         (errors.DbtError("2 dbt node(s) failed"), "data_quality"),
         (MemoryError(), "resource"),
@@ -29,6 +30,12 @@ from tasks import errors
 )
 def test_exceptions(error: Exception, expected: str) -> None:
     assert taxonomy.classify_error(error) == expected
+
+
+def test_what_to_do_fits_every_error_of_its_class() -> None:
+    # A lost position and a full landing are of classes that are mostly something else.
+    assert "what the error says" in taxonomy.CLASSES["source_drift"].action
+    assert "free space" in taxonomy.CLASSES["resource"].action
 
 
 def test_the_cause_counts_when_the_error_itself_says_nothing() -> None:
