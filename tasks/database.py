@@ -101,6 +101,9 @@ def named_errors(where: str) -> Iterator[None]:
                 f"the connection to Postgres was lost: {_first_line(error)}", where, "run again; nothing was lost"
             ) from error
         raise LoadError(_first_line(error), where, "see the message of Postgres") from error
+    except (errors.UndefinedColumn, errors.UndefinedTable) as error:
+        action = "columns and tables of bronze must stay as loading made them: put it back, or `warehouse rebuild`"
+        raise LoadError(_first_line(error), where, action) from error
     except psycopg.Error as error:
         raise LoadError(_first_line(error), where, "see the message of Postgres") from error
 

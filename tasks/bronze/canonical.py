@@ -177,9 +177,11 @@ _SPECIAL: Mapping[str, Any] = {
     "$text": _base64_text,
     "$json": lambda value: canonical(base64.b64decode(value["base64"]).decode()),
 }
+# Nothing is loaded as an infinite time, but a person may have set one: it has to differ, not to fail.
+_FINITE = "case {{0}} when 'infinity' then 9223372036854775807 when '-infinity' then -9223372036854775808 else {} end"
 _FETCH = {
-    "timestamp with time zone": "(extract(epoch from {}) * 1000000)::bigint",
-    "date": "({} - date '1970-01-01')::bigint",
+    "timestamp with time zone": _FINITE.format("(extract(epoch from {0}) * 1000000)::bigint"),
+    "date": _FINITE.format("({0} - date '1970-01-01')::bigint"),
     "numeric": "{}::text",
     "jsonb": "{}::text",
     "uuid": "{}::text",

@@ -71,7 +71,13 @@ def set_aside(
             parameters,
         )
         if cursor.rowcount:
-            kept[child] = Kept(aside, _columns(cursor, place, child))
+            # A column that a person dropped has no values to keep.
+            there = cursor.execute(
+                "select attname from pg_attribute where attrelid = %s::regclass",
+                [ddl.relation(aside).as_string(cursor)],
+            ).fetchall()
+            columns = [column for column in _columns(cursor, place, child) if (column.name,) in there]
+            kept[child] = Kept(aside, columns)
         else:
             cursor.execute(sql.SQL("drop table {}").format(ddl.relation(aside)))
     return kept
@@ -89,8 +95,12 @@ def fits(
         columns: The path's columns.
         kind: What the path's first column is to be.
     """
-    names = [kept[found].relation for found in ([child] if child else ["", HISTORY]) if found in kept]
-    return all(_fits(cursor, names, column, kind) for column in columns if column.stored and names)
+    alike = [kept[found] for found in ([child] if child else ["", HISTORY]) if found in kept]
+    return all(
+        _fits(cursor, names, column, kind)
+        for column in columns
+        if (names := [found.relation for found in alike if column.name in {other.name for other in found.columns}])
+    )
 
 
 def _fits(cursor: psycopg.Cursor[Any], names: Sequence[str], column: Column, kind: str) -> bool:

@@ -109,7 +109,8 @@ def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: 
 
         unreadable = [key for frame in _rejects(landing, ref) for key in _keys_or_none(frame["_id"])]
         children = {path: partial(frames, path) for path in ref.table.child_paths}
-        with database.connect(settings.database_url(), application="warehouse verify") as connection:
+        connected = database.connect(settings.database_url(), application="warehouse verify")
+        with connected as connection, database.named_errors(ref.name):
             place = (ref.source_name, ref.table_name)
             return verify(connection, *place, frames, children, unreadable=unreadable, deep=deep, most=most)
 
@@ -143,7 +144,8 @@ def verify_sample(ref: TableRef, settings: Settings, documents: int, *, most: in
         return verify_table(ref, settings, most=most)
     frame, total = sample_documents(ref, documents)
     place = (ref.source_name, ref.table_name)
-    with database.connect(settings.database_url(), application="warehouse verify") as connection:
+    connected = database.connect(settings.database_url(), application="warehouse verify")
+    with connected as connection, database.named_errors(ref.name):
         database.ensure_ops(connection)
         connection.commit()
         with connection.transaction(), connection.cursor() as cursor:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from tasks import database
 from tasks.bronze import ddl
 from tasks.bronze.verify import Verified, verify, verify_table
+from tasks.errors import LoadError
 from tasks.mongodb.decoder import make_decoder
 from tasks.settings import Settings
 from tasks.sources import MongoSource, MongoTable, TableRef
@@ -173,6 +174,40 @@ def test_differences_are_narrowed_down_and_explained(warehouse: Warehouse) -> No
     assert (found.source_rows, found.bronze_rows, found.differing) == (3_000, 2_999, 5)
 
 
+def test_what_a_person_did_to_bronze_is_a_difference_or_an_error_that_says_what_to_do(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks import extract
+    from tasks.bronze.rebuild import rebuild_table
+
+    documents = [{"_id": n, "at": datetime(2026, 1, 1, tzinfo=UTC), "v": n} for n in range(3)]
+    warehouse.load([*documents, {"_id": 3, "v": 3}], mode="full", scope={"type": "snapshot"})
+    warehouse.load(documents, mode="full", scope={"type": "snapshot"})
+    warehouse.execute("update bronze.shop__orders set at = 'infinity' where _id = '1'")
+    warehouse.execute("update bronze.shop__orders set at = '-infinity' where _id = '2'")
+    assert [found.id for found in compare(warehouse, documents).differences] == ["1", "2"]
+    warehouse.execute("alter table bronze.shop__orders drop column v")
+    ref = table_ref(warehouse)
+    monkeypatch.setattr(
+        extract, "extract_table", lambda _, context: Warehouse(warehouse.url, context.landing).land(documents)
+    )
+    settings = Settings.model_validate({"url": warehouse.url, "landing": warehouse.landing.root})
+    with pytest.raises(LoadError, match=r'"v" does not exist.*`warehouse rebuild`'):
+        verify_table(ref, settings)
+    with pytest.raises(LoadError, match=r'"v".*does not exist.*`warehouse rebuild`'):
+        warehouse.load([{"_id": 1, "v": 5}])
+    rebuild_table(ref, settings)
+    assert verify_table(ref, settings).equal
+    assert warehouse.rows("select v, _deleted_at is null from bronze.shop__orders where _id = '3'") == [(None, False)]
+
+
+def table_ref(warehouse: Warehouse) -> TableRef:
+    source = MongoSource.model_validate(
+        {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {"orders": {}}}
+    )
+    return TableRef("shop", "orders", source, warehouse.table)
+
+
 def test_child_tables_are_compared_with_their_arrays(warehouse: Warehouse) -> None:
     warehouse.table = MongoTable(arrays={"items": "table"})
     documents = [{"_id": n, "items": [{"sku": "a\x00", "n": n}] * (n % 3)} for n in range(40)]
@@ -208,10 +243,7 @@ def test_documents_that_cannot_be_read_are_told_apart_from_those_that_are_gone(
         return bson.encode({"_id": key, "odd": True}).replace(b"\x08odd\x00", b"\x7eodd\x00")
 
     warehouse.load([{"_id": key} for key in ("fine", "gone", "odd")])
-    source = MongoSource.model_validate(
-        {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {"orders": {}}}
-    )
-    ref = TableRef("shop", "orders", source, warehouse.table)
+    ref = table_ref(warehouse)
     documents = [{"_id": "fine"}, odd("odd"), odd("never loaded")]
     monkeypatch.setattr(
         extract, "extract_table", lambda _, context: Warehouse(warehouse.url, context.landing).land(documents)
