@@ -315,6 +315,10 @@ class _Reader:
                 days = days.joined(_record_days(record, self.table.partition))
             if len(self._pending) >= _PUSH_BYTES:
                 self._push()
+        if self.table.child_paths:
+            # Of a key in several files the last one's elements count, and loading tells them apart by their flush.
+            self._push()
+            self._flush()
         return days
 
     def _take(self, file: FoundFile, record: Record) -> bool:

@@ -98,6 +98,18 @@ def test_a_second_run_without_changes_loads_nothing(table: Table) -> None:
     assert table.rows("_loaded_at") == before
 
 
+def test_of_a_key_in_several_files_of_one_batch_the_last_ones_elements_are_loaded(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    lines = {"format": "jsonl", "pattern": "*.jsonl", "key": ["k"], "arrays": {"items": "table"}}
+    table = Table(postgres_url, tmp_path, **lines)
+    (table.files / "1.jsonl").write_text('{"k": "a", "v": 1, "items": [{"n": 1}, {"n": 2}]}\n')
+    (table.files / "2.jsonl").write_text('{"k": "a", "v": 2, "items": [{"n": 3}]}\n')
+    table.step()
+    with psycopg.connect(table.settings.database_url()) as connection:
+        assert connection.execute("select n from bronze.ads__spend__items order by _id").fetchall() == [(3,)]
+
+
 def test_a_column_that_appears_later_is_added(table: Table) -> None:
     (table.files / "1.csv").write_text("day,campaign,clicks,spend\n2026-01-01,a,1,1.10\n")
     table.step()
