@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -875,9 +875,3 @@ def _keep_rejects(connection: psycopg.Connection[Any], landing: Landing, manifes
             [manifest.source, manifest.table, manifest.batch_id],
         )
         write_landed_rejects(cursor, landing, manifest)
-
-
-def frames_of(landing: Landing, manifest: Manifest, child: str = "") -> Iterator[pl.DataFrame]:
-    """Yield the landed frames of one relation of a batch."""
-    for part in manifest.of_kind("child" if child else "rows", child):
-        yield landing.read(manifest, part)

@@ -22,7 +22,6 @@ from psycopg import sql
 from tasks import database
 from tasks.bronze import canonical, ddl
 from tasks.bronze.convert import keys_of
-from tasks.bronze.load import frames_of
 from tasks.bronze.registry import known_columns, relation_for
 from tasks.bronze.stage import normal_keys
 from tasks.errors import LoadError
@@ -96,16 +95,18 @@ def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: 
         most: Most differences listed.
     """
     from tasks.extract import ExtractContext, extract_table
+    from tasks.sources import FilesSource
 
     with tempfile.TemporaryDirectory(prefix="warehouse-verify-") as folder:
         landing = Landing.open(folder)
         context = ExtractContext(landing=landing, memory_bytes=settings.memory_budget())
         extract_table(ref, context)
 
+        newest = _newest(landing, ref) if isinstance(ref.source, FilesSource) else None
+
         def frames(child: str = "") -> Iterator[pl.DataFrame]:
-            for batch_id in landing.batches(ref.source_name, ref.table_name)[:1]:
-                manifest = landing.manifest(ref.source_name, ref.table_name, batch_id)
-                yield from frames_of(landing, manifest, child)
+            for flush, frame in _flushes(landing, ref, child):
+                yield frame if newest is None else _of_flush(frame, newest.filter(pl.col("flush") == flush))
 
         unreadable = [key for frame in _rejects(landing, ref) for key in _keys_or_none(frame["_id"])]
         children = {path: partial(frames, path) for path in ref.table.child_paths}
@@ -113,6 +114,30 @@ def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: 
         with connected as connection, database.named_errors(ref.name):
             place = (ref.source_name, ref.table_name)
             return verify(connection, *place, frames, children, unreadable=unreadable, deep=deep, most=most)
+
+
+def _flushes(landing: Landing, ref: TableRef, child: str) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Yield the frames of one relation, each with the number of the frame of rows that it came with."""
+    for batch_id in landing.batches(ref.source_name, ref.table_name)[:1]:
+        manifest, flush = landing.manifest(ref.source_name, ref.table_name, batch_id), -1
+        for part in manifest.parts:
+            flush += part.kind == "rows"
+            if (part.kind, part.child) == (("child", child) if child else ("rows", "")):
+                yield flush, landing.read(manifest, part)
+
+
+def _newest(landing: Landing, ref: TableRef) -> pl.DataFrame:
+    """Return each key with the number of the frame that has its last row: a later file replaces an earlier one's."""
+    found = [frame.select("_id", pl.lit(flush).alias("flush")) for flush, frame in _flushes(landing, ref, "")]
+    keys = pl.concat(found) if found else pl.DataFrame(schema={"_id": pl.String, "flush": pl.Int32})
+    return keys.group_by("_id").agg(pl.col("flush").max())
+
+
+def _of_flush(frame: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
+    """Return the last rows of documents whose newest version is in this frame."""
+    key = "_root_id" if "_root_id" in frame.columns else "_id"
+    kept = frame.join(keys, left_on=key, right_on="_id", how="semi", maintain_order="left")
+    return kept.unique(subset="_id", keep="last", maintain_order=True)
 
 
 def _keys_or_none(keys: pl.Series) -> list[str | None]:

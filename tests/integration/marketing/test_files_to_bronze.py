@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from infra.sample import Size, ad_spend, write_ad_spend
 from tasks.bronze import load_pending
+from tasks.bronze.verify import verify_table
 from tasks.extract import ExtractContext, extract_table
 from tasks.landing import Landing
 from tasks.settings import Settings
@@ -108,6 +109,20 @@ def test_of_a_key_in_several_files_of_one_batch_the_last_ones_elements_are_loade
     table.step()
     with psycopg.connect(table.settings.database_url()) as connection:
         assert connection.execute("select n from bronze.ads__spend__items order by _id").fetchall() == [(3,)]
+
+
+def test_verify_compares_the_last_row_of_a_key_that_is_in_several_files(postgres_url: str, tmp_path: Path) -> None:
+    lines = {"format": "jsonl", "pattern": "*.jsonl", "key": ["k"], "arrays": {"items": "table"}}
+    table = Table(postgres_url, tmp_path, **lines)
+    (table.files / "1.jsonl").write_text('{"k": "a", "v": 1, "items": [{"n": 1}, {"n": 2}]}\n{"k": "b", "v": 1}\n')
+    table.step()
+    (table.files / "2.jsonl").write_text('{"k": "a", "v": 2, "items": [{"n": 3}]}\n{"k": "c", "v": 2}\n')
+    table.step()
+    found = verify_table(table.ref, table.settings)
+    assert (found.differences, found.source_rows, found.bronze_rows) == ([], 3, 3)
+    with psycopg.connect(table.settings.database_url()) as connection:
+        connection.execute("update bronze.ads__spend set v = 7 where _id = 'a'")
+    assert [one.id for one in verify_table(table.ref, table.settings).differences] == ["a"]
 
 
 def test_a_column_that_appears_later_is_added(table: Table) -> None:
