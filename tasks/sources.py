@@ -76,6 +76,8 @@ class Fields(_Strict):
     def _one_way(self) -> Fields:
         if self.include and self.exclude:
             raise ValueError("give include or exclude, not both")
+        if "_id" in self.exclude:
+            raise ValueError("exclude: _id is the row's key and is always read")
         return self
 
 
@@ -201,6 +203,17 @@ class MongoTable(Table):
     max_seconds: int = Field(default=900, ge=1)
 
     _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms", "fields"))
+
+    @field_validator("filter")
+    @classmethod
+    def _of_values(cls, query: dict[str, Any]) -> dict[str, Any]:
+        # Imported where a table has a filter, as most commands read no document.
+        from tasks.mongodb.values import as_query
+
+        result = as_query(query)
+        if not isinstance(result, dict):
+            raise ValueError("must be a query, such as {channel: web}, not a value")
+        return result
 
     @model_validator(mode="after")
     def _mode_fits(self) -> MongoTable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from bson import Timestamp, json_util
@@ -19,6 +19,36 @@ _CANONICAL = json_util.JSONOptions(
 
 # What the state of a mode holds always; a full table is read from the beginning whatever its state.
 _POSITION = {"incremental": "cursor", "cdc": "cluster_time"}
+# Extended JSON that stands for a value. `$regex` is left out: it is an operator too, which the server takes as it is.
+_LITERALS = frozenset(
+    "$" + name
+    for name in (
+        *("oid", "date", "numberInt", "numberLong", "numberDouble", "numberDecimal", "binary", "uuid", "timestamp"),
+        *("minKey", "maxKey", "regularExpression", "code", "symbol", "undefined"),
+    )
+)
+
+
+def as_query(node: Any) -> Any:
+    """Return a query written in extended JSON, such as `{"$date": ...}`, with its BSON values.
+
+    Raises:
+        ValueError: A value is none, such as a date that cannot be read.
+    """
+    if isinstance(node, list):
+        return [as_query(item) for item in node]
+    if isinstance(node, date) and not isinstance(node, datetime):
+        raise ValueError(f'{node} is a day without a time: write {{$date: "{node}T00:00:00Z"}}')
+    if not isinstance(node, dict):
+        return node
+    if len(node) == 1 and _LITERALS & node.keys():
+        try:
+            return json_util.object_hook(node, _CANONICAL)
+        except (TypeError, ValueError, LookupError, ArithmeticError, BSONError):
+            key = next(iter(node))
+            example = '; a date is written {$date: "2026-01-31T00:00:00Z"}' if key == "$date" else ""
+            raise ValueError(f"what stands under {key} is no value of extended JSON{example}") from None
+    return {key: as_query(value) for key, value in node.items()}
 
 
 def freeze(value: Any) -> str:

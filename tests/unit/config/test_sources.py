@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import bson
 import pytest
+from bson.decimal128 import Decimal128
+from bson.objectid import ObjectId
 
 from tasks.errors import ConfigError, redact
 from tasks.settings import Settings
@@ -78,6 +81,11 @@ sources:
         ("{mode: cdc, hint: by_time, filter: {a: 1}}", "hint is for"),
         ("{mode: full, hint: by_time, filter: {a: 1}, partitions: 2}", "no other hint"),
         ("{fields: {include: [a], exclude: [b]}}", "not both"),
+        ("{fields: {exclude: [_id]}}", "_id is the row's key"),
+        ("{filter: {at: {$gte: 2026-01-05}}}", '$date: "2026-01-05T00:00:00Z"'),
+        ("{filter: {at: {$gte: {$date: 5 May}}}}", "$date is no value of extended JSON; a date is written"),
+        ("{filter: {a: {$oid: 65}}}", "under $oid is no value"),
+        ("{filter: {$oid: '650000000000000000000003'}}", "not a value"),
         ("{transforms: [{drop: a, hash: b}]}", "exactly one of"),
         ("{transforms: [{derive: {name: x, expression: 'a +', kind: int}}]}", "not valid Polars SQL"),
         ("{transforms: [{derive: {name: x, expression: 'no_such(a)', kind: int}}]}", "not valid Polars SQL"),
@@ -92,6 +100,23 @@ def test_tables_that_contradict_themselves_are_refused(tmp_path: Path, table: st
     with pytest.raises(ConfigError, match="1 mistake") as caught:
         load_sources(write(tmp_path, text), ENVIRONMENT)
     assert message in str(caught.value)
+
+
+def test_a_filter_in_extended_json_has_the_values_that_it_tells(tmp_path: Path) -> None:
+    query = (
+        '{at: {$gte: {$date: "2026-01-05T00:00:00Z"}}, owner: {$in: [{$oid: "650000000000000000000003"}]}, '
+        'price: {$lt: {$numberDecimal: "1.50"}}, name: {$regex: "^a", $ne: ab}, kind: {$type: string}}'
+    )
+    text = GOOD.replace("products: {}", f"products: {{filter: {query}}}")
+    table = load_sources(write(tmp_path, text), ENVIRONMENT).table("shop.products").table
+    assert isinstance(table, MongoTable)
+    assert bson.decode(bson.encode(table.filter)) == {
+        "at": {"$gte": datetime(2026, 1, 5)},
+        "owner": {"$in": [ObjectId("650000000000000000000003")]},
+        "price": {"$lt": Decimal128("1.50")},
+        "name": {"$regex": "^a", "$ne": "ab"},
+        "kind": {"$type": "string"},
+    }
 
 
 def test_reads_that_a_failover_may_take_back_are_for_tables_without_a_position(tmp_path: Path) -> None:
