@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -112,8 +112,13 @@ def projection_of(table: MongoTable) -> dict[str, int] | None:
     """Return the projection that leaves unwanted fields at the server."""
     if table.fields.include:
         cursor = (table.cursor,) if table.cursor else ()
-        return dict.fromkeys(("_id", *cursor, *table.fields.include), 1)
-    return dict.fromkeys(table.fields.exclude, 0) or None
+        return dict.fromkeys(_outermost(("_id", *cursor, *table.fields.include)), 1)
+    return dict.fromkeys(_outermost(table.fields.exclude), 0) or None
+
+
+def _outermost(paths: Sequence[str]) -> list[str]:
+    """Return the paths that lie in no other one: MongoDB refuses a projection of both."""
+    return [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
 
 
 def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:

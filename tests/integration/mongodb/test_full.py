@@ -53,6 +53,18 @@ def test_filter_and_projection_are_carried_out_by_the_server(shop: Shop) -> None
     assert set(rows.columns) == {"_id", "_hash", "_rescued", "channel|string", "a.c|int"}
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [({"include": ["a.b", "a"]}, {"a.b|int", "a.at|int"}), ({"exclude": ["a.b.c", "a.b", "x"]}, {"a.at|int"})],
+)
+def test_a_field_within_another_one_that_is_named_is_no_collision(
+    shop: Shop, fields: dict[str, list[str]], expected: set[str]
+) -> None:
+    shop.database.orders.insert_many([{"_id": n, "a": {"b": n, "at": n}, "x": 1} for n in range(3)])
+    rows = shop.rows(shop.extract(shop.ref(mode="incremental", cursor="a.at", fields=fields)).manifest)
+    assert set(rows.columns) - {"_id", "_hash", "_rescued"} == expected
+
+
 def test_a_killed_extract_goes_on_with_the_ranges_that_are_missing(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, keys: Keys
 ) -> None:
