@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
 
 from tasks.errors import CursorError
-from tasks.mongodb.ranges import bracket
+from tasks.mongodb.ranges import bracket, is_nan
 from tasks.mongodb.values import describe, freeze, thaw
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def plan_window(reader: Reader) -> Window | None:
     """Return what to read, or None when nothing can be new.
 
     Raises:
-        CursorError: The cursor is missing, of mixed types, or of another type than the checkpoint's.
+        CursorError: The cursor is missing, NaN, of mixed types, or of another type than the checkpoint's.
     """
     cursor = str(reader.table.cursor)
     _warn_without_index(reader, cursor)
@@ -195,6 +197,12 @@ def _check_types(reader: Reader, cursor: str, first: dict[str, Any] | None, last
             reader.ref.name,
             action,
         )
+    if is_nan(least[cursor]):
+        raise CursorError(
+            f"the cursor {cursor!r} is NaN in some documents, such as _id {least['_id']!r}: no range holds them",
+            reader.ref.name,
+            "give them a number, or leave them out with a filter",
+        )
     if high not in _USABLE:
         raise CursorError(f"the cursor {cursor!r} is a {_NAMES.get(high, 'value')}", reader.ref.name, action)
     if "cursor" in reader.context.state:
@@ -208,9 +216,14 @@ def _check_types(reader: Reader, cursor: str, first: dict[str, Any] | None, last
 
 
 def _before(left: Any, right: Any) -> bool:
-    if isinstance(left, DatetimeMS | int | float | str):
-        return bool(left < right)
-    return bool(str(left) < str(right))
+    """Return whether a cursor value sorts before another one of its bracket, as the server sorts them."""
+    return bool(_exact_number(left) < _exact_number(right))
+
+
+def _exact_number(value: Any) -> Any:
+    if isinstance(value, Decimal128):
+        return value.to_decimal()
+    return Decimal(value) if isinstance(value, int | float) else value
 
 
 def _minus(reader: Reader, value: Any, lag: timedelta) -> Any:

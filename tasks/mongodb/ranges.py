@@ -117,19 +117,20 @@ def _within(index: int, start: Any, end: Any) -> dict[str, Any]:
     if index in _SINGLE:
         return whole if end is _OPEN else _NOTHING
     bounds: dict[str, Any] = {}
-    if start is not _OPEN and not _is_nan(start):
+    if start is not _OPEN and not is_nan(start):
         bounds["$gte"] = start
     if end is not _OPEN:
         bounds["$lt"] = end
     if index != _NUMBERS or not bounds:
         return {"_id": bounds} if bounds else whole
-    if _is_nan(end):
+    if is_nan(end):
         return _NOTHING
-    from_nan = start is _OPEN or _is_nan(start)
+    from_nan = start is _OPEN or is_nan(start)
     return {"$or": [{"_id": bounds}, {"_id": math.nan}]} if from_nan else {"_id": bounds}
 
 
-def _is_nan(value: Any) -> bool:
+def is_nan(value: Any) -> bool:
+    """Return whether a value is a NaN, which sorts below all numbers but matches no comparison."""
     if isinstance(value, Decimal128):
         return value.to_decimal().is_nan()
     return isinstance(value, float) and math.isnan(value)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from bson.decimal128 import Decimal128
+from bson.objectid import ObjectId
+from bson.timestamp import Timestamp
 
 from tasks.errors import CursorError
 from tests.integration.mongodb.conftest import Shop
@@ -119,6 +122,32 @@ def test_a_number_as_cursor(shop: Shop) -> None:
     shop.extract(ref)
     shop.database.orders.insert_one({"_id": 5, "seq": 4.5})
     assert shop.rows(shop.extract(ref).manifest)["_id"].to_list() == ["5"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Decimal128("9"), Decimal128("10")),
+        (9, Decimal128("10.5")),
+        (Decimal128("9"), 10),
+        (Timestamp(1_700_000_000, 9), Timestamp(1_700_000_000, 10)),
+        (ObjectId("0" * 24), ObjectId("1" * 24)),
+        ("9", "95"),
+    ],
+)
+def test_a_cursor_of_any_kind_moves_on_in_the_order_of_the_server(shop: Shop, before: object, after: object) -> None:
+    shop.database.orders.insert_one({"_id": "old", "seq": before})
+    ref = shop.ref(mode="incremental", cursor="seq")
+    shop.extract(ref)
+    shop.database.orders.insert_one({"_id": "new", "seq": after})
+    assert "new" in shop.rows(shop.extract(ref).manifest)["_id"].to_list()
+
+
+@pytest.mark.parametrize("number", [float("nan"), Decimal128("NaN")])
+def test_a_cursor_that_is_no_number_is_an_error_that_names_a_document(shop: Shop, number: object) -> None:
+    shop.database.orders.insert_many([{"_id": 1, "seq": 1.0}, {"_id": "lost", "seq": number}])
+    with pytest.raises(CursorError, match="NaN .* 'lost'"):
+        shop.extract(shop.ref(mode="incremental", cursor="seq"))
 
 
 def test_the_sweep_lists_every_id_so_that_deleted_ones_show(shop: Shop) -> None:
