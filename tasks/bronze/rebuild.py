@@ -12,7 +12,7 @@ from psycopg import errors, sql
 from tasks import database
 from tasks.bronze import ddl, kept, kinds
 from tasks.bronze.kept import Kept
-from tasks.bronze.load import Findings, Loader, LoadResult, Replan, take_lock
+from tasks.bronze.load import REPLAY, Findings, Loader, LoadResult, Replan, take_lock
 from tasks.bronze.plan import Change, Column, Plan, make_plan
 from tasks.bronze.registry import HISTORY, known_columns, relations_of
 from tasks.drift import ledger
@@ -61,10 +61,13 @@ class _ViewsStandAgainst(Exception):
 def base_of(manifests: Sequence[Manifest]) -> int | None:
     """Return the index of the last batch that a rebuild may start from, or None when there is none.
 
-    It is one that holds the whole table: a snapshot, or the first read from the beginning.
+    It is one that holds the whole table: a snapshot, or the first read from the beginning. A batch of replayed rejects
+    has the starting point of theirs, and holds those alone.
     """
     for index in range(len(manifests) - 1, -1, -1):
         manifest = manifests[index]
+        if REPLAY.search(manifest.batch_id):
+            continue
         if manifest.scope.type == "snapshot" or (not manifest.previous_checkpoint and manifest.parts):
             return index
     return None
