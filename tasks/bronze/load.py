@@ -236,7 +236,7 @@ class Loader:
         landing: Where the batch is.
         manifest: The batch.
         table: The table's configuration.
-        rebuild: Whether the batch was loaded before: checkpoint and ledger stay as they are.
+        rebuild: Whether the batch was loaded before: checkpoint, ledger and what extract rejected stay as they are.
         findings: What earlier attempts showed; it grows.
         ahead: What was copied of the batch, in the same transaction, while it was still being landed.
     """
@@ -302,7 +302,8 @@ class Loader:
         if any(relation.exists and relation.plan.changes_relation for relation in relations):
             self._change_columns(relations)
             return None
-        self._write_rejects()
+        if not self._rebuild:
+            self._write_rejects()
         self._load(relations)
         self._write_ops(relations)
         return self._result

@@ -268,12 +268,14 @@ def _has_large(cursor: psycopg.Cursor[Any], relation: str, column: Column) -> bo
 
 
 def _forget(cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest]) -> None:
-    """Forget that the batches were loaded; the checkpoint and the ledger of schema changes stay."""
+    """Forget that the batches were loaded; the checkpoint, the ledger and what extract rejected stay."""
     ids = [manifest.batch_id for manifest in manifests]
     for table in ("batches", "field_statistics", "rejects"):
+        # What the landing holds as rejected is rejected still, under its number and with what replays said of it.
+        again = sql.SQL(" and stage = 'load'" if table == "rejects" else "")
         cursor.execute(
-            sql.SQL("delete from ops.{} where (source, table_name) = (%s, %s) and batch_id = any(%s)").format(
-                sql.Identifier(table)
+            sql.SQL("delete from ops.{} where (source, table_name) = (%s, %s) and batch_id = any(%s){}").format(
+                sql.Identifier(table), again
             ),
             [*place, ids],
         )

@@ -361,14 +361,16 @@ def test_rejects_are_replayed_unless_a_later_read_is_there(
         ("1", 1, True),
         ("2", 22, None),
     ]
-    with database.connect(warehouse.url) as connection:
-        assert find(connection, "shop", waiting=True) == []
+    rejects = "select id, seen_at, replayed_at, outcome from ops.rejects order by id"
+    told = warehouse.rows(rejects)
     query = "select _id, v, odd from bronze.shop__orders order by 1"
     rows = warehouse.rows(query)
     # The replay's batch begins where the first one did, and holds nothing of it but the rejects.
     assert retain(*place, keep=timedelta(0)).removed == []
     assert len(rebuild_table(*place)) == 3
-    assert warehouse.rows(query) == rows
+    assert warehouse.rows(query) == rows and warehouse.rows(rejects) == told
+    with database.connect(warehouse.url) as connection:
+        assert find(connection, "shop", waiting=True) == []
     assert warehouse.value("select state from ops.checkpoints") == {"tick": 2}
     assert load_pending(*place) == []
     assert warehouse.load([{"_id": 0, "v": 1}]).updated == 1
