@@ -78,9 +78,11 @@ class RunReport:
     @property
     def headline(self) -> str:
         """What happened and what to do, in one line."""
-        loaded = sum(line.counts["rows_loaded"] or 0 for line in self.tables)
+        changed = sum((line.counts["rows_loaded"] or 0) + (line.counts["rows_deleted"] or 0) for line in self.tables)
         done = [line for line in self.tables if not line.failed]
-        happened = f"{len(done)} of {len(self.tables)} table(s) loaded, {loaded:,} rows changed in {self.seconds:.0f} s"
+        happened = (
+            f"{len(done)} of {len(self.tables)} table(s) loaded, {changed:,} rows changed in {self.seconds:.0f} s"
+        )
         if not self.failures:
             return f"All well: {happened}. Nothing to do{self._look}."
         first = self.failures[0]

@@ -58,6 +58,11 @@ def test_the_first_line_of_a_good_run() -> None:
     )
 
 
+def test_deleted_rows_are_changed_rows() -> None:
+    found = [pipeline(), row("load", "shop.orders", rows_loaded=0, rows_deleted=7)]
+    assert "1 table(s) loaded, 7 rows changed" in report.build(found).headline
+
+
 def test_the_first_line_of_a_bad_run_names_the_cause_and_who_acts() -> None:
     bad = [
         *GOOD,
