@@ -384,13 +384,13 @@ def rejects_list(tables: Tables = None, limit: Annotated[int, typer.Option(min=1
 
 @rejects_app.command("show")
 def rejects_show(number: Annotated[int, typer.Argument(metavar="ID", help="From `rejects list`.")]) -> None:
-    """Show one reject whole: reason, document, original bytes."""
+    """Show one reject whole: reason, document, original bytes (a line of text as such, else in hex)."""
     from flows import views
-    from flows.console import say
+    from flows.console import raw_text, say
 
     for field, value in views.reject(_settings().database_url(), number).items():
         if value is not None:
-            say(f"{field}: {value.hex() if isinstance(value, bytes) else value}")
+            say(f"{field}: {raw_text(value) if isinstance(value, bytes) else value}")
 
 
 @rejects_app.command("replay")

@@ -79,6 +79,12 @@ def cell_text(value: object) -> str:
     return str(value)
 
 
+def raw_text(raw: bytes) -> str:
+    """Return bytes as the text that they are where they are one that can be printed, else in hex."""
+    text = raw.decode(errors="replace")
+    return text if text.isprintable() and "\ufffd" not in text else raw.hex()
+
+
 def error_block(error: WarehouseError) -> str:
     """Return the block that people see: what happened, where, every single mistake, and what to do."""
     lines = [f"error: {error.what}"]

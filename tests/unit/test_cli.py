@@ -236,6 +236,11 @@ def test_cells_are_for_people() -> None:
     ]
 
 
+def test_bytes_of_a_reject_are_shown_as_the_line_that_they_are() -> None:
+    lines = (b"a,3.30,2", "ünï".encode(), b"\xff,d,1", b"\x05\x00\x00\x00\x00", "\ufffd".encode())
+    assert [console.raw_text(raw) for raw in lines] == ["a,3.30,2", "ünï", "ff2c642c31", "0500000000", "efbfbd"]
+
+
 def test_servers_of_ones_own_keep_the_embedded_ones_away(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = place / ".warehouse"
     assert services.configured("mongodb", home) == ""
