@@ -133,6 +133,21 @@ class Transform(_Strict):
             raise ValueError("a transform has exactly one of drop, hash, rename, cast, derive")
         return self
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths that the step takes away or changes."""
+        return tuple(filter(None, (self.drop, self.hash, *(self.rename or ()), *(self.cast or ()))))
+
+    def within(self, child: str) -> Transform | None:
+        """Return the step as it acts on the rows of a child table; None where it names nothing in it."""
+        inner = {path: path.removeprefix(f"{child}.") for path in self.paths if path.startswith(f"{child}.")}
+        if not inner:
+            return None
+        if self.cast is not None:
+            return Transform(cast={inner[path]: kind for path, kind in self.cast.items() if path in inner})
+        (path,) = inner.values()
+        return Transform(drop=path) if self.drop else Transform(hash=path)
+
 
 class Table(_Strict):
     """What every table has, whatever its source.
@@ -155,6 +170,22 @@ class Table(_Strict):
     transforms: tuple[Transform, ...] = ()
 
     _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms"))
+
+    @model_validator(mode="after")
+    def _steps_reach(self) -> Table:
+        """Refuse steps that would change nothing where they point to: what they were to hide would stay."""
+        for step in self.transforms:
+            if "_id" in step.paths:
+                raise ValueError("transforms: _id is the row's key and stays as it is")
+            for child in self.child_paths:
+                if step.rename and any(path.startswith(f"{child}.") for path in step.rename):
+                    raise ValueError(f"transforms: rename is for the table's own columns, not for its child {child}")
+                if any(f"{child}.".startswith(f"{path}.") for path in (step.drop, step.hash) if path):
+                    raise ValueError(
+                        f"transforms: {step.drop or step.hash} holds the child table {child}: "
+                        f"take it out of arrays, or name fields of it, such as {child}.name"
+                    )
+        return self
 
     def fingerprint(self) -> int:
         """Return 64 bits that change when the same document would land in another shape."""

@@ -192,7 +192,7 @@ def _decoded(ref: TableRef, reject: Reject) -> dict[str, pl.DataFrame]:
     decoded = decoder.flush()
     if decoded.rejects.height:
         return {}
-    return decoded.tables | {"": Transforms(ref.table.transforms).apply(decoded.tables[""])}
+    return Transforms(ref.table.transforms, ref.table.child_paths).apply_tables(decoded.tables)
 
 
 def _landed(landing: Landing, manifest: Manifest, reject: Reject) -> dict[str, pl.DataFrame]:

@@ -262,7 +262,7 @@ class _Reader:
         self._seed = self.table.fingerprint()
         self._decoder = make_decoder(children=self.table.child_paths, seed=self._seed, max_bytes=part_bytes)
         self._types = Types(self.table.types)
-        self._transforms = Transforms(self.table.transforms)
+        self._transforms = Transforms(self.table.transforms, self.table.child_paths)
         self._pending = bytearray()
         self._rejects: list[dict[str, Any]] = []
         self._keys: set[bytes] = set()
@@ -363,7 +363,7 @@ class _Reader:
         decoded = self._decoder.flush()
         rows = decoded.tables.pop("")
         self._write(rows)
-        for path, frame in decoded.tables.items():
+        for path, frame in self._transforms.apply_tables(decoded.tables).items():
             self.writer.write(frame, kind="child", child=path)
         self._reject_rows += decoded.rejects.height
         self.writer.write(self._transforms.apply_rejects(decoded.rejects), kind="rejects")

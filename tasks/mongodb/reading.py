@@ -61,7 +61,7 @@ class Lander:
             max_bytes=self._part_bytes,
             with_op=self.with_op,
         )
-        self._transforms = Transforms(self.table.transforms)
+        self._transforms = Transforms(self.table.transforms, self.table.child_paths)
 
     @property
     def rows_read(self) -> int:
@@ -86,7 +86,7 @@ class Lander:
         rows = decoded.tables.pop("")
         kept = self.keep(rows) if self.keep else rows
         self.writer.write(self._transforms.apply(kept))
-        for path, frame in decoded.tables.items():
+        for path, frame in self._transforms.apply_tables(decoded.tables).items():
             if kept.height < rows.height:
                 frame = frame.join(kept.select(_root_id="_id"), on="_root_id", how="semi")
             self.writer.write(frame, kind="child", child=path)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -41,13 +42,17 @@ class Transforms:
 
     Args:
         steps: In the order of sources.yaml.
+        children: Paths of the table's child tables.
 
     Raises:
         ConfigError: A step cannot be carried out.
     """
 
-    def __init__(self, steps: Sequence[Transform]) -> None:
+    def __init__(self, steps: Sequence[Transform], children: Iterable[str] = ()) -> None:
         self._steps = steps
+        self._children = {
+            child: Transforms([inner for step in steps if (inner := step.within(child))]) for child in children
+        }
         self._counts: dict[str, dict[str, int]] = {}
         self._personal = {step.drop or step.hash for step in steps} - {None}
         needs_key = any(step.hash for step in steps)
@@ -68,6 +73,10 @@ class Transforms:
         self._count(frame)
         return self._without_rescued(frame)
 
+    def apply_tables(self, tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        """Return frames by child path, `""` for the rows, each with the steps that concern it applied."""
+        return {path: (self._children[path] if path else self).apply(frame) for path, frame in tables.items()}
+
     def apply_rejects(self, rejects: pl.DataFrame) -> pl.DataFrame:
         """Return rejects without the original document where it may hold personal data that is to be dropped."""
         if not self._personal or rejects.is_empty():
@@ -84,14 +93,21 @@ class Transforms:
         fields = dict(main["fields"])
         for step in self._steps:
             fields = self._statistics_of(step, fields)
-        return {**statistics, "": {"rows": main["rows"], "fields": fields}}
+        children = {
+            path: child.apply_statistics({"": statistics[path]})[""]
+            for path, child in self._children.items()
+            if path in statistics
+        }
+        return {**statistics, **children, "": {**main, "fields": fields}}
 
     # -- one step -----------------------------------------------------------------------------------------------
 
     def _apply_one(self, frame: pl.DataFrame, step: Transform) -> pl.DataFrame:
         if step.drop is not None:
+            _refuse_within_json(frame, step.drop)
             return frame.drop(columns_of(frame, step.drop))
         if step.hash is not None:
+            _refuse_within_json(frame, step.hash)
             return self._hash(frame, step.hash)
         if step.rename is not None:
             return _rename(frame, step.rename)
@@ -149,6 +165,25 @@ class Transforms:
             types |= {"null": nulls} if nulls else {}
             fields = {**fields, path: {"present": sum(types.values()), "types": types, "empty": 0}}
         return fields
+
+
+def _refuse_within_json(frame: pl.DataFrame, path: str) -> None:
+    """Refuse to leave personal data where no step reaches it: in an array, or a document too deep for columns.
+
+    Raises:
+        ConfigError: A JSON value above the path holds its key.
+    """
+    keys = path.split(".")
+    for depth in range(1, len(keys)):
+        above = ".".join(keys[:depth])
+        key = json.dumps(keys[depth], ensure_ascii=False)
+        if f"{above}|json" in frame.columns and frame[f"{above}|json"].str.contains(key, literal=True).any():
+            raise ConfigError(
+                f"{path!r} cannot be dropped or hashed: {above!r} is an array or JSON here, and kept as a whole",
+                "sources.yaml, transforms",
+                f"set arrays: {{{above}: table}} if it is an array, or drop or hash {above!r}, "
+                "or leave it at the server with fields: exclude",
+            )
 
 
 def columns_of(frame: pl.DataFrame, path: str, nested: bool = True) -> list[str]:

@@ -65,6 +65,15 @@ def test_a_field_within_another_one_that_is_named_is_no_collision(
     assert set(rows.columns) - {"_id", "_hash", "_rescued"} == expected
 
 
+def test_what_is_dropped_in_a_child_table_lands_nowhere(shop: Shop) -> None:
+    shop.database.orders.insert_one({"_id": 1, "items": [{"sku": "s", "email": "a@x"}]})
+    manifest = shop.extract(shop.ref(arrays={"items": "table"}, transforms=[{"drop": "items.email"}])).manifest
+    assert set(shop.rows(manifest, "child", "items").columns).isdisjoint({"email|string"})
+    assert shop.rows(manifest, "child", "items")["sku|string"].to_list() == ["s"]
+    assert manifest is not None
+    assert "a@x" not in manifest.model_dump_json()
+
+
 def test_a_killed_extract_goes_on_with_the_ranges_that_are_missing(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, keys: Keys
 ) -> None:

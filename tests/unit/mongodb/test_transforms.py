@@ -46,6 +46,33 @@ def test_hash_is_a_keyed_digest_of_the_text(monkeypatch: pytest.MonkeyPatch) -> 
     assert "email|int" not in hashed.columns
 
 
+def test_steps_reach_into_child_tables_and_take_what_was_set_aside_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_HASH_KEY", "key")
+    steps = [{"drop": "items.email"}, {"hash": "items.codes.value"}, {"cast": {"items.price": "decimal"}}]
+    transforms = Transforms([Transform.model_validate(step) for step in steps], ("items", "items.codes"))
+    items = pl.DataFrame({"_id": ["1:0"], "email|string": ["a@x"], "price|int": [5], "_rescued": ['{"email":"a@x"}']})
+    codes = pl.DataFrame({"_id": ["1:0.0"], "value|int": [7], "email|string": ["kept"], "_rescued": [None]})
+    found = transforms.apply_tables({"": FRAME, "items": items, "items.codes": codes})
+    assert found["items"].to_dicts() == [{"_id": "1:0", "price|int": None, "_rescued": None, "price|decimal": "5"}]
+    seven = hmac.new(b"key", b"7", hashlib.sha256).hexdigest()
+    assert found["items.codes"]["value|string"].to_list() == [seven]
+    assert found["items.codes"]["email|string"].to_list() == ["kept"]
+    assert found[""]["email|string"].to_list() == FRAME["email|string"].to_list()
+    counted = {"email": {"present": 1, "types": {"string": 1}, "empty": 0}}
+    statistics = transforms.apply_statistics({"": {"rows": 3, "fields": {}}, "items": {"rows": 1, "fields": counted}})
+    assert "email" not in statistics["items"]["fields"]
+
+
+@pytest.mark.parametrize("step", ["drop", "hash"])
+def test_what_lies_within_json_is_told_and_not_left_there(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    monkeypatch.setenv("WAREHOUSE_HASH_KEY", "key")
+    transforms = Transforms([Transform.model_validate({step: "items.email"})])
+    harmless = pl.DataFrame({"_id": ["1"], "items|json": ['[{"sku":"s"}]']})
+    assert transforms.apply(harmless).equals(harmless)
+    with pytest.raises(ConfigError, match=r"'items' is an array or JSON.*arrays: \{items: table\}"):
+        transforms.apply(pl.DataFrame({"_id": ["1"], "items|json": ['[{"email":"a@x"}]']}))
+
+
 def test_hash_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WAREHOUSE_HASH_KEY", raising=False)
     with pytest.raises(ConfigError, match="WAREHOUSE_HASH_KEY"):
