@@ -260,20 +260,54 @@ def column_dtype(name: str) -> pl.DataType:
 
 
 def _derive(frame: pl.DataFrame, derive: Derive) -> pl.DataFrame:
-    """Add `name|kind` from Polars SQL over paths; a path with several kinds gives its first in the frame."""
-    names: dict[str, str] = {}
-    for name in frame.columns:
-        names.setdefault(name.rsplit("|", 1)[0] if "|" in name else name, name)
+    """Add `name|kind` from Polars SQL over paths, each row with the kinds that its own values have.
+
+    Rows whose kinds the expression cannot take, such as text in a difference, are null beside others that it can.
+
+    Raises:
+        ConfigError: No row can be computed.
+    """
     expression = pl.sql_expr(derive.expression)
-    absent = [root for root in expression.meta.root_names() if root not in names]
-    view = frame.select(pl.col(column).alias(path) for path, column in names.items())
-    view = view.with_columns(pl.lit(None).alias(path) for path in absent)
-    try:
-        value = view.select(expression.cast(DTYPES[derive.kind])).to_series()
-    except pl.exceptions.PolarsError as error:
+    choices = {root: columns_of(frame, root, nested=False) for root in expression.meta.root_names()}
+    choices = {root: found or [root] * (root in frame.columns) for root, found in choices.items()}
+    dtype, parts, problems = DTYPES[derive.kind], [], []
+    numbered = frame.with_row_index("#row").with_columns(
+        pl.coalesce(pl.when(pl.col(name).is_not_null()).then(index) for index, name in enumerate(found))
+        .fill_null(0)
+        .alias(f"#{root}")
+        for root, found in choices.items()
+        if len(found) > 1
+    )
+    several = [f"#{root}" for root, found in choices.items() if len(found) > 1]
+    for rows in numbered.partition_by(several) if several and frame.height else [numbered]:
+        view = rows.select(
+            "#row",
+            *(_operand(_chosen(rows, root, found), derive.kind).alias(root) for root, found in choices.items()),
+        )
+        try:
+            parts.append(view.select("#row", value=expression.cast(dtype)))
+        except pl.exceptions.PolarsError as error:
+            problems.append(error)
+            parts.append(view.select("#row", value=pl.lit(None, dtype)))
+    if len(problems) == len(parts):
         raise ConfigError(
-            f"the derived column {derive.name!r} cannot be computed: {error}",
+            f"the derived column {derive.name!r} cannot be computed: {problems[0]}",
             "sources.yaml, transforms",
             "correct the expression, or cast its inputs first",
-        ) from error
-    return frame.with_columns(value.alias(f"{derive.name}|{derive.kind}"))
+        ) from problems[0]
+    return frame.with_columns(pl.concat(parts).sort("#row")["value"].alias(f"{derive.name}|{derive.kind}"))
+
+
+def _chosen(rows: pl.DataFrame, root: str, found: list[str]) -> str | None:
+    """Return the column of a path that rows of one combination of kinds hold; None where the path is absent."""
+    if not found:
+        return None
+    return found[rows[f"#{root}"][0]] if len(found) > 1 and rows.height else found[0]
+
+
+def _operand(name: str | None, kind: str) -> pl.Expr:
+    """Return a column as an expression sees it: exact decimals land as text, and count as doubles for a double."""
+    if name is None:
+        return pl.lit(None)
+    column = pl.col(name)
+    return column.cast(pl.Float64, strict=False) if kind == "double" and name.endswith("|decimal") else column

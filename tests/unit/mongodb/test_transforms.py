@@ -102,6 +102,33 @@ def test_derive_computes_from_paths_and_a_missing_one_is_null() -> None:
     assert absent["x|int"].to_list() == [3, 3, 3]
 
 
+def test_derive_takes_each_row_with_the_kinds_of_its_own_values() -> None:
+    frame = pl.DataFrame(
+        {
+            "_id": list("123456"),
+            "total|int": [10, None, None, None, None, 20],
+            "total|double": [None, 10.5, None, None, None, None],
+            "total|decimal": [None, None, "12.30", None, None, None],
+            "total|string": [None, None, None, "n/a", None, None],
+            "discount|int": [1, 1, None, 1, 1, None],
+            "discount|double": [None, None, 1.5, None, None, 2.5],
+        }
+    )
+    step = Transform.model_validate({"derive": {"name": "net", "expression": "total - discount", "kind": "double"}})
+    expected = [9.0, 9.5, 10.8, None, None, 17.5]
+    assert Transforms([step]).apply(frame)["net|double"].round(9).to_list() == expected
+    backwards = frame.select("_id", *reversed(frame.columns[1:])).reverse()
+    assert Transforms([step]).apply(backwards)["net|double"].round(9).to_list() == expected[::-1]
+    assert Transforms([step]).apply(frame.clear())["net|double"].to_list() == []
+
+
+def test_derive_from_what_no_row_can_give_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'x' cannot be computed.*arithmetic"):
+        Transforms(
+            [Transform.model_validate({"derive": {"name": "x", "expression": "a - 1", "kind": "double"}})]
+        ).apply(pl.DataFrame({"_id": ["1"], "a|string": ["text"]}))
+
+
 def test_statistics_follow_the_steps() -> None:
     transforms = Transforms([Transform.model_validate({"cast": {"total": "decimal"}}), Transform(drop="email")])
     transforms.apply(FRAME)
