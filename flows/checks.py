@@ -283,9 +283,17 @@ def _mongodb_tables(name: str, source: MongoSource, client: MongoClient[Any]) ->
             )
         if table.mode == "cdc" and kind != "collection":
             yield Finding("wrong", ref.name, f"mode cdc cannot follow a {kind}", "use mode full or incremental")
-        if table.cursor and not _indexed(
-            database_of(client, source)[collection.name].index_information(), table.cursor
-        ):
+        if kind != "collection" or not (table.cursor or table.hint):
+            continue
+        indexes = database_of(client, source)[collection.name].index_information()
+        if table.hint and table.hint not in indexes:
+            yield Finding(
+                "wrong",
+                ref.name,
+                f"hint: there is no index {table.hint!r}",
+                f"create it, or correct `hint`; there is: {', '.join(sorted(indexes))}",
+            )
+        if table.cursor and not _indexed(indexes, table.cursor):
             yield Finding(
                 "warning",
                 ref.name,

@@ -17,7 +17,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 
-from tasks.errors import CursorError
+from tasks.errors import CursorError, SourceError
 from tasks.mongodb.ranges import bracket, is_nan
 from tasks.mongodb.values import describe, freeze, thaw
 
@@ -67,7 +67,7 @@ def plan_window(reader: Reader) -> Window | None:
         CursorError: The cursor is missing, NaN, of mixed types, or of another type than the checkpoint's.
     """
     cursor = str(reader.table.cursor)
-    _warn_without_index(reader, cursor)
+    _look_at_indexes(reader, cursor)
     has_missing = _check_missing(reader, cursor)
     first, last = _extreme(reader, cursor, 1), _extreme(reader, cursor, -1)
     if last is None:
@@ -131,11 +131,18 @@ def boundary_state(seen: list[str]) -> dict[str, Any]:
     return {"boundary": sorted(seen)} if len(seen) <= _BOUNDARY_ROWS else {}
 
 
-def _warn_without_index(reader: Reader, cursor: str) -> None:
+def _look_at_indexes(reader: Reader, cursor: str) -> None:
     if reader.collection_type != "collection":
         return
-    indexed = any(next(iter(index["key"]), None) == cursor for index in reader.collection.list_indexes())
-    if not indexed:
+    indexes = list(reader.collection.list_indexes())
+    if reader.table.hint and reader.table.hint not in [index["name"] for index in indexes]:
+        # The server would say so as well, but only at the second run: the first one reads without the hint.
+        raise SourceError(
+            f"hint: there is no index {reader.table.hint!r}",
+            reader.ref.name,
+            f"create it, or correct `hint`; there is: {', '.join(index['name'] for index in indexes)}",
+        )
+    if not any(next(iter(index["key"]), None) == cursor for index in indexes):
         reader.warnings.append(
             f"{reader.ref.name}: the cursor {cursor!r} has no index, so each run scans the whole collection"
         )

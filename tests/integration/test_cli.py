@@ -318,6 +318,11 @@ def test_check_reports_tables_that_cannot_be_read(
     assert "shop.ordres" in wrong[0]
     assert any(line.startswith("warning") and "cursor at has no index" in line for line in lines)
 
+    hinted = source(mongodb_uri, mongodb_database, "orders").replace("cursor: at", "cursor: at, hint: nowhere")
+    write_sources(place, shop=hinted)
+    assert run("check") == cli.FAILED
+    assert "shop.orders: hint: there is no index 'nowhere'" in capsys.readouterr().out
+
     write_sources(place, shop=source(mongodb_uri, mongodb_database, "orders"))
     assert run("check") == cli.DONE
     assert "nothing is wrong" in capsys.readouterr().out

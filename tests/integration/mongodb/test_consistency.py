@@ -115,6 +115,8 @@ def test_the_filter_of_a_full_read_takes_the_hint_whatever_the_size(
 
 def test_a_hint_that_names_no_index_is_an_error_and_lands_nothing(shop: Shop) -> None:
     shop.database.orders.insert_one({"_id": 1, "at": 1})
+    with pytest.raises(SourceError, match=r"no index 'nowhere'.*there is: _id_"):
+        shop.extract(shop.ref(mode="incremental", cursor="at", hint="nowhere"))
     shop.extract(shop.ref(mode="incremental", cursor="at"))
     landed, state = len(shop.batches()), shop.state
     shop.database.orders.insert_one({"_id": 2, "at": 2})
