@@ -32,6 +32,13 @@ from tasks.errors import ConfigError
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _DURATION = re.compile(r"^(\d+)\s*(ms|s|m|h|d)$")
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+# What pydantic says in words of Python.
+_SAID = {
+    "extra_forbidden": "unknown key",
+    "tuple_type": "must be a list, such as [a, b]",
+    "dict_type": "must be keys and values, such as {a: 1}",
+    "model_type": "must be keys and values; {} where every key has its default",
+}
 # Source and table names become Postgres names, Prefect block names and folders, so they stay plain.
 _NAME = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
 _NAME_LENGTH = 40
@@ -447,8 +454,8 @@ def _place(item: Any) -> tuple[str | int, ...]:
 def _say(item: Any) -> str:
     """Return one validation error in a person's words; the input is left out, it may be a secret."""
     place = ".".join(str(part) for part in item["loc"] if part not in ("mongodb", "files", "[key]"))
-    if item["type"] == "extra_forbidden":
-        return f"{place}: unknown key"
+    if item["type"] in _SAID:
+        return f"{place}: {_SAID[item['type']]}"
     return f"{place}: {item['msg'].removeprefix('Value error, ')}"
 
 

@@ -96,6 +96,9 @@ sources:
         ("{arrays: {a.items: table}, transforms: [{hash: a}]}", "a holds the child table a.items"),
         ("{arrays: {items: table}, transforms: [{rename: {items.a: items.b}}]}", "not for its child items"),
         ("{arrays: {items: rows}}", "'table' or 'json'"),
+        ("", "products: must be keys and values; {} where every key"),
+        ("{filter: [a]}", "filter: must be keys and values, such as"),
+        ("{fields: {include: a}}", "include: must be a list, such as [a, b]"),
         ("{partitions: 0}", "greater than or equal to 1"),
     ],
 )
