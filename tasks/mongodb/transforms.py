@@ -123,9 +123,14 @@ class Transforms:
         found = [name for name in columns_of(frame, path)]
         if not found:
             return frame
-        text = frame.select(pl.coalesce(_as_text(name) for name in found)).to_series()
-        digest = text.map_elements(
-            lambda value: hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest(), return_dtype=pl.String
+        own = columns_of(frame, path, nested=False)
+        text = pl.coalesce(*(_as_text(name) for name in own), _document_text(frame, set(found) - set(own)))
+        digest = (
+            frame.select(text)
+            .to_series()
+            .map_elements(
+                lambda value: hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest(), return_dtype=pl.String
+            )
         )
         return frame.drop(found).with_columns(digest.alias(f"{path}|string"))
 
@@ -223,6 +228,13 @@ def _rename(frame: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
 def _as_text(name: str) -> pl.Expr:
     kind = name.rsplit("|", 1)[1]
     return pl.col(name).bin.encode("hex") if kind == "binary" else pl.col(name).cast(pl.String)
+
+
+def _document_text(frame: pl.DataFrame, names: Iterable[str]) -> pl.Series:
+    """Return one text for all that rows hold in these columns, whatever their order; null where they hold nothing."""
+    parts = frame.select(_as_text(name) for name in sorted(names))
+    held = [[[name, value] for name, value in row.items() if value is not None] for row in parts.iter_rows(named=True)]
+    return pl.Series([json.dumps(row) if row else None for row in held] or [None] * frame.height, dtype=pl.String)
 
 
 def _cast(frame: pl.DataFrame, path: str, kind: str) -> pl.DataFrame:

@@ -63,6 +63,24 @@ def test_steps_reach_into_child_tables_and_take_what_was_set_aside_there(monkeyp
     assert "email" not in statistics["items"]["fields"]
 
 
+def test_the_hash_of_a_document_tells_all_its_fields_whatever_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_HASH_KEY", "key")
+    transforms = Transforms([Transform(hash="who")])
+    frame = pl.DataFrame(
+        {
+            "_id": ["1", "2", "3", "4", "5"],
+            "who.mail|string": ["a@x", "a@x", None, None, "a@x"],
+            "who.age|int": [1, 2, None, None, 1],
+            "who|string": [None, None, "a@x", None, None],
+        }
+    )
+    hashed = transforms.apply(frame)["who|string"].to_list()
+    assert len(set(hashed)) == 4 and hashed[0] == hashed[4] and hashed[3] is None
+    assert hashed[2] == hmac.new(b"key", b"a@x", hashlib.sha256).hexdigest()
+    assert transforms.apply(frame.select("_id", *reversed(frame.columns[1:])))["who|string"].to_list() == hashed
+    assert transforms.apply(frame.clear()).height == 0
+
+
 @pytest.mark.parametrize("step", ["drop", "hash"])
 def test_what_lies_within_json_is_told_and_not_left_there(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     monkeypatch.setenv("WAREHOUSE_HASH_KEY", "key")
