@@ -334,9 +334,11 @@ def checkpoint_set(
         raise typer.BadParameter("give one of --since, --state and --start")
     settings, ref = _table(name)
     mode = getattr(ref.table, "mode", "file")
-    wanted = state_since(ref.name, getattr(ref.table, "cursor", None), since) if since else _state(state)
-    if wanted and mode != "file" and state_for(ref.name, mode, wanted) != wanted:
-        raise ConfigError(f"that is no state of mode {mode}", ref.name, "see `warehouse checkpoint show`, or --start")
+    cursor = getattr(ref.table, "cursor", None)
+    wanted = state_since(ref.name, cursor, since) if since else _state(state)
+    if wanted and mode != "file" and state_for(ref.name, mode, cursor, wanted) != wanted:
+        of = f"mode {mode}" + (f" and cursor {cursor}" if cursor else "")
+        raise ConfigError(f"that is no state of {of}", ref.name, "see `warehouse checkpoint show`, or --start")
     with views.opened(settings.database_url()) as connection:
         changed = checkpoints.rewind(connection, ref.source_name, ref.table_name, wanted, mode=mode)
     say(f"{ref.name}: the next run starts at {views.position(changed.state)} (checkpoint version {changed.version})")

@@ -233,7 +233,9 @@ def start_state(settings: Settings, ref: TableRef, block: BlockState | None = No
     if found.block_behind:
         checkpoint_block.save(*place, found.checkpoint)
     state = found.checkpoint.state if found.checkpoint else {}
-    return state_for(ref.name, ref.table.mode, state) if isinstance(ref.table, MongoTable) else state
+    if not isinstance(ref.table, MongoTable):
+        return state
+    return state_for(ref.name, ref.table.mode, ref.table.cursor, state)
 
 
 def shared_streams(

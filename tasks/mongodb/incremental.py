@@ -81,7 +81,8 @@ def plan_window(reader: Reader) -> Window | None:
     bounds = {"$lte": upper} | ({"$gte": lower} if lower is not None else {})
     within: dict[str, Any] = {cursor: bounds}
     filter_ = {"$or": [within, {cursor: None}]} if has_missing else within
-    return Window(cursor, lower, upper, _minus(reader, upper, reader.table.lag), filter_, {"cursor": freeze(upper)})
+    after = {"cursor": freeze(upper), "field": cursor}
+    return Window(cursor, lower, upper, _minus(reader, upper, reader.table.lag), filter_, after)
 
 
 @dataclass

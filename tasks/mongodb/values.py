@@ -72,20 +72,21 @@ def describe(value: Any) -> str | None:
         return str(value)
 
 
-def state_for(table: str, mode: str, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's state where it is one of the table's mode; another mode's is none: all is read again.
+def state_for(table: str, mode: str, cursor: str | None, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's state where it is one of the table's mode and cursor, else none: all is read again.
 
     Args:
         table: `source.table`, for messages.
         mode: The table's mode now.
-        state: The checkpoint's state, which a person may have set.
+        cursor: Its cursor field now.
+        state: The checkpoint's state, which a person may have set; without a field it is of any.
 
     Raises:
         ConfigError: It has the mode's form and cannot be read.
     """
     if mode not in _POSITION:
         return dict(state)
-    if _POSITION[mode] not in state:
+    if _POSITION[mode] not in state or state.get("field", cursor) != cursor:
         return {}
     try:
         if mode == "incremental":
@@ -119,4 +120,4 @@ def state_since(table: str, cursor: str | None, since: str) -> dict[str, Any]:
         moment = datetime.fromisoformat(since)
     except ValueError:
         raise ConfigError(f"{since!r} is no time", table, "write 2026-01-31 or 2026-01-31T12:00:00+02:00") from None
-    return {"cursor": freeze(moment if moment.tzinfo else moment.replace(tzinfo=UTC))}
+    return {"cursor": freeze(moment if moment.tzinfo else moment.replace(tzinfo=UTC)), "field": cursor}

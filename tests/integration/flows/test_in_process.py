@@ -215,6 +215,18 @@ def test_a_table_whose_mode_was_changed_is_read_from_the_beginning(shop: Shop, r
     assert state.is_failed() and "warehouse checkpoint set shop.orders" in state.message
 
 
+def test_a_table_whose_cursor_was_changed_is_read_from_the_beginning(shop: Shop, run_pipeline: Run) -> None:
+    shop.write_sources(orders="{mode: incremental, cursor: updated_at}")
+    run_pipeline(tables=["shop.orders"])
+    with MongoClient(shop.uri) as client:
+        client[shop.database]["orders"].update_many({}, {"$set": {"revision": 0, "note": "new"}})
+    shop.write_sources(orders="{mode: incremental, cursor: revision}")
+    state = run_pipeline(tables=["shop.orders"])
+    assert state.is_completed(), state.message
+    assert shop.query("select count(*) from bronze.shop__orders where note = 'new'") == [(200,)]
+    assert shop.query("select state ->> 'field' from ops.checkpoints") == [("revision",)]
+
+
 def test_the_log_is_written_again_with_the_same_result(shop: Shop, run_pipeline: Run) -> None:
     from monitoring.flow import monitoring
 
