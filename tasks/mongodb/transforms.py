@@ -181,7 +181,8 @@ def _refuse_within_json(frame: pl.DataFrame, path: str) -> None:
     keys = path.split(".")
     for depth in range(1, len(keys)):
         above = ".".join(keys[:depth])
-        key = json.dumps(keys[depth], ensure_ascii=False)
+        # Decoders write no blank before the colon, and the quotes of a text are escaped: nothing but a key looks so.
+        key = json.dumps(keys[depth], ensure_ascii=False) + ":"
         if f"{above}|json" in frame.columns and frame[f"{above}|json"].str.contains(key, literal=True).any():
             raise ConfigError(
                 f"{path!r} cannot be dropped or hashed: {above!r} is an array or JSON here, and kept as a whole",

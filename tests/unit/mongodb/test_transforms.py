@@ -85,7 +85,8 @@ def test_the_hash_of_a_document_tells_all_its_fields_whatever_their_order(monkey
 def test_what_lies_within_json_is_told_and_not_left_there(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     monkeypatch.setenv("WAREHOUSE_HASH_KEY", "key")
     transforms = Transforms([Transform.model_validate({step: "items.email"})])
-    harmless = pl.DataFrame({"_id": ["1"], "items|json": ['[{"sku":"s"}]']})
+    texts = ['[{"sku":"s"}]', '[{"by":"email"}]', r'["\"email\":", ":"]']
+    harmless = pl.DataFrame({"_id": ["1", "2", "3"], "items|json": texts})
     assert transforms.apply(harmless).equals(harmless)
     with pytest.raises(ConfigError, match=r"'items' is an array or JSON.*arrays: \{items: table\}"):
         transforms.apply(pl.DataFrame({"_id": ["1"], "items|json": ['[{"email":"a@x"}]']}))
