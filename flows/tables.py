@@ -210,7 +210,7 @@ def extract_context(settings: Settings, at_once: int = 1, **fields: Any) -> Extr
 def start_state(settings: Settings, ref: TableRef, block: BlockState | None = None) -> dict[str, Any]:
     """Return the state that extraction starts from, after row and block of the checkpoint were reconciled.
 
-    Where the table's mode was changed since, that is the beginning.
+    Where the table's mode or cursor was changed since, that is the beginning.
 
     Args:
         settings: Where the warehouse is.
