@@ -4,10 +4,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 compile() { uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header "$@"; }
 
-compile --extra demo --extra kubernetes --extra test --extra dev pyproject.toml --output-file requirements/dev.lock
+compile --extra demo --extra kubernetes --extra dashboard --extra test --extra dev pyproject.toml --output-file requirements/dev.lock
 compile --constraint requirements/dev.lock pyproject.toml --output-file requirements/base.lock
 compile --constraint requirements/dev.lock --extra demo pyproject.toml --output-file requirements/demo.lock
 compile --constraint requirements/dev.lock --extra kubernetes pyproject.toml --output-file requirements/kubernetes.lock
+compile --constraint requirements/dev.lock --extra dashboard pyproject.toml --output-file requirements/dashboard.lock
 printf 'uv\n' | compile --constraint requirements/dev.lock - --output-file requirements/bootstrap.lock
 printf 'hatchling\nmaturin\n' | compile --constraint requirements/dev.lock - --output-file requirements/build.lock
 # The peers of the benchmark, each in an environment of its own; sling 1.4.11 is the last whose binary is a package.
