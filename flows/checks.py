@@ -57,7 +57,7 @@ def run_checks(home: Path, progress: Callable[[str], None]) -> list[Finding]:
     findings += _guarded("prefect", lambda: _prefect(home))
     for name, source in sources.sources.items() if sources else ():
         progress(f"checking the source {name}")
-        findings += _guarded(f"source {name}", lambda name=name, source=source: _source(name, source))  # type: ignore[misc]
+        findings += _guarded(f"source {name}", partial(_source, home, name, source))
     return findings
 
 
@@ -225,10 +225,18 @@ def _prefect(home: Path) -> Iterator[Finding]:
         )
 
 
-def _source(name: str, source: MongoSource | FilesSource) -> Iterator[Finding]:
+def _source(home: Path, name: str, source: MongoSource | FilesSource) -> Iterator[Finding]:
+    from infra.embedded import services
     from tasks.sources import MongoSource
 
-    if isinstance(source, MongoSource):
+    if isinstance(source, MongoSource) and source.block and not services.prefect_is_known(home):
+        yield Finding(
+            "wrong",
+            f"source {name}",
+            f"the block {source.block} cannot be read, as no Prefect server runs",
+            "run `warehouse up`, or set PREFECT_API_URL to your server",
+        )
+    elif isinstance(source, MongoSource):
         yield from _mongodb(name, source)
     else:
         yield from _files(name, source)

@@ -294,9 +294,10 @@ def deploy(
 ) -> None:
     """Apply deployments, limits and automations; safe to repeat."""
     from flows.console import say
-    from flows.deploy import deploy as apply
 
     _serve_prefect(_settings())
+    from flows.deploy import deploy as apply
+
     apply(dry_run, say)
 
 
@@ -475,7 +476,11 @@ def _table(name: str) -> tuple[Settings, TableRef]:
 
     settings = _settings()
     _serve(settings)
-    return settings, load_sources(settings.sources).table(name)
+    ref = load_sources(settings.sources).table(name)
+    if getattr(ref.source, "block", None):
+        # Reading a block imports Prefect, which must know its server by then.
+        _serve_prefect(settings)
+    return settings, ref
 
 
 if __name__ == "__main__":

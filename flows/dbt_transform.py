@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows import plans
 from flows import tables as work
 from flows.launch import DBT_LIMIT
 from tasks.settings import get_settings
@@ -35,7 +36,7 @@ def dbt_transform(tables: list[str] | None = None, group: str = "ad hoc", full_r
 
     settings = get_settings()
     sources = work.read_sources(settings)
-    refs = [sources.table(name) for name in work.expand(sources, tables)]
+    refs = [sources.table(name) for name in plans.expand(sources, tables)]
     with connect(settings.database_url(), autocommit=True) as connection:
         log.ensure(connection)
         began = connection.execute("select clock_timestamp()").fetchone()

@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import plans
 from flows import tables as work
 from flows.blocks import BlockState
 from tasks.planning import Target
@@ -32,7 +33,7 @@ def extract(
         full: Read everything again, whatever the checkpoint says.
     """
     sources = work.read_sources(get_settings())
-    names = work.expand(sources, tables)
+    names = plans.expand(sources, tables)
     blocks = {} if full else work.known_blocks(sources, names)
     streams = {} if full else work.shared_streams(get_settings(), sources, names, blocks)
     at_once = work.TABLES_AT_ONCE.get(resources, 1)

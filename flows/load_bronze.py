@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import plans
 from flows import tables as work
 from tasks.planning import Target
 from tasks.settings import get_settings
@@ -28,7 +29,7 @@ def load_bronze(
         resources: Resource class of this run: how many tables it loads at once.
         ahead: Load the first batch of each table while it is being extracted.
     """
-    names = work.expand(work.read_sources(get_settings()), tables)
+    names = plans.expand(work.read_sources(get_settings()), tables)
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=work.TABLES_AT_ONCE.get(resources, 1))
     with runner:
         failures = work.run_tables(

@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows import plans
 from flows import tables as work
 from tasks.settings import get_settings
 
@@ -21,7 +22,7 @@ def maintenance(tables: list[str] | None = None, keep_days: int = 30) -> State[A
         tables: `source.table` or `source`; none means every table.
         keep_days: Nothing younger is removed.
     """
-    names = work.expand(work.read_sources(get_settings()), tables)
+    names = plans.expand(work.read_sources(get_settings()), tables)
     problems = []
     for name in names:
         state: State[Any] = retain.with_options(task_run_name=name)(name, keep_days, return_state=True)

@@ -15,6 +15,7 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows import plans
 from flows import tables as work
 from flows.launch import Launcher, Outcome, Step, is_handed_over, make_launcher, over, stopping
 from tasks import planning
@@ -23,7 +24,7 @@ from tasks.planning import Unit
 from tasks.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from tasks.sources import Sources, TableRef
+    from tasks.sources import Sources
 
 
 @dataclass
@@ -89,7 +90,7 @@ def _run(
     settings: Settings, launcher: Launcher, progress: Progress, tables: list[str] | None, full: bool, models: bool
 ) -> None:
     sources = work.read_sources(settings)
-    names = work.expand(sources, tables)
+    names = plans.expand(sources, tables)
     units = load_or_make_plan(settings, sources, names, full)
     move(launcher, units, full, progress)
     if models:
@@ -111,54 +112,14 @@ def load_or_make_plan(settings: Settings, sources: Sources, names: Sequence[str]
 
     A second plan could group tables otherwise, and the children of the first would not be found again.
     """
-    from flows import plans
-
     known = plans.read(_PLAN)
     if known is not None:
         return known
     units = [
-        plan_ranges(unit) if planning.is_split(unit) else unit for unit in make_plan(settings, sources, names, full)
+        plan_ranges(unit) if planning.is_split(unit) else unit for unit in plans.make(settings, sources, names, full)
     ]
     plans.publish(_PLAN, units)
     return units
-
-
-def make_plan(settings: Settings, sources: Sources, names: Sequence[str], full: bool = False) -> list[Unit]:
-    """Plan a run from configuration, sizes of recent runs and checkpoints; reads no source.
-
-    Raises:
-        WarehouseUnreachable: The warehouse, which knows sizes and checkpoints, did not answer.
-    """
-    from monitoring import log
-    from tasks import checkpoints
-    from tasks.database import connect, ensure_ops
-
-    with connect(settings.database_url(), autocommit=True) as connection:
-        ensure_ops(connection)
-        log.ensure(connection)
-        history = log.table_history(connection, "extract")
-        loaded = {f"{found.source}.{found.table_name}" for found in checkpoints.read_all(connection)}
-    loads = []
-    for ref in map(sources.table, names):
-        recent = history.get(ref.name, {})
-        loads.append(
-            planning.TableLoad(
-                ref.name,
-                ref.table.resources,
-                getattr(ref.table, "partitions", None) or 1,
-                _is_splittable(ref, first=full or ref.name not in loaded),
-                recent.get("seconds"),
-                int(recent["bytes"]) if recent else None,
-                ref.name not in loaded,
-            )
-        )
-    return planning.plan(loads, spread=settings.execution == "deployments")
-
-
-def _is_splittable(ref: TableRef, first: bool) -> bool:
-    """Return whether the next read is of a whole collection, which is what ranges can share."""
-    mode = work.mode_of(ref)
-    return mode == "full" or (mode in ("cdc", "incremental") and first)
 
 
 @task(

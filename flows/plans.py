@@ -1,12 +1,89 @@
-"""The plan of a pipeline run as an artifact: people read it, and an interrupted run goes on with it."""
+"""The plan of a pipeline run: made from names, sizes and checkpoints, kept for people and for a next attempt.
+
+Nothing here imports Prefect at its top: the command line plans before it knows which Prefect server it uses.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasks.planning import Group, Unit
+from tasks import planning
+from tasks.errors import ConfigError
+from tasks.planning import Group, TableLoad, Target, Unit, parse_target
+
+if TYPE_CHECKING:
+    from tasks.settings import Settings
+    from tasks.sources import Sources, TableRef
+
+
+def expand(sources: Sources, names: Sequence[str] | None) -> list[str]:
+    """Return targets: names of tables and ranges as they are, a source's name as its tables, nothing as every table.
+
+    Raises:
+        ConfigError: A name is no table and no source.
+    """
+    if not names:
+        return [ref.name for ref in sources.refs()]
+    found: dict[str, None] = {}
+    for name in names:
+        if name in sources.sources:
+            found.update((ref.name, None) for ref in sources.refs() if ref.source_name == name)
+        else:
+            sources.table(_target(name).table)
+            found[name] = None
+    return list(found)
+
+
+def _target(name: str) -> Target:
+    try:
+        return parse_target(name)
+    except ValueError as error:
+        raise ConfigError(str(error), "tables", "see `warehouse check` for the names of tables") from None
+
+
+def mode_of(ref: TableRef) -> str:
+    """Return the mode under which a table's checkpoint is kept."""
+    return str(getattr(ref.table, "mode", "file"))
+
+
+def make(settings: Settings, sources: Sources, names: Sequence[str], full: bool = False) -> list[Unit]:
+    """Plan a run from configuration, sizes of recent runs and checkpoints; reads no source.
+
+    Raises:
+        WarehouseUnreachable: The warehouse, which knows sizes and checkpoints, did not answer.
+    """
+    from monitoring import log
+    from tasks import checkpoints
+    from tasks.database import connect, ensure_ops
+
+    with connect(settings.database_url(), autocommit=True) as connection:
+        ensure_ops(connection)
+        log.ensure(connection)
+        history = log.table_history(connection, "extract")
+        loaded = {f"{found.source}.{found.table_name}" for found in checkpoints.read_all(connection)}
+    loads = []
+    for ref in map(sources.table, names):
+        recent = history.get(ref.name, {})
+        loads.append(
+            TableLoad(
+                ref.name,
+                ref.table.resources,
+                getattr(ref.table, "partitions", None) or 1,
+                _is_splittable(ref, first=full or ref.name not in loaded),
+                recent.get("seconds"),
+                int(recent["bytes"]) if recent else None,
+                ref.name not in loaded,
+            )
+        )
+    return planning.plan(loads, spread=settings.execution == "deployments")
+
+
+def _is_splittable(ref: TableRef, first: bool) -> bool:
+    """Return whether the next read is of a whole collection, which is what ranges can share."""
+    mode = mode_of(ref)
+    return mode == "full" or (mode in ("cdc", "incremental") and first)
 
 
 def publish(key: str, units: Sequence[Unit]) -> None:

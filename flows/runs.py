@@ -35,10 +35,10 @@ def check_names(settings: Settings, names: Sequence[str]) -> None:
     Raises:
         ConfigError: With every mistake.
     """
-    from flows.tables import expand
+    from flows import plans
     from tasks.sources import load_sources
 
-    expand(load_sources(settings.sources), list(names) or None)
+    plans.expand(load_sources(settings.sources), list(names) or None)
 
 
 def run_pipeline(names: Sequence[str], *, full: bool, models: bool, progress: Callable[[str], None]) -> RunOutcome:
@@ -82,13 +82,12 @@ def run_reset(settings: Settings, name: str, since: str | None, *, progress: Cal
 
 def print_plan(settings: Settings, names: Sequence[str], full: bool) -> None:
     """Print what a run would read, in which groups, and from where; nothing is read."""
-    from flows import pipeline, views
+    from flows import plans, views
     from flows.console import say, table
-    from flows.tables import expand, mode_of
     from tasks.sources import load_sources
 
     sources = load_sources(settings.sources)
-    units = pipeline.make_plan(settings, sources, expand(sources, list(names) or None), full)
+    units = plans.make(settings, sources, plans.expand(sources, list(names) or None), full)
     known = {row[0]: row[2] for row in views.checkpoints(settings.database_url(), [])}
     lines = []
     for unit in units:
@@ -96,8 +95,8 @@ def print_plan(settings: Settings, names: Sequence[str], full: bool) -> None:
             for target in group.targets:
                 ref = sources.table(target.split("#")[0])
                 begin = known.get(ref.name, "from the beginning")
-                start = "from the beginning" if full or mode_of(ref) == "full" else begin
-                lines.append((target, mode_of(ref), group.name, group.resources, start))
+                start = "from the beginning" if full or plans.mode_of(ref) == "full" else begin
+                lines.append((target, plans.mode_of(ref), group.name, group.resources, start))
     table(("table", "mode", "group", "class", "would be read from"), lines)
     say(f"{len(lines)} read(s) in {len(units)} group(s); nothing was read")
 

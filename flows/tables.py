@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.cache_policies import NO_CACHE
 
+from flows import plans
 from flows.launch import over, stopping
 from monitoring import log, taxonomy
 from tasks import resources
-from tasks.errors import TRANSIENT, ConfigError, redact
+from tasks.errors import TRANSIENT, redact
 from tasks.planning import Target, parse_target
 
 if TYPE_CHECKING:
@@ -132,31 +133,6 @@ def _read_sources(path: Path, changed: int) -> Sources:
     return load_sources(path)
 
 
-def expand(sources: Sources, names: Sequence[str] | None) -> list[str]:
-    """Return targets: names of tables and ranges as they are, a source's name as its tables, nothing as every table.
-
-    Raises:
-        ConfigError: A name is no table and no source.
-    """
-    if not names:
-        return [ref.name for ref in sources.refs()]
-    found: dict[str, None] = {}
-    for name in names:
-        if name in sources.sources:
-            found.update((ref.name, None) for ref in sources.refs() if ref.source_name == name)
-        else:
-            sources.table(_target(name).table)
-            found[name] = None
-    return list(found)
-
-
-def _target(name: str) -> Target:
-    try:
-        return parse_target(name)
-    except ValueError as error:
-        raise ConfigError(str(error), "tables", "see `warehouse check` for the names of tables") from None
-
-
 def run_tables(submit: Callable[[str], PrefectFuture[Any]], names: Sequence[str]) -> list[TableFailure]:
     """Run one task per name, all to their end, and return those that failed."""
     futures = {name: submit(name) for name in names}
@@ -226,7 +202,7 @@ def start_state(settings: Settings, ref: TableRef, block: BlockState | None = No
     view = checkpoint_block.load(*place) if block is None else (block if block.exists else None)
     with connect(settings.database_url(), autocommit=True) as connection:
         ensure_ops(connection)
-        found = checkpoints.reconcile(connection, *place, view, mode=mode_of(ref))
+        found = checkpoints.reconcile(connection, *place, view, mode=plans.mode_of(ref))
     if found.block_behind and block is not None and not found.rewound:
         # The block will be written anew: somebody's wish may stand in it since it was looked up.
         return start_state(settings, ref)
@@ -250,7 +226,7 @@ def shared_streams(
         target = parse_target(name)
         ref = sources.table(target.table)
         shares = isinstance(ref.source, MongoSource) and ref.source.change_stream == "database"
-        if shares and mode_of(ref) == "cdc" and not target.segment:
+        if shares and plans.mode_of(ref) == "cdc" and not target.segment:
             members.setdefault(ref.source_name, []).append(ref)
     streams = [
         (refs, SharedStream(refs, lambda ref: start_state(settings, ref, blocks.get(ref.name))))
@@ -287,11 +263,6 @@ def mirror_checkpoint(settings: Settings, ref: TableRef) -> None:
             checkpoint_block.save(ref.source_name, ref.table_name, current)
     except Exception as error:
         get_run_logger().warning("the checkpoint block of %s could not be written: %s", ref.name, say(error))
-
-
-def mode_of(ref: TableRef) -> str:
-    """Return the mode under which a table's checkpoint is kept."""
-    return str(getattr(ref.table, "mode", "file"))
 
 
 def total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows import plans
 from flows import tables as work
 from flows.extract import extract_table
 from flows.load_bronze import load_table
@@ -29,7 +30,7 @@ def verify(tables: list[str] | None = None, sample: int | None = None) -> State[
     Returns:
         Failed, naming every table that differs or could not be compared.
     """
-    names = work.expand(work.read_sources(get_settings()), tables)
+    names = plans.expand(work.read_sources(get_settings()), tables)
     problems = []
     for name in names:
         state: State[Any] = verify_table.with_options(task_run_name=name)(name, sample, return_state=True)

@@ -76,6 +76,11 @@ def use(home: Path, environment: MutableMapping[str, str] = os.environ) -> None:
         environment.setdefault("PREFECT_HOME", str((home / "prefect").resolve()))
 
 
+def prefect_is_known(home: Path) -> bool:
+    """Return whether Prefect, imported now, would use a server that is meant; else it starts one of its own."""
+    return bool(os.environ.get("PREFECT_API_URL") or configured("prefect", home))
+
+
 def started_before(home: Path, name: str) -> bool:
     """Return whether the embedded server has data here from an earlier start."""
     return (home / name / "server.json").exists()
