@@ -164,9 +164,8 @@ pub struct Table {
     width: usize,
     variable: usize,
     row: u64,
-    rescued: Vec<(String, Vec<Vec<u8>>)>,
-    /// Where in `rescued` a path is: a document may set aside any number.
-    rescued_index: HashMap<String, usize>,
+    /// What the row sets aside: by path the first value, and by path the later values of a key that occurs again.
+    set_aside: SetAside,
     /// Makes look-ups proof against keys chosen to collide.
     seed: u64,
     scratch: Vec<u8>,
@@ -187,6 +186,64 @@ fn hash(seed: u64, parent: u32, key: &[u8]) -> u64 {
     let rest = chunks.remainder();
     mix(short(rest) as u64);
     state
+}
+
+/// What one row sets aside, in the order of its fields.
+#[derive(Default)]
+struct SetAside {
+    entries: Vec<(String, Vec<Vec<u8>>, bool)>,
+    /// Where in `entries` a path is, first and later values apart: a document may set aside any number.
+    index: HashMap<(String, bool), usize>,
+}
+
+impl SetAside {
+    /// Returns whether a path's first value is set aside.
+    fn contains(&self, path: &str) -> bool {
+        !self.entries.is_empty() && self.index.contains_key(&(path.to_owned(), false))
+    }
+
+    fn add(&mut self, path: String, json: Vec<u8>, repeated: bool) {
+        let place = (path, repeated);
+        match self
+            .index
+            .get(&place)
+            .and_then(|&at| self.entries.get_mut(at))
+        {
+            Some((_, values, _)) => values.push(json),
+            None => {
+                self.index.insert(place.clone(), self.entries.len());
+                self.entries.push((place.0, vec![json], repeated));
+            }
+        }
+    }
+
+    /// Returns everything as one JSON object. No path ends in a bare `|`, so no field can pass for repeated values.
+    fn take(&mut self) -> Option<Vec<u8>> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        self.index.clear();
+        let mut out = vec![b'{'];
+        for (index, (mut path, values, repeated)) in self.entries.drain(..).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            if repeated {
+                path.push_str("|duplicates");
+            }
+            text::quote(&mut out, path.as_bytes());
+            out.push(b':');
+            if repeated {
+                out.push(b'[');
+            }
+            out.extend_from_slice(&values.join(&b','));
+            if repeated {
+                out.push(b']');
+            }
+        }
+        out.push(b'}');
+        Some(out)
+    }
 }
 
 impl Table {
@@ -232,8 +289,7 @@ impl Table {
             width: meta_width,
             variable: 0,
             row: 0,
-            rescued: Vec::new(),
-            rescued_index: HashMap::new(),
+            set_aside: SetAside::default(),
             seed: RandomState::new().hash_one(0),
             scratch: Vec::new(),
         };
@@ -277,7 +333,7 @@ impl Table {
     }
 
     fn end<'a>(&mut self, texts: impl Fn(&str) -> Option<&'a [u8]>) {
-        let rescued = self.take_rescued();
+        let rescued = self.set_aside.take();
         for (name, column) in &mut self.meta {
             if *name == "_rescued" {
                 self.variable += column.push_optional(rescued.as_deref());
@@ -363,7 +419,8 @@ impl Table {
                 Ok(id) => id,
                 Err(path) => {
                     self.overflow += 1;
-                    self.rescue(path, raw, value);
+                    let repeated = self.set_aside.contains(&path);
+                    self.rescue(path, raw, value, repeated);
                     return None;
                 }
             },
@@ -428,7 +485,7 @@ impl Table {
         };
         if node.row == self.row {
             let path = node.path.clone();
-            return self.rescue(path, raw, value);
+            return self.rescue(path, raw, value, true);
         }
         node.row = self.row;
         let mut type_index = type_index(value.kind);
@@ -501,7 +558,7 @@ impl Table {
                 .get(id as usize)
                 .map(|node| node.path.clone())
                 .unwrap_or_default();
-            return self.rescue(path, raw, value);
+            return self.rescue(path, raw, value, false);
         }
         if let Some(node) = self.nodes.get_mut(id as usize) {
             node.empty += u64::from(empty);
@@ -592,42 +649,10 @@ impl Table {
         Some(column)
     }
 
-    fn rescue(&mut self, path: String, raw: &[u8], value: Value) {
+    fn rescue(&mut self, path: String, raw: &[u8], value: Value, repeated: bool) {
         let mut json = Vec::new();
         text::json(&mut json, raw, value);
-        let known = self.rescued_index.get(&path);
-        match known.and_then(|&index| self.rescued.get_mut(index)) {
-            Some((_, values)) => values.push(json),
-            None => {
-                self.rescued_index.insert(path.clone(), self.rescued.len());
-                self.rescued.push((path, vec![json]));
-            }
-        }
-    }
-
-    fn take_rescued(&mut self) -> Option<Vec<u8>> {
-        if self.rescued.is_empty() {
-            return None;
-        }
-        self.rescued_index.clear();
-        let mut out = vec![b'{'];
-        for (index, (path, values)) in self.rescued.drain(..).enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            text::quote(&mut out, path.as_bytes());
-            out.push(b':');
-            match values.as_slice() {
-                [value] => out.extend_from_slice(value),
-                _ => {
-                    out.extend_from_slice(b"{\"$duplicates\":[");
-                    out.extend_from_slice(&values.join(&b','));
-                    out.extend_from_slice(b"]}");
-                }
-            }
-        }
-        out.push(b'}');
-        Some(out)
+        self.set_aside.add(path, json, repeated);
     }
 
     /// Hands the batch over and starts a new one.

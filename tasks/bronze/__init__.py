@@ -23,8 +23,7 @@ kept in `ops.columns`.
 |---|---|
 | any value, its column null | did not fit, had no column, or no page could hold the row |
 | any value, its column not null | the column has a readable form: text without NUL, `-0` as 0, an ObjectId as text |
-| `{"$duplicates": [...]}` | later values of a key that the document has twice; the column has the first |
-| `{"$original": ..., "$duplicates": [...]}` | both |
+| `[...]` at `path|duplicates` | later values of a key that the document has more than once |
 | `{"$text": {"base64": ...}}` | a text with NUL or invalid UTF-8, its bytes |
 | `{"$json": {"base64": ...}}` | JSON that jsonb refuses or shortens (NUL, a key twice), its text |
 

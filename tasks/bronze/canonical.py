@@ -38,7 +38,7 @@ def of_landed(frame: pl.DataFrame) -> Iterator[Row]:
             path: extended.fragment(kind, values[index]) for path, kind, values in columns if values[index] is not None
         }
         if rescued[index]:
-            yield _of_rescued(extended.merge(fragments, rescued[index], lambda _: False), {})
+            yield _of_rescued(extended.merge(fragments, rescued[index]), {})
         else:
             yield {path: canonical(text) for path, text in fragments.items()}
 
@@ -56,7 +56,7 @@ def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | N
     row: Row = {}
     for column, value in zip(columns, values, strict=True):
         # What is rescued is the original; the column holds at most a readable form of it.
-        if value is None or (column.path in kept and not _is_later(kept[column.path])):
+        if value is None or column.path in kept:
             continue
         text = canonical(extended.fragment(column.kind, _plain_value(column.kind, value)))
         # Two columns of a path must not both have a value: such a row equals no document.
@@ -106,17 +106,8 @@ def _of_rescued(text: str, row: Row) -> Row:
         path = names.landed(stored)
         if path == "_id":
             continue
-        if _is_later(value):
-            whole[path] = f"{whole.get(path)}#{_plain_json(value['$duplicates'])}"
-        elif isinstance(value, dict) and value.keys() == {"$original", "$duplicates"}:
-            whole[path] = f"{_canonical(value['$original'])}#{_plain_json(value['$duplicates'])}"
-        else:
-            whole[path] = _canonical(value)
+        whole[path] = _canonical(value)
     return whole
-
-
-def _is_later(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"$duplicates"}
 
 
 def _canonical(value: Any) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -122,7 +122,7 @@ def rescue_cells(frame: pl.DataFrame, plan: Plan, cells: Sequence[tuple[int, str
         taken.setdefault(name, []).append(row)
         plan.refused[column.path] += 1
     rescued = frame["_rescued"]
-    texts = [extended.merge(own, rescued[row], lambda _: False) for row, own in fragments.items()]
+    texts = [extended.merge(own, rescued[row]) for row, own in fragments.items()]
     columns = [frame[name].scatter(rows, None) for name, rows in taken.items()]
     return frame.with_columns(*columns, rescued.scatter(list(fragments), texts))
 
@@ -363,17 +363,7 @@ def _rescue(landed: pl.DataFrame, pieces: list[_Piece], found: _Fragments) -> tu
     for row in decoder.is_not_null().arg_true().to_list():
         found.setdefault(row, {})
     rows = sorted(found)
-    texts = [extended.merge(found[row], decoder[row], _landed_at(landed, row)) for row in rows]
+    texts = [extended.merge(found[row], decoder[row]) for row in rows]
     empty = pl.Series("_rescued", [None], dtype=pl.String).new_from_index(0, landed.height)
     result.rescued = len(rows)
     return (empty.scatter(rows, texts) if rows else empty), result
-
-
-def _landed_at(landed: pl.DataFrame, row: int) -> Callable[[str], bool]:
-    """Return the question whether a row has a landed value at a path."""
-
-    def answer(path: str) -> bool:
-        names = (f"{path}|{kind}" for kind in kinds.PG_TYPES)
-        return any(name in landed.columns and landed[name][row] is not None for name in names)
-
-    return answer

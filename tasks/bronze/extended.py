@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,6 @@ import polars as pl
 
 from tasks.bronze import names
 
-_DUPLICATES = '{"$duplicates":'
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_READABLE_MS = 253_402_300_799_999
 # `\u0000` as an escape: an even number of backslashes before it. jsonb cannot hold it.
@@ -69,25 +68,19 @@ def wrapped(text: str) -> str:
     return _base64("$json", text)
 
 
-def merge(own: Mapping[str, str], decoder: str | None, landed: Callable[[str], bool]) -> str:
+def merge(own: Mapping[str, str], decoder: str | None) -> str:
     """Return the `_rescued` object as text.
 
-    By path it holds the original of a value whose column holds none, or a changed form of it. Later values of a key
-    that a document has twice are `{"$duplicates": [...]}`, beside the first value in its column, or beside
-    `"$original"` when that is rescued, too.
+    By path it holds the original of a value whose column holds none, or a changed form of it; by `path|duplicates` the
+    later values of a key that a document has more than once.
 
     Args:
         own: The loader's fragments by path.
-        decoder: What the decoder had set aside.
-        landed: Whether the row has a landed value at a path.
+        decoder: What was set aside before.
     """
     parts = {path: safe_json(text) for path, text in own.items()}
     if decoder:
-        for path, value in json.loads(decoder, object_pairs_hook=_Pairs).items():
-            if path in parts:
-                parts[path] = f'{{"$original":{parts[path]},"$duplicates":{_listed(value)}}}'
-            else:
-                parts[path] = f'{{"$duplicates":{_listed(value)}}}' if landed(path) else value
+        parts |= json.loads(decoder, object_pairs_hook=_Pairs).items()
     return "{" + ",".join(f"{quote(names.stored(path))}:{text}" for path, text in parts.items()) + "}"
 
 
@@ -104,11 +97,6 @@ def _dump(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(_dump(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _listed(value: str) -> str:
-    """Return the later values of a key as a JSON list; the decoder writes one as itself, more as an object."""
-    return value[len(_DUPLICATES) : -1] if value.startswith(_DUPLICATES + "[") else f"[{value}]"
 
 
 def quote(text: str) -> str:

@@ -16,9 +16,10 @@ Key text (`_id`). ObjectId: its hex. Integral numbers within int64: their digits
 be read as something else (24 lower hex digits, a JSON number or literal, a start of `{`, `[` or `"`) or hold a NUL:
 then JSON-quoted. All else: extended JSON.
 
-Set aside in `_rescued`, as one JSON object of path to extended JSON: the second and later values of a key that occurs
-more than once in its document; values at paths past the first `MAX_PATHS` of a table or longer than `MAX_PATH_BYTES`;
-values of child rows whose columns a single document would blow up past the memory limit.
+Set aside in `_rescued`, as one JSON object of extended JSON: by path, values at paths past the first `MAX_PATHS` of a
+table or longer than `MAX_PATH_BYTES`, and values of child rows whose columns a single document would blow up past the
+memory limit; by `<path>|duplicates`, as an array, the second and later values of a key that occurs more than once in
+its document. No path ends in a bare `|` and a word, so nothing in a document can pass for the latter.
 
 Rejects. A malformed document, one without `_id` or one over 256 MiB gives a row of `rejects` with its bytes; decoding
 goes on behind it. When a length prefix is unusable the rest of the raw batch is one reject. `_id` and `path` are given
@@ -70,6 +71,8 @@ TYPE_KINDS: Mapping[str, str | None] = {
     "maxkey": "json",
 }
 
+# Behind a path in `_rescued`: the later values of a key that its document has more than once.
+DUPLICATES = "|duplicates"
 # A table of more columns than this cannot be loaded anywhere as such; the bound keeps memory in check.
 MAX_PATHS = 10_000
 # Column names are repeated in every part and manifest.

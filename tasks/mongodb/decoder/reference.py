@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import xxhash
 
-from tasks.mongodb.decoder import KINDS, MAX_PATH_BYTES, MAX_PATHS, TYPE_KINDS, Decoded
+from tasks.mongodb.decoder import DUPLICATES, KINDS, MAX_PATH_BYTES, MAX_PATHS, TYPE_KINDS, Decoded
 from tasks.mongodb.decoder import bson_walk as walk
 from tasks.mongodb.decoder import extended_json as ejson
 
@@ -152,7 +152,7 @@ class _Table:
         self.nodes: list[_Node] = []
         self.total_rows = self.deletes = self.overflow = 0
         self._row = -1
-        self._rescued: dict[str, list[str]] = {}
+        self._rescued: dict[tuple[str, bool], list[str]] = {}
         self.clear()
 
     def clear(self) -> None:
@@ -198,9 +198,10 @@ class _Table:
         node = parent.children.get(key) or self._new_node(parent, key)
         if node is None:
             self.overflow += 1
-            self._rescue(parent.below(key.decode()), ejson.value_text(raw, kind, start, end))
+            path = parent.below(key.decode())
+            self._rescue(path, ejson.value_text(raw, kind, start, end), repeated=(path, False) in self._rescued)
         elif node.row == self._row:
-            self._rescue(node.path, ejson.value_text(raw, kind, start, end))
+            self._rescue(node.path, ejson.value_text(raw, kind, start, end), repeated=True)
         else:
             node.row = self._row
             self._first(raw, node, value, tasks)
@@ -250,7 +251,7 @@ class _Table:
             width = self.width + WIDTHS[column]
             if self.path and self.rows * width > self.decoder.child_limit:
                 self.overflow += 1
-                self._rescue(node.path, ejson.value_text(raw, kind, start, end))
+                self._rescue(node.path, ejson.value_text(raw, kind, start, end), repeated=False)
                 return False
             self.width = width
             values = node.columns[column] = []
@@ -263,15 +264,15 @@ class _Table:
             self.variable += _variable(len(held))
         return True
 
-    def _rescue(self, path: str, text: str) -> None:
-        self._rescued.setdefault(path, []).append(text)
+    def _rescue(self, path: str, text: str, *, repeated: bool) -> None:
+        self._rescued.setdefault((path, repeated), []).append(text)
 
     def _rescued_text(self) -> str | None:
         if not self._rescued:
             return None
         parts = [
-            f"{ejson.quote(path)}:" + (texts[0] if len(texts) == 1 else f'{{"$duplicates":[{",".join(texts)}]}}')
-            for path, texts in self._rescued.items()
+            f"{ejson.quote(path + DUPLICATES)}:[{','.join(texts)}]" if repeated else f"{ejson.quote(path)}:{texts[0]}"
+            for (path, repeated), texts in self._rescued.items()
         ]
         return "{" + ",".join(parts) + "}"
 

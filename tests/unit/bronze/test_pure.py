@@ -223,7 +223,7 @@ def test_misfits_are_rescued_beside_what_the_decoder_had_set_aside() -> None:
     frame = pl.DataFrame(
         {
             "_id": ["1", "2", "3"],
-            "_rescued": [None, '{"x":[1]}', '{"z":5}'],
+            "_rescued": [None, '{"x|duplicates":[[1]]}', '{"z":5}'],
             "x|int": [1, None, 3],
             "x|string": [None, "two", None],
             "y|string": ["a\x00b", None, "c"],
@@ -234,7 +234,7 @@ def test_misfits_are_rescued_beside_what_the_decoder_had_set_aside() -> None:
     assert [row["y"] for row in rows] == ["ab", None, "c"]
     assert [json.loads(str(row["_rescued"])) for row in rows] == [
         {"y": {"$text": {"base64": "YQBi"}}},
-        {"x": {"$original": "two", "$duplicates": [[1]]}},
+        {"x": "two", "x|duplicates": [[1]]},
         {"z": 5},
     ]
     assert result.rescued == 3 and result.misfits == {("x", "string"): 1} and result.sanitised == {("y", "string"): 1}

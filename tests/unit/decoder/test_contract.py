@@ -97,11 +97,20 @@ def test_the_first_of_duplicate_keys_wins_and_later_ones_are_kept(make: Make) ->
         "a|int": 1,
         "b.x|int": 1,
         'q"|int': 1,
-        "_rescued": '{"b.x":{"$duplicates":["2",null]},"a":"later","b":{"y":2.0},"_id":9,"q\\"":[]}',
+        "_rescued": '{"b.x|duplicates":["2",null],"a|duplicates":["later"],"b|duplicates":[{"y":2.0}],'
+        '"_id|duplicates":[9],"q\\"|duplicates":[[]]}',
     }
     fields = decoder.stats()[""]["fields"]
     assert fields["a"] == {"present": 1, "types": {"int32": 1}, "empty": 0}
     assert "b.y" not in fields
+
+
+def test_no_value_can_pass_for_the_later_values_of_a_repeated_key(make: Make) -> None:
+    first = (b.NULL, b.sub(("y", ONE)), b.array([]), b.text("a"))
+    for value in first:
+        row = _row(make(), ("a", value), ("a", b.text("99.00")), ("a|duplicates", b.array([ONE])))
+        assert row["_rescued"] == '{"a|duplicates":["99.00"]}'
+        assert row["a\\|duplicates|json"] == "[1]"
 
 
 def test_duplicate_keys_within_json_stay(make: Make) -> None:
@@ -136,7 +145,7 @@ def test_child_tables(make: Make) -> None:
     assert items["_id"].to_list() == [f"o1:{i}" for i in range(6)]
     assert items["_root_id"].to_list() == items["_parent_id"].to_list() == ["o1"] * 6
     assert items["_position"].to_list() == list(range(6))
-    assert items["_rescued"].to_list() == [None] * 5 + ['{"sku":1}']
+    assert items["_rescued"].to_list() == [None] * 5 + ['{"sku|duplicates":[1]}']
     assert items.select(pl.selectors.contains("|")).to_dict(as_series=False) == {
         "sku|string": ["a", None, None, None, None, "b"],
         "value|string": [None, None, None, "loose", None, None],
@@ -229,7 +238,7 @@ def test_paths_past_the_limits_are_set_aside(make: Make) -> None:
     assert first["_rescued"].to_list() == [f'{{"{long}":"kept","f{MAX_PATHS - 1}":null,"f{MAX_PATHS}":null}}']
     late = [("late", b.sub(("x", ONE))), ("late", ONE), ("f1", ONE)]
     second = _frame(decoder, b.document(("_id", ONE), *late))
-    assert second["_rescued"].to_list() == ['{"late":{"$duplicates":[{"x":1},1]}}']
+    assert second["_rescued"].to_list() == ['{"late":{"x":1},"late|duplicates":[1]}']
     assert second["f1|int"].to_list() == [1]
     stats = decoder.stats()[""]
     assert len(stats["fields"]) == MAX_PATHS
