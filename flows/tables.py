@@ -72,7 +72,12 @@ RETRYING: dict[str, Any] = {
 
 def is_transient(error: object) -> bool:
     """Return whether an error may go away by itself: neither configuration nor rights nor data."""
-    return isinstance(error, TRANSIENT) and taxonomy.classify_error(error) in ("network", "resource")
+    return isinstance(error, TRANSIENT) and taxonomy.classify_error(error) in (
+        "network",
+        "resource",
+        "out_of_memory",
+        "evicted",
+    )
 
 
 def check_stopping(rows: int = 0) -> None:

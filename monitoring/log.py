@@ -9,43 +9,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from monitoring.schema import COLUMNS, ensure
+
 if TYPE_CHECKING:
     import psycopg
 
-# Name to Postgres type. Only append: older rows must stay readable.
-COLUMNS: dict[str, str] = {
-    "id": "uuid",
-    "flow_run_id": "uuid",
-    "parent_run_id": "uuid",
-    "flow_name": "text",
-    "stage": "text",
-    "source": "text",
-    "table_name": "text",
-    "state": "text",
-    "started_at": "timestamptz",
-    "ended_at": "timestamptz",
-    "seconds": "double precision",
-    "rows_read": "bigint",
-    "bytes_read": "bigint",
-    "rows_landed": "bigint",
-    "rows_loaded": "bigint",
-    "rows_unchanged": "bigint",
-    "rows_rejected": "bigint",
-    "rows_rescued": "bigint",
-    "rows_deleted": "bigint",
-    "rows_per_second": "double precision",
-    "window_from": "text",
-    "window_to": "text",
-    "batch_id": "text",
-    "schema_changes": "bigint",
-    "attempt": "integer",
-    "pod": "text",
-    "peak_memory_bytes": "bigint",
-    "cpu_seconds": "double precision",
-    "error_class": "text",
-    "error_message": "text",
-    "artifact_key": "text",
-}
+__all__ = ["COLUMNS", "COUNTS", "ensure"]
+
 COUNTS = (
     "rows_read",
     "bytes_read",
@@ -61,39 +31,6 @@ COUNTS = (
 
 # Any value serves, as long as it never changes: ids of rows are derived from it.
 _NAMESPACE = uuid.UUID("6f1a0c4e-6a55-5b5e-9b51-2f3c6a3f0d11")
-# Serialises the creation of the table between flows that start together.
-_DDL_LOCK = 0x7761_7265_6C6F_67
-
-_CREATE = f"""
-create schema if not exists monitoring;
-create table if not exists monitoring.pipeline_log (
-    {", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())},
-    logged_at timestamptz not null default now(),
-    primary key (id)
-);
-create index if not exists pipeline_log_run on monitoring.pipeline_log (parent_run_id, flow_run_id);
-create index if not exists pipeline_log_table on monitoring.pipeline_log (source, table_name, started_at);
-create index if not exists pipeline_log_started on monitoring.pipeline_log (started_at);
-create table if not exists monitoring.models_built (
-    source text not null,
-    table_name text not null,
-    built_at timestamptz not null,
-    primary key (source, table_name)
-);
-comment on table monitoring.pipeline_log is
-    'One row per flow run, and per table or dbt node in it: what it did, how fast, and why it failed.';
-comment on table monitoring.models_built is
-    'Per bronze table, the moment up to which its loads are known to be in the dbt models above it.';
-"""
-
-
-def ensure(connection: psycopg.Connection[Any]) -> None:
-    """Create the monitoring tables where they are missing, and commit."""
-    with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
-        present = connection.execute("select to_regclass('monitoring.models_built')").fetchone()
-        if present is None or present[0] is None:
-            connection.execute(_CREATE)
 
 
 def row_id(row: Mapping[str, Any]) -> uuid.UUID:

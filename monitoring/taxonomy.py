@@ -12,7 +12,7 @@ class FailureClass:
     """One kind of failure.
 
     Attributes:
-        key: Value of pipeline_log.error_class.
+        key: Value of pipeline_log.error_class, and the name of the runbook's page.
         title: Name in reports.
         who: Who acts.
         action: What to do first, in one sentence.
@@ -22,6 +22,11 @@ class FailureClass:
     title: str
     who: str
     action: str
+
+    @property
+    def runbook(self) -> str:
+        """Path of the runbook's page in the repository."""
+        return f"docs/runbooks/classes/{self.key}.md"
 
 
 CLASSES = {
@@ -37,10 +42,22 @@ CLASSES = {
             "Renew the credentials or grant the right; see `warehouse check`.",
         ),
         FailureClass(
+            "quota",
+            "quota or rate limit",
+            "owner of the source",
+            "Wait until it renews; the next run goes on from its checkpoint. Daily: read less often, ask for more.",
+        ),
+        FailureClass(
             "network",
             "unreachable",
             "platform engineer",
             "Look whether the server is up and reachable; the next run goes on from the checkpoint.",
+        ),
+        FailureClass(
+            "source",
+            "fault of the source",
+            "owner of the source",
+            "Read the source's own message and its status page; the next run goes on from the checkpoint.",
         ),
         FailureClass(
             "source_drift",
@@ -52,13 +69,31 @@ CLASSES = {
             "data_quality",
             "data quality",
             "analytics engineer",
-            "See what failed: `warehouse rejects list` for rows; a dbt model or test says it in its message.",
+            "Look at the rows: `warehouse rejects list` for refused ones; a failing test names its model.",
+        ),
+        FailureClass(
+            "model",
+            "model",
+            "owner of the model",
+            "Correct the SQL that the message names and run again; the model keeps its last good content.",
+        ),
+        FailureClass(
+            "out_of_memory",
+            "out of memory",
+            "platform engineer",
+            "Give the table a larger class (`resources:`) or more `partitions`; see `warehouse resources`.",
+        ),
+        FailureClass(
+            "evicted",
+            "evicted",
+            "platform engineer",
+            "Nothing when it was started again; if often, look at the node's pressure and its spot reclaims.",
         ),
         FailureClass(
             "resource",
-            "memory, disk or eviction",
+            "disk, room or process",
             "platform engineer",
-            "A full disk: free space. Else give the table a larger class (`resources:`) or more partitions.",
+            "A full disk: free space. No room or no worker: `kubectl get pods`, and the worker's log.",
         ),
         FailureClass(
             "cancelled",
@@ -86,9 +121,9 @@ _BY_EXCEPTION = {
     "CursorError": "source_drift",
     "DriftError": "source_drift",
     "RejectLimitExceeded": "data_quality",
-    "MemoryError": "resource",
+    "MemoryError": "out_of_memory",
     "DiskFull": "resource",
-    "TerminationSignal": "resource",
+    "TerminationSignal": "evicted",
     "CancelledRun": "cancelled",
 }
 # Types that decide only when the message does not.
@@ -97,24 +132,33 @@ _BY_DEFAULT = {
     "ConnectionError": "network",
     "TimeoutError": "network",
     "ConnectError": "network",
-    "DbtError": "data_quality",
+    "DbtError": "model",
     "LandingError": "network",
+    "SourceError": "source",
 }
-# In order: the first that matches decides. Messages are those of Postgres, MongoDB, Prefect and Kubernetes.
+# In order: the first that matches decides. Messages are those of Postgres, MongoDB, channels, Prefect and Kubernetes.
 _BY_MESSAGE: tuple[tuple[str, str], ...] = (
+    # Some channels answer an exhausted quota with 403, so quota comes before rights.
+    (r"too many requests|\b429\b|rate.?limit|quota|resource_exhausted|throttl|request limit reached", "quota"),
     (r"refused the credentials|password authentication failed|authentication failed|not authorized", "auth"),
     (r"\b(401|403)\b|forbidden|unauthorized|invalid credentials|signaturedoesnotmatch", "auth"),
+    (r"invalid_grant|oauthexception|(?:access|refresh) token .*(?:expired|invalid|revoked)", "auth"),
     (r"permission denied|access ?denied|read-only file system", "auth"),
-    (r"OOMKilled|out of memory|cannot allocate memory|(?:code|status):? -?(?:9|137)\b", "resource"),
     (r"no space left|disk full|disk of Postgres is full", "resource"),
-    (r"evicted|preempt|unschedulable|insufficient (?:cpu|memory)", "resource"),
+    (r"OOMKilled|out of memory|cannot allocate memory|(?:code|status):? -?(?:9|137)\b", "out_of_memory"),
+    (r"evicted|preempt|DisruptionTarget|node (?:was )?(?:lost|shut ?down)", "evicted"),
+    (r"unschedulable|insufficient (?:cpu|memory)|no worker|its process is gone", "resource"),
     (r"no active or succeeded pods|job was deleted", "resource"),
-    (r"ImagePull|ErrImage|CreateContainerConfigError", "config"),
+    (r"ImagePull|ErrImage|Image pull failed|CreateContainerConfigError", "config"),
     (r"connection refused|could not connect|connection (?:reset|closed|failed)|timed? ?out", "network"),
     (r"name or service not known|temporary failure in name resolution|network is unreachable", "network"),
     (r"no servers? found|server closed the connection", "network"),
-    (r"on_drift|new field|type of field|column .* does not exist", "source_drift"),
-    (r"reject|failing test|test failed|\bgot \d+ results?, configured to fail", "data_quality"),
+    (r"\b5\d\d (?:server error|internal|bad gateway|service unavailable|gateway)|service unavailable", "source"),
+    (r"\bgot \d+ results?, configured to (?:fail|warn)", "data_quality"),
+    (r"(?:database|compilation|parsing|runtime|contract) error in (?:model|snapshot|seed|test|sql|macro)", "model"),
+    (r"enforced contract that failed|column .* does not exist", "model"),
+    (r"on_drift|new field|type of field", "source_drift"),
+    (r"reject|failing test|test failed", "data_quality"),
     (r"unknown key|not set|no table is called", "config"),
     (r"heartbeat|process exited|crash detected|infrastructure", "resource"),
 )

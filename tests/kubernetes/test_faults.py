@@ -189,7 +189,7 @@ def test_an_extract_out_of_memory_gets_the_next_class(cluster: Cluster) -> None:
     assert "class:small" in first.tags
     assert "class:medium" in second.tags
     [logged] = [row for row in cluster.log(run_id) if row["flow_run_id"] == first.id and not row["table_name"]]
-    assert (logged["state"], logged["error_class"]) == ("Crashed", "resource")
+    assert (logged["state"], logged["error_class"]) == ("Crashed", "out_of_memory")
     assert "OOMKilled" in logged["error_message"]
     cluster.assert_equal("quick__numbers")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from monitoring import taxonomy
@@ -23,8 +25,8 @@ from tasks import errors
         (errors.LoadError("new field `x`: on_drift.new is fail"), "source_drift"),
         (errors.LandingError("cannot write in the landing: Read-only file system (os error 30)"), "auth"),
         (errors.LoadError("syntax error at or near"), "code"),
-        (errors.DbtError("2 dbt node(s) failed"), "data_quality"),
-        (MemoryError(), "resource"),
+        (errors.DbtError("2 dbt node(s) failed"), "model"),
+        (MemoryError(), "out_of_memory"),
         (ZeroDivisionError("division by zero"), "code"),
     ],
 )
@@ -48,8 +50,17 @@ def test_the_cause_counts_when_the_error_itself_says_nothing() -> None:
     ("message", "state", "expected"),
     [
         ("Kubernetes job was deleted", "Crashed", "resource"),
-        ("Process exited with status code: -9", "Crashed", "resource"),
-        ("pod: OOMKilled", "Crashed", "resource"),
+        ("Process exited with status code: -9", "Crashed", "out_of_memory"),
+        ("pod: OOMKilled", "Crashed", "out_of_memory"),
+        ("Pod was evicted: the node was low on resource: memory", "Crashed", "evicted"),
+        ("0/3 nodes are available: insufficient memory", "Crashed", "resource"),
+        ("429 Too Many Requests", "Failed", "quota"),
+        ("403 Forbidden: rateLimitExceeded, quota of the project", "Failed", "quota"),
+        ("HTTP 503 Service Unavailable", "Failed", "source"),
+        ("401 Unauthorized", "Failed", "auth"),
+        ('column "total" does not exist\nDatabase Error in model fct_order (models/gold/fct_order.sql)', "", "model"),
+        ("This model has an enforced contract that failed.", "", "model"),
+        ("its process is gone (host laptop, process 17)", "Crashed", "resource"),
         ("ImagePullBackOff", "Crashed", "config"),
         ("no heartbeat for 540 s", "Crashed", "resource"),
         ("", "Crashed", "resource"),
@@ -65,6 +76,10 @@ def test_messages_of_runs(message: str, state: str, expected: str) -> None:
 def test_every_class_says_who_acts() -> None:
     keys = {*taxonomy._BY_EXCEPTION.values(), *taxonomy._BY_DEFAULT.values(), *dict(taxonomy._BY_MESSAGE).values()}
     assert keys | {"cancelled", "code"} == set(taxonomy.CLASSES)
+    root = Path(__file__).resolve().parents[3]
+    for item in taxonomy.CLASSES.values():
+        page = (root / item.runbook).read_text()
+        assert f"Who acts: {item.who}. Class `{item.key}`" in page and "1. " in page
     assert all(item.who and item.action for item in taxonomy.CLASSES.values())
 
 

@@ -1,0 +1,522 @@
+"""What pages read: one typed query per panel, on the tables of the schema `monitoring` alone, each bounded in rows.
+
+Every function takes an open connection (that of the read-only role will do) and returns plain frozen rows. Times are
+UTC; `days` counts back from now; nothing here writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
+
+from monitoring.taxonomy import CLASSES, FailureClass
+
+if TYPE_CHECKING:
+    import psycopg
+
+_Row = TypeVar("_Row")
+# A page shows no more; who needs more asks for fewer days or one table.
+MOST = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pipeline run, or one flow run that was started alone."""
+
+    flow_run_id: str
+    flow_name: str
+    state: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    expected_at: datetime | None
+    seconds: float | None
+    attempt: int | None
+    tables: int
+    failed_tables: int
+    rows_read: int
+    rows_loaded: int
+    rows_rejected: int
+    error_class: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableDay:
+    """What became of one table in one day (UTC), over all stages and runs; also of days whose log is rolled up."""
+
+    day: date
+    source: str
+    table_name: str
+    runs: int
+    failures: int
+    rows_read: int
+    bytes_read: int
+    rows_landed: int
+    rows_loaded: int
+    rows_rejected: int
+    rows_rescued: int
+    rows_deleted: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """How long a table, flow or dbt node takes in one stage: the last run, the median, the 95th percentile."""
+
+    stage: str
+    source: str
+    name: str
+    runs: int
+    p50: float
+    p95: float
+    last: float
+
+    @property
+    def change(self) -> float | None:
+        """The last run against the median, as a share: 0.5 is half as long again."""
+        return self.last / self.p50 - 1 if self.p50 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """As of when one bronze table or mart is, against what was promised; `state` is fresh, stale or never."""
+
+    layer: str
+    relation: str
+    as_of: datetime | None
+    sla_seconds: int
+    state: str
+    since: datetime | None
+    because: str | None
+    owner: str | None
+    checked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """One failure, with who acts and what they do first."""
+
+    at: datetime | None
+    flow_run_id: str
+    parent_run_id: str | None
+    stage: str
+    source: str | None
+    name: str
+    state: str
+    error_class: str
+    message: str
+    last_success: datetime | None
+
+    @property
+    def kind(self) -> FailureClass:
+        """Its class: title, owner, first step, runbook."""
+        return CLASSES.get(self.error_class, CLASSES["code"])
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One thing that went wrong, from its first sight to its recovery."""
+
+    id: int
+    kind: str
+    severity: str
+    error_class: str
+    subject: str
+    title: str
+    message: str
+    owner: str
+    first_step: str
+    runbook: str
+    first_seen: datetime
+    last_seen: datetime
+    seen: int
+    resolved_at: datetime | None
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    told_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """One odd day of one series, with the band in which it was expected."""
+
+    id: str
+    day: date
+    measure: str
+    source: str
+    table_name: str
+    platform: str
+    account: str
+    field: str
+    rule: str
+    value: float | None
+    expected: float | None
+    low: float | None
+    high: float | None
+    score: float | None
+    message: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One day of one series, as the charts of anomalies draw it."""
+
+    day: date
+    value: float
+    anomalous: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the ledger of drift, with the models that read the table."""
+
+    seen_at: datetime
+    source: str
+    table_name: str
+    field: str
+    change: str
+    old_type: str | None
+    new_type: str | None
+    action: str
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """One figure at the source, in bronze and in gold; `state` is equal, differs or unknown."""
+
+    day: date
+    line: str
+    source: str
+    table_name: str
+    measure: str
+    source_value: Decimal | None
+    bronze_value: Decimal | None
+    gold_value: Decimal | None
+    difference: Decimal | None
+    state: str
+    note: str | None
+    checked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one stage of one table used in a number of days."""
+
+    stage: str
+    source: str
+    table_name: str
+    runs: int
+    seconds: float
+    cpu_seconds: float
+    peak_memory_bytes: int | None
+    rows: int
+
+    @property
+    def cpu_seconds_per_million_rows(self) -> float | None:
+        """CPU seconds for a million rows read or landed; None where no row was."""
+        return self.cpu_seconds * 1e6 / self.rows if self.rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When monitoring last looked, and how long it took; None of it means that it is dead or new."""
+
+    looked_at: datetime
+    seconds: float
+    message: str
+
+
+def runs(connection: psycopg.Connection[Any], days: int = 14, flow: str | None = "pipeline") -> list[Run]:
+    """Return runs, newest first; with `flow` None those of every flow that was started alone, too."""
+    return _read(
+        connection,
+        Run,
+        """
+        select r.flow_run_id::text, coalesce(r.flow_name, r.stage) as flow_name, r.state, r.started_at, r.ended_at,
+            r.expected_at, r.seconds, r.attempt,
+            count(distinct c.source || '.' || c.table_name)::int as tables,
+            (count(distinct c.source || '.' || c.table_name)
+                filter (where c.state not in ('Completed', 'Running')))::int as failed_tables,
+            coalesce(sum(c.rows_read), 0)::bigint as rows_read,
+            coalesce(sum(c.rows_loaded), 0)::bigint as rows_loaded,
+            coalesce(max(r.rows_rejected), sum(c.rows_rejected) filter (where c.stage = 'load'), 0)::bigint
+                as rows_rejected,
+            r.error_class, r.error_message
+        from monitoring.pipeline_log r
+        left join monitoring.pipeline_log c on c.table_name is not null and c.stage in ('extract', 'load')
+            and (c.parent_run_id = r.flow_run_id or c.flow_run_id = r.flow_run_id)
+        where r.table_name is null and r.parent_run_id is null
+            and coalesce(r.started_at, r.expected_at) > now() - make_interval(days => %(days)s)
+            and (%(flow)s::text is null or r.flow_name = %(flow)s)
+        group by r.id
+        order by coalesce(r.started_at, r.expected_at) desc
+        limit %(most)s
+        """,
+        {"days": days, "flow": flow},
+    )
+
+
+def throughput(
+    connection: psycopg.Connection[Any], days: int = 14, source: str | None = None, table: str | None = None
+) -> list[TableDay]:
+    """Return each table's days, oldest first: what the heat map and the throughput show."""
+    return _read(
+        connection,
+        TableDay,
+        """
+        with log as (
+            select (started_at at time zone 'UTC')::date as day, stage, source, table_name, 1 as runs,
+                (state not in ('Completed', 'Running'))::int as failures, rows_read, bytes_read, rows_landed,
+                rows_loaded, rows_rejected, rows_rescued, rows_deleted, seconds
+            from monitoring.pipeline_log
+            where stage in ('extract', 'load') and table_name is not null
+                and started_at > now() - make_interval(days => %(days)s)
+            union all
+            select day, stage, source, table_name, runs, failures, rows_read, bytes_read, rows_landed,
+                rows_loaded, rows_rejected, rows_rescued, rows_deleted, seconds
+            from monitoring.pipeline_daily
+            where stage in ('extract', 'load') and table_name <> ''
+                and day > (now() at time zone 'UTC')::date - %(days)s
+        )
+        select day, source, table_name,
+            greatest(sum(runs) filter (where stage = 'extract'), sum(runs) filter (where stage = 'load'))::int as runs,
+            sum(failures)::int as failures,
+            coalesce(sum(rows_read) filter (where stage = 'extract'), 0)::bigint as rows_read,
+            coalesce(sum(bytes_read) filter (where stage = 'extract'), 0)::bigint as bytes_read,
+            coalesce(sum(rows_landed) filter (where stage = 'extract'), 0)::bigint as rows_landed,
+            coalesce(sum(rows_loaded), 0)::bigint as rows_loaded,
+            coalesce(sum(rows_rejected) filter (where stage = 'load'),
+                sum(rows_rejected) filter (where stage = 'extract'), 0)::bigint as rows_rejected,
+            coalesce(sum(rows_rescued), 0)::bigint as rows_rescued,
+            coalesce(sum(rows_deleted), 0)::bigint as rows_deleted,
+            coalesce(sum(seconds), 0)::float8 as seconds
+        from log
+        where (%(source)s::text is null or source = %(source)s) and (%(table)s::text is null or table_name = %(table)s)
+        group by day, source, table_name
+        order by day, source, table_name
+        limit %(most)s
+        """,
+        {"days": days, "source": source, "table": table},
+    )
+
+
+def durations(connection: psycopg.Connection[Any], days: int = 14, stage: str | None = None) -> list[Duration]:
+    """Return how long everything takes, the slowest first."""
+    return _read(
+        connection,
+        Duration,
+        """
+        select stage, coalesce(source, '') as source, coalesce(table_name, flow_name, stage) as name,
+            count(*)::int as runs,
+            percentile_cont(0.5) within group (order by seconds) as p50,
+            percentile_cont(0.95) within group (order by seconds) as p95,
+            (array_agg(seconds order by started_at desc))[1] as last
+        from monitoring.pipeline_log
+        where seconds is not null and state in ('Completed', 'Warned')
+            and started_at > now() - make_interval(days => %(days)s)
+            and (%(stage)s::text is null or stage = %(stage)s)
+        group by 1, 2, 3
+        order by p95 desc
+        limit %(most)s
+        """,
+        {"days": days, "stage": stage},
+    )
+
+
+def freshness(connection: psycopg.Connection[Any], layer: str | None = None) -> list[Freshness]:
+    """Return as of when each table and mart is, stale ones first; `layer` is bronze or gold."""
+    return _read(
+        connection,
+        Freshness,
+        """
+        select layer, relation, as_of, sla_seconds, state, since, because, owner, checked_at
+        from monitoring.freshness
+        where %(layer)s::text is null or layer = %(layer)s
+        order by state = 'fresh', layer desc, since nulls last, relation
+        limit %(most)s
+        """,
+        {"layer": layer},
+    )
+
+
+def failures(connection: psycopg.Connection[Any], days: int = 14, run: str | None = None) -> list[Failed]:
+    """Return failures of tables, nodes and runs, newest first; with `run` those of one pipeline run, however old."""
+    return _read(
+        connection,
+        Failed,
+        """
+        select coalesce(f.ended_at, f.started_at, f.expected_at) as at, f.flow_run_id::text, f.parent_run_id::text,
+            f.stage, f.source, coalesce(f.table_name, f.flow_name, f.stage) as name, f.state,
+            coalesce(f.error_class, 'code') as error_class, coalesce(f.error_message, f.state) as message,
+            (select max(s.started_at) from monitoring.pipeline_log s
+                where s.stage = f.stage and s.source = f.source and s.table_name = f.table_name
+                and s.state = 'Completed') as last_success
+        from monitoring.pipeline_log f
+        where f.state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Cancelling', 'Missing', 'Late', 'Lost')
+            and case when %(run)s::uuid is null
+                then coalesce(f.started_at, f.expected_at) > now() - make_interval(days => %(days)s)
+                else %(run)s::uuid in (f.flow_run_id, f.parent_run_id) end
+        order by 1 desc nulls last
+        limit %(most)s
+        """,
+        {"days": days, "run": run},
+    )
+
+
+def incidents(connection: psycopg.Connection[Any], days: int = 14, open_only: bool = False) -> list[Incident]:
+    """Return incidents, open ones first, then the newest."""
+    return _read(
+        connection,
+        Incident,
+        """
+        select id, kind, severity, error_class, subject, title, message, owner, first_step, runbook, first_seen,
+            last_seen, seen, resolved_at, acknowledged_at, acknowledged_by, told_at
+        from monitoring.incidents
+        where resolved_at is null
+            or (not %(open_only)s and last_seen > now() - make_interval(days => %(days)s))
+        order by resolved_at is not null, severity = 'high' desc, first_seen desc
+        limit %(most)s
+        """,
+        {"days": days, "open_only": open_only},
+    )
+
+
+def anomalies(connection: psycopg.Connection[Any], days: int = 14, status: str | None = None) -> list[Anomaly]:
+    """Return what the anomaly rules found, newest first; `status` is open, confirmed or dismissed."""
+    return _read(
+        connection,
+        Anomaly,
+        """
+        select id::text, day, measure, source, table_name, platform, account, field, rule, value, expected, low, high,
+            score, message, status
+        from monitoring.anomalies
+        where day > (now() at time zone 'UTC')::date - %(days)s
+            and (%(status)s::text is null or status = %(status)s)
+        order by day desc, abs(score) desc nulls last, id
+        limit %(most)s
+        """,
+        {"days": days, "status": status},
+    )
+
+
+def series(connection: psycopg.Connection[Any], anomaly: Anomaly, days: int = 90) -> list[Point]:
+    """Return the series in which an anomaly was found, oldest day first."""
+    return _read(
+        connection,
+        Point,
+        """
+        select m.day, m.value, a.id is not null as anomalous
+        from monitoring.measures m
+        left join monitoring.anomalies a using (measure, source, table_name, platform, account, field, day)
+        where (m.measure, m.source, m.table_name, m.platform, m.account, m.field)
+            = (%(measure)s, %(source)s, %(table)s, %(platform)s, %(account)s, %(field)s)
+            and m.day > (now() at time zone 'UTC')::date - %(days)s
+        order by m.day
+        limit %(most)s
+        """,
+        {
+            "measure": anomaly.measure,
+            "source": anomaly.source,
+            "table": anomaly.table_name,
+            "platform": anomaly.platform,
+            "account": anomaly.account,
+            "field": anomaly.field,
+            "days": days,
+        },
+    )
+
+
+def drift(connection: psycopg.Connection[Any], days: int = 14) -> list[Change]:
+    """Return schema changes, newest first, without the columns of a table's first load."""
+    return _read(
+        connection,
+        Change,
+        """
+        select c.seen_at, c.source, c.table_name, c.field, c.change, c.old_type, c.new_type, c.action,
+            coalesce(array_agg(l.relation order by l.relation) filter (where l.relation is not null), '{}') as models
+        from ops.schema_changes c
+        left join monitoring.lineage l on c.source || '.' || c.table_name = any(l.sources)
+        where c.seen_at > now() - make_interval(days => %(days)s)
+            and exists (select from ops.batches b where b.source = c.source
+                and b.table_name = c.table_name and b.batch_id < c.batch_id)
+        group by c.id
+        order by c.id desc
+        limit %(most)s
+        """,
+        {"days": days},
+        requires="ops.schema_changes",
+    )
+
+
+def reconciliation(connection: psycopg.Connection[Any], days: int = 1) -> list[Reconciled]:
+    """Return the newest comparison of each line within some days, differing ones first."""
+    return _read(
+        connection,
+        Reconciled,
+        """
+        select * from (
+            select distinct on (line) day, line, source, table_name, measure, source_value, bronze_value, gold_value,
+                difference, state, note, checked_at
+            from monitoring.reconciliation
+            where day > (now() at time zone 'UTC')::date - %(days)s
+            order by line, day desc
+        ) newest
+        order by state = 'equal', line
+        limit %(most)s
+        """,
+        {"days": days},
+    )
+
+
+def cost(connection: psycopg.Connection[Any], days: int = 14) -> list[Cost]:
+    """Return what stages of tables used, the dearest first."""
+    return _read(
+        connection,
+        Cost,
+        """
+        select stage, coalesce(source, '') as source, coalesce(table_name, '') as table_name, count(*)::int as runs,
+            coalesce(sum(seconds), 0)::float8 as seconds, coalesce(sum(cpu_seconds), 0)::float8 as cpu_seconds,
+            max(peak_memory_bytes) as peak_memory_bytes,
+            coalesce(sum(coalesce(rows_read, rows_landed)), 0)::bigint as rows
+        from monitoring.pipeline_log
+        where started_at > now() - make_interval(days => %(days)s)
+            and (table_name is not null or stage in ('monitoring', 'dbt'))
+        group by 1, 2, 3
+        order by cpu_seconds desc, seconds desc
+        limit %(most)s
+        """,
+        {"days": days},
+    )
+
+
+def last_look(connection: psycopg.Connection[Any]) -> Look | None:
+    """Return when monitoring last looked; its silence is only good news while this is recent."""
+    found = _read(connection, Look, "select looked_at, seconds, message from monitoring.looks limit %(most)s", {})
+    return found[0] if found else None
+
+
+def _read(
+    connection: psycopg.Connection[Any],
+    kind: type[_Row],
+    query: LiteralString,
+    parameters: dict[str, Any],
+    requires: str = "",
+) -> list[_Row]:
+    """Return the rows of a query as `kind`; none where the table it requires does not exist yet."""
+    if requires:
+        present = connection.execute("select to_regclass(%s)", [requires]).fetchone()
+        if present is None or present[0] is None:
+            return []
+    cursor = connection.execute(query, {**parameters, "most": MOST})
+    names = [column.name for column in cursor.description or ()]
+    return [kind(**{name: _plain(value) for name, value in zip(names, row, strict=True)}) for row in cursor]
+
+
+def _plain(value: Any) -> Any:
+    """Return arrays as tuples, which frozen rows can hold."""
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else value
