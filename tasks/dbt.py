@@ -214,7 +214,10 @@ def missing_models(url: str, project: Path = PROJECT) -> tuple[str, ...]:
     import psycopg
 
     models = {
-        (layer, path.stem) for layer in ("silver", "gold") for path in (project / "models" / layer).rglob("*.sql")
+        (layer, path.stem)
+        for part in _parts(project)
+        for layer in ("silver", "gold")
+        for path in (part / "models" / layer).rglob("*.sql")
     }
     query = "select schemaname, viewname from pg_views union all select schemaname, tablename from pg_tables"
     try:
@@ -268,8 +271,14 @@ def lineage(project: Path) -> dict[str, set[str]]:
     return found
 
 
+def _parts(project: Path) -> list[Path]:
+    """Return the folders of a project and of the packages in it."""
+    return [project, *sorted((project / "packages").glob("*"))]
+
+
 def _files(project: Path, suffix: str) -> list[Path]:
-    return [path for folder in ("models", "tests") for path in sorted((project / folder).rglob(f"*{suffix}"))]
+    folders = [part / name for part in _parts(project) for name in ("models", "tests")]
+    return [path for folder in folders for path in sorted(folder.rglob(f"*{suffix}"))]
 
 
 def run(

@@ -297,7 +297,7 @@ def test_what_models_read_is_found_without_dbt(settings: Settings) -> None:
         # A test of a model belongs to it; a test that is a file of its own has a name of its own.
         reader = (node.get("attached_node") or node["unique_id"]).split(".")[2]
         for parent in node["depends_on"]["nodes"]:
-            kind, _, name = parent.partition(".warehouse.")
+            kind, _, name = parent.split(".", 2)
             assert name == reader or name in lineage[reader], f"{reader} reads the {kind} {name}"
             read += 1
     assert read > len(lineage)

@@ -166,10 +166,10 @@ def test_every_model_is_described_with_its_grain() -> None:
     from ruamel.yaml import YAML
 
     described: dict[str, str] = {}
-    for path in (dbt.PROJECT / "models").rglob("*.yml"):
+    for path in dbt.PROJECT.rglob("_models.yml"):
         for model in YAML(typ="safe").load(path.read_text()).get("models", []):
             described[model["name"]] = model["description"]
             assert all(column.get("description") for column in model["columns"]), model["name"]
-    models = {path.stem for path in (dbt.PROJECT / "models").rglob("*.sql")}
+    models = {path.stem for path in dbt.PROJECT.glob("**/models/**/*.sql")}
     assert set(described) == models
     assert all(text.startswith("One row per ") for text in described.values())

@@ -1,6 +1,6 @@
 with summary as (
 
-    {{ repeat_purchase_summary(ref('fct_cdnow_purchase'), 'customer_id', 'purchased_on', 'amount',
+    {{ warehouse.repeat_purchase_summary(ref('fct_cdnow_purchase'), 'customer_id', 'purchased_on', 'amount',
                                "date '" ~ var('cdnow_observation_end', '1998-06-30') ~ "'") }}
 
 )

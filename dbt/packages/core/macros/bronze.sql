@@ -24,7 +24,7 @@
     {%- endif -%}
     {%- set beside = {} -%}
     {%- if columns -%}
-        {%- for path, column in columns_beside(relation.identifier) -%}
+        {%- for path, column in warehouse.columns_beside(relation.identifier) -%}
             {%- do beside.setdefault(path, []).append(column) -%}
         {%- endfor -%}
         {%- set kept = ' where _deleted_at is null' if '_deleted_at' in columns else '' -%}
@@ -63,10 +63,10 @@
     {%- set parts = [] -%}
     {%- for path in ([paths] if paths is string else paths) -%}
         {%- for column in [path | replace('.', '__')] + bronze.beside.get(path, []) if column in bronze.columns -%}
-            {%- do parts.append(cast_column('bronze_rows.' ~ adapter.quote(column), bronze.columns[column], type)) -%}
+            {%- do parts.append(warehouse.cast_column('bronze_rows.' ~ adapter.quote(column), bronze.columns[column], type)) -%}
         {%- endfor -%}
         {%- if '_rescued' in bronze.columns -%}
-            {%- do parts.append(cast_extended_json("bronze_rows._rescued -> '" ~ path ~ "'", type)) -%}
+            {%- do parts.append(warehouse.cast_extended_json("bronze_rows._rescued -> '" ~ path ~ "'", type)) -%}
         {%- endif -%}
     {%- endfor -%}
     {%- if parts | length > 1 -%}
@@ -84,18 +84,18 @@
     {%- if column_type == names.get(type, type) -%}
         {{ return(expression) }}
     {%- elif column_type == 'jsonb' -%}
-        {{ return(cast_extended_json(expression, type)) }}
+        {{ return(warehouse.cast_extended_json(expression, type)) }}
     {%- elif type == 'jsonb' -%}
         {{ return('to_jsonb(' ~ expression ~ ')') }}
     {%- else -%}
-        {{ return(try_cast(expression ~ '::text', type)) }}
+        {{ return(warehouse.try_cast(expression ~ '::text', type)) }}
     {%- endif -%}
 {% endmacro %}
 
 {#- A value of extended JSON (`{"$numberDecimal": "1.20"}`, `"text"`, `5`) as `type`. -#}
 {% macro cast_extended_json(expression, type) %}
     {%- if type == 'jsonb' -%}{{ return('(' ~ expression ~ ')') }}{%- endif -%}
-    {{ return(try_cast(extended_json_text(expression), type)) }}
+    {{ return(warehouse.try_cast(warehouse.extended_json_text(expression), type)) }}
 {% endmacro %}
 
 {#- The plain text of a scalar in extended JSON. -#}

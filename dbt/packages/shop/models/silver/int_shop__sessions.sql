@@ -63,7 +63,7 @@ select
     visits.ended_at,
     channels.source,
     channels.medium,
-    {{ channel_id('channels.source', 'channels.medium') }} as channel_id,
+    {{ warehouse.channel_id('channels.source', 'channels.medium') }} as channel_id,
     channels.campaign,
     channels.landing_url,
     visits.events,

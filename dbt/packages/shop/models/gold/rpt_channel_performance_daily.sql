@@ -65,10 +65,10 @@ select
     daily.clicks,
     daily.spend,
     daily.claimed_conversions,
-    {{ ratio('daily.orders', 'daily.sessions') }} as conversion_rate,
-    {{ ratio('daily.clicks', 'daily.impressions') }} as click_rate,
-    {{ ratio('daily.spend', 'daily.clicks') }} as cost_per_click,
-    {{ ratio('daily.spend', 'daily.new_customers') }} as acquisition_cost,
-    {{ ratio('daily.net_revenue', 'daily.spend') }} as return_on_ad_spend
+    {{ warehouse.ratio('daily.orders', 'daily.sessions') }} as conversion_rate,
+    {{ warehouse.ratio('daily.clicks', 'daily.impressions') }} as click_rate,
+    {{ warehouse.ratio('daily.spend', 'daily.clicks') }} as cost_per_click,
+    {{ warehouse.ratio('daily.spend', 'daily.new_customers') }} as acquisition_cost,
+    {{ warehouse.ratio('daily.net_revenue', 'daily.spend') }} as return_on_ad_spend
 from daily
 inner join {{ ref('dim_channel') }} as channels on channels.channel_id = daily.channel_id

@@ -37,7 +37,7 @@ select
     spend.campaign_name,
     coalesce(tagged.source, spend.source) as source,
     coalesce(tagged.medium, spend.usual_medium) as medium,
-    {{ channel_id('coalesce(tagged.source, spend.source)', 'coalesce(tagged.medium, spend.usual_medium)') }} as channel_id,
+    {{ warehouse.channel_id('coalesce(tagged.source, spend.source)', 'coalesce(tagged.medium, spend.usual_medium)') }} as channel_id,
     spend.currency,
     spend.impressions,
     spend.clicks,

@@ -10,9 +10,9 @@ with pairs as (
 )
 
 select
-    {{ channel_id('source', 'medium') }} as channel_id,
+    {{ warehouse.channel_id('source', 'medium') }} as channel_id,
     source,
     medium,
-    {{ channel_group('source', 'medium') }} as channel_group,
-    {{ channel_group('source', 'medium') }} like 'Paid%' as is_paid
+    {{ warehouse.channel_group('source', 'medium') }} as channel_group,
+    {{ warehouse.channel_group('source', 'medium') }} like 'Paid%' as is_paid
 from pairs

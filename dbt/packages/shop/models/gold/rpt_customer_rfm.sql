@@ -14,7 +14,7 @@ purchases as (
 
 summary as (
 
-    {{ repeat_purchase_summary('purchases', 'customer_id', 'ordered_on', 'net_revenue',
+    {{ warehouse.repeat_purchase_summary('purchases', 'customer_id', 'ordered_on', 'net_revenue',
                                '(select observation_end from observed)') }}
 
 ),
