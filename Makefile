@@ -18,7 +18,7 @@ DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.to
 
 .NOTPARALLEL:
 
-.PHONY: help setup setup-demo native demo test test-unit test-integration test-faults test-kubernetes benchmark \
+.PHONY: help setup setup-demo native demo test test-unit test-integration test-faults test-kubernetes test-browser benchmark \
 	lint docs lock clean
 
 help: ## List the targets
@@ -70,16 +70,19 @@ demo: setup-demo ## The whole job on sample data, with embedded servers
 	@$(BIN)/warehouse demo
 
 test: setup ## Unit and integration tests
-	$(PYTEST) -m "not faults and not kubernetes"
+	$(PYTEST) -m "not faults and not kubernetes and not browser"
 
 test-unit: setup ## Unit tests alone: seconds, no servers
-	$(PYTEST) -m "not integration and not faults and not kubernetes"
+	$(PYTEST) -m "not integration and not faults and not kubernetes and not browser"
 
 test-integration: setup ## Tests on real embedded servers
 	$(PYTEST) -m integration
 
 test-faults: setup ## Kills and broken connections
 	$(PYTEST) -m faults
+
+test-browser: setup ## Pages in a real Chromium, at three widths, light and dark
+	$(PYTEST) -m browser
 
 test-kubernetes: setup ## Tests on the cluster of KUBECONFIG
 	$(PYTEST) -m kubernetes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
+    from monitoring.pages.html import Links
     from monitoring.report import RunReport
     from tasks.settings import Settings
 
@@ -133,15 +135,27 @@ def read_report(settings: Settings, flow_run_id: str = "") -> RunReport | None:
 
 
 def write_report(settings: Settings, flow_run_id: str, path: Path) -> Path:
-    """Write the report of a run, of the last one when the id is empty, as one HTML file.
+    """Write the report of a run, of the last one when the id is empty, and of the last days as one HTML file.
 
     Raises:
         ConfigError: No such run is logged.
     """
-    from monitoring.report import render_html
+    from monitoring.pages import html
+    from tasks.database import connect
 
     found = read_report(settings, flow_run_id)
     if found is None:
         raise ConfigError("no run is logged", "monitoring.pipeline_log", "run `warehouse run` first, or check the id")
-    path.write_text(render_html(found), encoding="utf-8")
+    with connect(settings.database_url(), autocommit=True) as connection:
+        page = html.render(found, html.recent(connection), _links(found, path))
+    path.write_text(page, encoding="utf-8")
     return path.resolve()
+
+
+def _links(found: RunReport, path: Path) -> Links:
+    """Return what the report points to: the run at Prefect, and the models' documentation where it lies beside it."""
+    from monitoring.pages.html import Links
+
+    prefect = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
+    run = f"{prefect.rstrip('/')}/runs/flow-run/{found.run_id}" if prefect and found.run_id else ""
+    return Links(run=run, models="models.html" if (path.parent / "models.html").exists() else "")

@@ -1,9 +1,7 @@
-"""The report of a pipeline run, from rows of the logging table: as text, Markdown or one HTML file."""
+"""The report of a pipeline run, from rows of the logging table: as text or Markdown (as HTML: monitoring/pages)."""
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -296,53 +294,6 @@ def render_text(report: RunReport) -> str:
     return "\n".join(out) + "\n"
 
 
-def render_html(report: RunReport) -> str:
-    """Return the report as one HTML file that needs nothing else."""
-    cells = table_cells(report)
-    headline = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(report.headline))
-    parts = [f"<h1>{headline}</h1>", f"<p>{html.escape(_facts(report))}</p>"]
-    if report.failures:
-        rows = [
-            (item.name, item.stage, CLASSES[item.error_class].title, item.who, item.action, item.message)
-            for item in report.failures[:_FAILURES]
-        ]
-        titles = ("what", "stage", "kind", "who acts", "what to do", "first error line")
-        parts += ["<h2>Failures</h2>", _html_table(titles, rows)]
-    if cells:
-        parts += ["<h2>Tables</h2>", _html_table(tuple(cells[0]), [tuple(row.values()) for row in cells])]
-    if report.schema_changes:
-        parts += [
-            "<h2>Schema changes</h2>",
-            _html_table(_CHANGE_TITLES, [_change(row) for row in report.schema_changes[:_CHANGES]]),
-        ]
-    if report.slowest_models:
-        slow = [(name, f"{seconds:.1f}") for name, seconds in report.slowest_models]
-        parts += ["<h2>Slowest models and tests</h2>", _html_table(("node", "seconds"), slow)]
-    return _PAGE.format(title=html.escape(f"Pipeline run {report.run_id}"), body="\n".join(parts))
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; }}
-h1 {{ font-size: 1.3rem; }}
-h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
-.scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
-th, td {{ border-bottom: 1px solid #8885; padding: .3rem .7rem; text-align: left; vertical-align: top; }}
-td.n {{ text-align: right; }}
-</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
 _CHANGE_TITLES = ("table", "field", "change", "from", "to", "done about it")
 
 
@@ -381,16 +332,3 @@ def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str
         return "| " + " | ".join(_cell(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
     return "\n".join([line(titles), "|" + " --- |" * len(titles), *(line(row) for row in rows)])
-
-
-def _html_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    head = "".join(f"<th scope='col'>{html.escape(title)}</th>" for title in titles)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{' class=n' if isinstance(cell, int | float) else ''}>{html.escape(_cell(cell))}</td>" for cell in row
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

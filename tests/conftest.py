@@ -16,7 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from tests.object_store import BUCKET, ObjectStore
 
-_TIERS = ("integration", "faults", "kubernetes")
+_TIERS = ("integration", "faults", "kubernetes", "browser")
 
 
 class _ByFile(LoadFileScheduling):

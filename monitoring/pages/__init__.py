@@ -1,0 +1,1 @@
+"""What the HTML report and the dashboard share: panels (one SQL file each), formats and charts."""

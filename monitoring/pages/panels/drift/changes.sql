@@ -1,0 +1,33 @@
+/*
+title: Schema changes
+question: Which field, what was done about it, and which models does it touch?
+definition: Newest first, after a table's first load. Models are those that dbt's lineage has below the table.
+order: 20
+needs: [ops.schema_changes, ops.batches, monitoring.lineage]
+columns:
+  seen_at: {title: seen, format: time}
+  table: text
+  field: code
+  change: text
+  old_type: {title: from}
+  new_type: {title: to}
+  action: {title: done about it}
+  models: {title: models it touches}
+empty: No schema change in this period.
+*/
+select c.seen_at, c.source || '.' || c.table_name as "table", c.field, c.change, c.old_type, c.new_type, c.action,
+    (
+        select array_agg(l.relation order by l.relation)
+        from monitoring.lineage as l
+        where c.source || '.' || c.table_name = any(l.sources)
+    ) as models
+from ops.schema_changes as c
+where c.seen_at >= %(since)s and c.seen_at < %(until)s
+    and (%(source)s::text is null or c.source = %(source)s)
+    and (%(table)s::text is null or c.table_name = %(table)s)
+    and exists (
+        select from ops.batches as b
+        where b.source = c.source and b.table_name = c.table_name and b.batch_id < c.batch_id
+    )
+order by c.id desc
+limit 100

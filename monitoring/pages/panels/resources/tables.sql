@@ -1,0 +1,27 @@
+/*
+title: Resources and cost
+question: What does a run cost, and which table needs most?
+definition: CPU seconds and peak memory of the table's steps over the period; per million rows read where rows were read.
+order: 10
+needs: [monitoring.pipeline_log]
+columns:
+  what: text
+  stage: text
+  runs: count
+  cpu_seconds: {title: CPU, format: seconds}
+  cpu_per_million: {title: CPU per million rows, format: seconds}
+  peak_memory: {title: peak memory, format: bytes}
+  seconds: {title: time in all, format: seconds}
+empty: No step was measured in this period.
+*/
+select source || '.' || table_name as what, stage, count(*) as runs, sum(cpu_seconds) as cpu_seconds,
+    1e6 * sum(cpu_seconds) / nullif(sum(coalesce(rows_read, rows_landed)), 0) as cpu_per_million,
+    max(peak_memory_bytes) as peak_memory, sum(seconds) as seconds
+from monitoring.pipeline_log
+where table_name is not null and stage in ('extract', 'load')
+    and started_at >= %(since)s and started_at < %(until)s
+    and (%(source)s::text is null or source = %(source)s)
+    and (%(table)s::text is null or table_name = %(table)s)
+group by 1, 2
+order by cpu_seconds desc nulls last, seconds desc nulls last
+limit 50
