@@ -5,43 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from tasks.errors import ConfigError, WarehouseError, redact
+from tasks.errors import ConfigError, WarehouseError, first_line, redact
+from tasks.sources import registry
+from tasks.sources.connector import CHECK_SECONDS, Finding
 
 if TYPE_CHECKING:
-    from pymongo import MongoClient
-
     from tasks.settings import Settings
-    from tasks.sources import FilesSource, MongoSource, Sources, TableRef
+    from tasks.sources import Source, Sources, TableRef
 
-# A check is made by a person who waits: a server that does not answer this soon is reported, not waited for.
-_CONNECT_SECONDS = 5
 # Tried whole on 15 and 18; the embedded server is 18.
 _LEAST_POSTGRES = 150000
-_LEAST_MONGODB = (4, 4)
 # Share of letters in common: one letter wrong, missing or too many in a name of four is found, IMAGE for HOME is not.
 _NEARLY = 0.75
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        level: `ok`, `warning` (works, but somebody should know) or `wrong`.
-        subject: What was looked at.
-        message: What was found.
-        action: What to do about it, empty when nothing is to be done.
-    """
-
-    level: Literal["ok", "warning", "wrong"]
-    subject: str
-    message: str
-    action: str = ""
 
 
 def run_checks(home: Path, progress: Callable[[str], None]) -> list[Finding]:
@@ -156,13 +135,13 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
 
     url = settings.database_url()
     try:
-        connection = psycopg.connect(url, connect_timeout=_CONNECT_SECONDS)
+        connection = psycopg.connect(url, connect_timeout=CHECK_SECONDS)
     except psycopg.OperationalError as error:
         place = database.place(url)
         yield Finding(
             "wrong",
             "warehouse",
-            f"cannot connect to {place}: {_first_line(error)}",
+            f"cannot connect to {place}: {first_line(error)}",
             "check WAREHOUSE_URL (host, port, user, password, database), or run `warehouse up` for the embedded one",
         )
         return
@@ -217,7 +196,7 @@ def _prefect(home: Path) -> Iterator[Finding]:
             "no server is configured; `warehouse run` starts the embedded one",
             "or set PREFECT_API_URL",
         )
-    elif prefect.answers(url, _CONNECT_SECONDS):
+    elif prefect.answers(url, CHECK_SECONDS):
         yield Finding("ok", "prefect", redact(url))
     else:
         yield Finding(
@@ -225,114 +204,15 @@ def _prefect(home: Path) -> Iterator[Finding]:
         )
 
 
-def _source(home: Path, name: str, source: MongoSource | FilesSource) -> Iterator[Finding]:
+def _source(home: Path, name: str, source: Source) -> Iterator[Finding]:
     from infra.embedded import services
-    from tasks.sources import MongoSource
 
-    if isinstance(source, MongoSource) and source.block and not services.prefect_is_known(home):
+    if source.secret_block and not services.prefect_is_known(home):
         yield Finding(
             "wrong",
             f"source {name}",
-            f"the block {source.block} cannot be read, as no Prefect server runs",
+            f"the block {source.secret_block} cannot be read, as no Prefect server runs",
             "run `warehouse up`, or set PREFECT_API_URL to your server",
         )
-    elif isinstance(source, MongoSource):
-        yield from _mongodb(name, source)
     else:
-        yield from _files(name, source)
-
-
-def _mongodb(name: str, source: MongoSource) -> Iterator[Finding]:
-    import pymongo
-    from pymongo.errors import PyMongoError
-
-    from tasks.mongodb.client import connect, translate
-
-    with connect(source) as client:
-        try:
-            with pymongo.timeout(_CONNECT_SECONDS):
-                yield from _mongodb_server(name, client)
-                yield from _mongodb_tables(name, source, client)
-        except PyMongoError as error:
-            ours = translate(error, f"source {name}")
-            yield Finding("wrong", f"source {name}", ours.what, ours.action)
-
-
-def _mongodb_server(name: str, client: MongoClient[Any]) -> Iterator[Finding]:
-    version = client.server_info()["version"]
-    yield Finding("ok", f"source {name}", f"MongoDB {version}")
-    if tuple(int(part) for part in version.split(".")[:2]) < _LEAST_MONGODB:
-        yield Finding("wrong", f"source {name}", f"MongoDB {version} is too old", "use 4.4 or later")
-
-
-def _mongodb_tables(name: str, source: MongoSource, client: MongoClient[Any]) -> Iterator[Finding]:
-    from pymongo.errors import OperationFailure
-
-    from tasks.mongodb.client import database_of, open_collection
-    from tasks.sources import TableRef
-
-    streams = "setName" in client.admin.command("hello") or client.is_mongos
-    for table_name, table in source.tables.items():
-        ref = TableRef(name, table_name, source, table)
-        try:
-            collection, kind = open_collection(client, ref)
-            collection.find_one({}, {"_id": 1})
-        except WarehouseError as error:
-            yield Finding("wrong", ref.name, error.what, error.action)
-            continue
-        except OperationFailure as error:
-            yield Finding(
-                "wrong", ref.name, f"may not be read: {_first_line(error)}", "grant the user read on the database"
-            )
-            continue
-        if table.mode == "cdc" and not streams:
-            yield Finding(
-                "wrong", ref.name, "mode cdc needs a replica set", "use mode incremental, or start a replica set"
-            )
-        if table.mode == "cdc" and kind != "collection":
-            yield Finding("wrong", ref.name, f"mode cdc cannot follow a {kind}", "use mode full or incremental")
-        if kind != "collection" or not (table.cursor or table.hint):
-            continue
-        indexes = database_of(client, source)[collection.name].index_information()
-        if table.hint and table.hint not in indexes:
-            yield Finding(
-                "wrong",
-                ref.name,
-                f"hint: there is no index {table.hint!r}",
-                f"create it, or correct `hint`; there is: {', '.join(sorted(indexes))}",
-            )
-        if table.cursor and not _indexed(indexes, table.cursor):
-            yield Finding(
-                "warning",
-                ref.name,
-                f"the cursor {table.cursor} has no index: each run reads the whole collection",
-                f"create an index on {table.cursor}",
-            )
-
-
-def _indexed(indexes: Any, field: str) -> bool:
-    return any(next(iter(dict(index["key"])), None) == field for index in indexes.values())
-
-
-def _files(name: str, source: FilesSource) -> Iterator[Finding]:
-    if "://" in source.path:
-        yield Finding("ok", f"source {name}", f"{redact(source.path)}; listed when it is read")
-        return
-    folder = Path(source.path)
-    if not folder.is_dir():
-        yield Finding(
-            "wrong", f"source {name}", f"the folder {folder} does not exist", "correct `path` in sources.yaml"
-        )
-        return
-    for table_name, table in source.tables.items():
-        count = sum(1 for _ in folder.glob(table.pattern))
-        if count:
-            yield Finding("ok", f"{name}.{table_name}", f"{count} file(s)")
-        else:
-            yield Finding(
-                "warning", f"{name}.{table_name}", f"no file matches {table.pattern} in {folder}", "check the pattern"
-            )
-
-
-def _first_line(error: BaseException) -> str:
-    return redact(str(error)).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        yield from registry.connector(source.kind).check(name, source)

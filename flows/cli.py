@@ -15,7 +15,7 @@ from tasks.errors import ConfigError, WarehouseError, redact
 
 if TYPE_CHECKING:
     from tasks.settings import Settings
-    from tasks.sources import TableRef
+    from tasks.sources import Sources, TableRef
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -311,7 +311,7 @@ def checkpoint_show(tables: Tables = None) -> None:
     from flows.console import say, table
 
     settings = _settings()
-    found = views.checkpoints(settings.database_url(), tables or [])
+    found = views.checkpoints(settings.database_url(), tables or [], _sources_or_none(settings))
     if found:
         table(("table", "mode", "next run starts at", "version", "changed", "batch"), found)
     else:
@@ -329,20 +329,33 @@ def checkpoint_set(
     from flows import views
     from flows.console import say
     from tasks import checkpoints
-    from tasks.mongodb.values import state_for, state_since
 
     if sum((since is not None, state is not None, start)) != 1:
         raise typer.BadParameter("give one of --since, --state and --start")
     settings, ref = _table(name)
-    mode = getattr(ref.table, "mode", "file")
-    cursor = getattr(ref.table, "cursor", None)
-    wanted = state_since(ref.name, cursor, since) if since else _state(state)
-    if wanted and mode != "file" and state_for(ref.name, mode, cursor, wanted) != wanted:
-        of = f"mode {mode}" + (f" and cursor {cursor}" if cursor else "")
-        raise ConfigError(f"that is no state of {of}", ref.name, "see `warehouse checkpoint show`, or --start")
+    connector = ref.connector
+    mode = connector.mode(ref)
+    wanted = connector.state_since(ref, since) if since else _state(state)
+    if wanted and connector.usable_state(ref, wanted) != wanted:
+        raise ConfigError(
+            f"that is no state of mode {mode} as sources.yaml has the table",
+            ref.name,
+            "see `warehouse checkpoint show`, or --start",
+        )
     with views.opened(settings.database_url()) as connection:
         changed = checkpoints.rewind(connection, ref.source_name, ref.table_name, wanted, mode=mode)
-    say(f"{ref.name}: the next run starts at {views.position(changed.state)} (checkpoint version {changed.version})")
+    begins = views.position(changed.state, connector)
+    say(f"{ref.name}: the next run starts at {begins} (checkpoint version {changed.version})")
+
+
+def _sources_or_none(settings: Settings) -> Sources | None:
+    """Return sources.yaml, None where it has mistakes: what is in the warehouse can be shown nevertheless."""
+    from tasks.sources import load_sources
+
+    try:
+        return load_sources(settings.sources)
+    except ConfigError:
+        return None
 
 
 def _state(text: str | None) -> dict[str, object]:
@@ -459,11 +472,10 @@ def reset(
     """Empty a table, read it again, rebuild the models above."""
     from flows import runs
     from flows.console import Steps
-    from tasks.mongodb.values import state_since
 
     settings, ref = _table(name)
     if since:
-        state_since(ref.name, getattr(ref.table, "cursor", None), since)
+        ref.connector.state_since(ref, since)
     _serve_prefect(settings)
     outcome = runs.run_reset(settings, ref.name, since, progress=Steps())
     runs.print_outcome(settings, outcome)

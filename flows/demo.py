@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flows.runs import RunOutcome
     from infra.sample import Change
     from tasks.settings import Settings
-    from tasks.sources import FilesSource, Sources
+    from tasks.sources import Sources
 
 # Settings of the user's own servers and runs, which the demo must not touch.
 _OTHER_SERVERS = (
@@ -139,7 +139,7 @@ def ads_folder(settings: Settings, sources: Sources) -> Path:
     Raises:
         ConfigError: sources.yaml has been changed: its sources are not the sample's, or point outside the home.
     """
-    ads: FilesSource | Any = sources.sources.get("ads")
+    ads: Any = sources.sources.get("ads")
     shop: Any = sources.sources.get("shop")
     if getattr(shop, "database", None) == _DATABASE and getattr(ads, "kind", None) == "files":
         folder = Path(ads.path).resolve()

@@ -17,7 +17,7 @@ from tasks.planning import Target
 from tasks.settings import get_settings
 
 if TYPE_CHECKING:
-    from tasks.mongodb.shared import SharedStream
+    from tasks.sources.connector import Shared
 
 
 @flow(name="extract", flow_run_name="extract {group}")
@@ -35,7 +35,7 @@ def extract(
     sources = work.read_sources(get_settings())
     names = plans.expand(sources, tables)
     blocks = {} if full else work.known_blocks(sources, names)
-    streams = {} if full else work.shared_streams(get_settings(), sources, names, blocks)
+    shared = {} if full else work.shared(get_settings(), sources, names, blocks)
     at_once = work.TABLES_AT_ONCE.get(resources, 1)
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
     with runner:
@@ -47,7 +47,7 @@ def extract(
                     "at_once": at_once,
                     "full": full,
                     "block": blocks.get(name),
-                    "stream": streams.get(name),
+                    "shared": shared.get(name),
                 },
             ),
             names,
@@ -66,14 +66,14 @@ def extract_table(
     at_once: int = 1,
     full: bool = False,
     block: BlockState | None = None,
-    stream: SharedStream | None = None,
+    shared: Shared | None = None,
 ) -> None:
     """Land what is new in one table, or one range of it."""
-    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full, block, stream))
+    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full, block, shared))
 
 
 def _extract(
-    target: Target, at_once: int, full: bool, block: BlockState | None, stream: SharedStream | None
+    target: Target, at_once: int, full: bool, block: BlockState | None, shared: Shared | None
 ) -> Mapping[str, Any]:
     from prefect import get_run_logger
 
@@ -85,9 +85,9 @@ def _extract(
         # A range belongs to a batch that was planned with its own starting point.
         state: dict[str, Any] = {}
     else:
-        state = stream.state(ref) if stream else work.start_state(settings, ref, block)
+        state = shared.state(ref) if shared else work.start_state(settings, ref, block)
     context = work.extract_context(
-        settings, at_once, state=state, segment=target.segment, batch_id=target.batch_id, stream=stream
+        settings, at_once, state=state, segment=target.segment, batch_id=target.batch_id, shared=shared
     )
     result = extract_from_source(ref, context)
     for warning in result.warnings:

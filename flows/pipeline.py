@@ -128,10 +128,8 @@ def load_or_make_plan(settings: Settings, sources: Sources, names: Sequence[str]
 )
 def plan_ranges(unit: Unit) -> Unit:
     """Plan one batch of a very large table and give each of its ranges to a run."""
-    from tasks.mongodb.extract import plan_batch
-
     ref = work.read_sources(get_settings()).table(unit.tables[0])
-    batch_id, count = plan_batch(ref, work.extract_context(get_settings()))
+    batch_id, count = ref.connector.plan(ref, work.extract_context(get_settings()))
     return planning.with_batch(unit, batch_id, count)
 
 
@@ -141,10 +139,8 @@ def plan_ranges(unit: Unit) -> Unit:
 )
 def join_ranges(unit: Unit) -> None:
     """Commit the batch whose ranges were all read."""
-    from tasks.mongodb.extract import join_batch
-
     ref = work.read_sources(get_settings()).table(unit.tables[0])
-    join_batch(ref, work.extract_context(get_settings(), batch_id=unit.batch_id))
+    ref.connector.join(ref, work.extract_context(get_settings(), batch_id=unit.batch_id))
 
 
 # -- moving ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tasks.planning import Group, TableLoad, Target, Unit, parse_target
 
 if TYPE_CHECKING:
     from tasks.settings import Settings
-    from tasks.sources import Sources, TableRef
+    from tasks.sources import Sources
 
 
 def expand(sources: Sources, names: Sequence[str] | None) -> list[str]:
@@ -43,11 +43,6 @@ def _target(name: str) -> Target:
         raise ConfigError(str(error), "tables", "see `warehouse check` for the names of tables") from None
 
 
-def mode_of(ref: TableRef) -> str:
-    """Return the mode under which a table's checkpoint is kept."""
-    return str(getattr(ref.table, "mode", "file"))
-
-
 def make(settings: Settings, sources: Sources, names: Sequence[str], full: bool = False) -> list[Unit]:
     """Plan a run from configuration, sizes of recent runs and checkpoints; reads no source.
 
@@ -70,20 +65,13 @@ def make(settings: Settings, sources: Sources, names: Sequence[str], full: bool 
             TableLoad(
                 ref.name,
                 ref.table.resources,
-                getattr(ref.table, "partitions", None) or 1,
-                _is_splittable(ref, first=full or ref.name not in loaded),
+                ref.connector.most_ranges(ref, first=full or ref.name not in loaded),
                 recent.get("seconds"),
                 int(recent["bytes"]) if recent else None,
                 ref.name not in loaded,
             )
         )
     return planning.plan(loads, spread=settings.execution == "deployments")
-
-
-def _is_splittable(ref: TableRef, first: bool) -> bool:
-    """Return whether the next read is of a whole collection, which is what ranges can share."""
-    mode = mode_of(ref)
-    return mode == "full" or (mode in ("cdc", "incremental") and first)
 
 
 def publish(key: str, units: Sequence[Unit]) -> None:

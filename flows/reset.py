@@ -7,7 +7,6 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
-from flows import plans
 from flows import tables as work
 from tasks.settings import get_settings
 
@@ -23,12 +22,11 @@ def reset(table: str, since: str | None = None, models: bool = True) -> State[An
     """
     from flows.pipeline import pipeline
     from tasks.bronze.reset import reset_table
-    from tasks.mongodb.values import state_since
 
     settings = get_settings()
     ref = work.read_sources(settings).table(table)
-    state = state_since(table, getattr(ref.table, "cursor", None), since) if since else {}
-    live = reset_table(ref, settings, state, plans.mode_of(ref))
+    state = ref.connector.state_since(ref, since) if since else {}
+    live = reset_table(ref, settings, state, ref.connector.mode(ref))
     work.mirror_checkpoint(settings, ref)
     get_run_logger().info("%s: %d live row(s) set aside, reading from %s", table, live, since or "the beginning")
     result: State[Any] = pipeline(tables=[table], models=models, return_state=True)

@@ -90,15 +90,16 @@ def print_plan(settings: Settings, names: Sequence[str], full: bool) -> None:
 
     sources = load_sources(settings.sources)
     units = plans.make(settings, sources, plans.expand(sources, list(names) or None), full)
-    known = {row[0]: row[2] for row in views.checkpoints(settings.database_url(), [])}
+    known = {row[0]: row[2] for row in views.checkpoints(settings.database_url(), [], sources)}
     lines = []
     for unit in units:
         for group in unit.extracts:
             for target in group.targets:
                 ref = sources.table(target.split("#")[0])
                 begin = known.get(ref.name, "from the beginning")
-                start = "from the beginning" if full or plans.mode_of(ref) == "full" else begin
-                lines.append((target, plans.mode_of(ref), group.name, group.resources, start))
+                mode = ref.connector.mode(ref)
+                start = "from the beginning" if full or mode == "full" else begin
+                lines.append((target, mode, group.name, group.resources, start))
     table(("table", "mode", "group", "class", "would be read from"), lines)
     say(f"{len(lines)} read(s) in {len(units)} group(s); nothing was read")
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.cache_policies import NO_CACHE
 
-from flows import plans
 from flows.launch import over, stopping
 from monitoring import log, taxonomy
 from tasks import resources
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
     from flows.blocks import BlockState
     from tasks.extract import ExtractContext
-    from tasks.mongodb.shared import SharedStream
     from tasks.settings import Settings
     from tasks.sources import Sources, TableRef
+    from tasks.sources.connector import Shared
 
 RETRIES = 2
 # Short, then longer: a dropped connection is cured at once, a failover of a replica set within half a minute.
@@ -200,44 +199,36 @@ def start_state(settings: Settings, ref: TableRef, block: BlockState | None = No
     """
     from tasks import checkpoint_block, checkpoints
     from tasks.database import connect, ensure_ops
-    from tasks.mongodb.values import state_for
-    from tasks.sources import MongoTable
 
     place = (ref.source_name, ref.table_name)
     view = checkpoint_block.load(*place) if block is None else (block if block.exists else None)
     with connect(settings.database_url(), autocommit=True) as connection:
         ensure_ops(connection)
-        found = checkpoints.reconcile(connection, *place, view, mode=plans.mode_of(ref))
+        found = checkpoints.reconcile(connection, *place, view, mode=ref.connector.mode(ref))
     if found.block_behind and block is not None and not found.rewound:
         # The block will be written anew: somebody's wish may stand in it since it was looked up.
         return start_state(settings, ref)
     if found.block_behind:
         checkpoint_block.save(*place, found.checkpoint)
-    state = found.checkpoint.state if found.checkpoint else {}
-    if not isinstance(ref.table, MongoTable):
-        return state
-    return state_for(ref.name, ref.table.mode, ref.table.cursor, state)
+    return ref.connector.usable_state(ref, found.checkpoint.state if found.checkpoint else {})
 
 
-def shared_streams(
+def shared(
     settings: Settings, sources: Sources, names: Sequence[str], blocks: Mapping[str, BlockState]
-) -> dict[str, SharedStream]:
-    """Return by table the change stream that it shares with the other cdc tables of its source in this run."""
-    from tasks.mongodb.shared import SharedStream
-    from tasks.sources import MongoSource
+) -> dict[str, Shared]:
+    """Return by table what it shares with others of its source in this run, such as a change stream."""
+    whole = [sources.table(target.table) for target in map(parse_target, names) if not target.segment]
+    found: dict[str, Shared] = {}
+    for refs in _by_source(whole).values():
+        found |= refs[0].connector.share(refs, lambda ref: start_state(settings, ref, blocks.get(ref.name)))
+    return found
 
-    members: dict[str, list[TableRef]] = {}
-    for name in names:
-        target = parse_target(name)
-        ref = sources.table(target.table)
-        shares = isinstance(ref.source, MongoSource) and ref.source.change_stream == "database"
-        if shares and plans.mode_of(ref) == "cdc" and not target.segment:
-            members.setdefault(ref.source_name, []).append(ref)
-    streams = [
-        (refs, SharedStream(refs, lambda ref: start_state(settings, ref, blocks.get(ref.name))))
-        for refs in members.values()
-    ]
-    return {ref.name: stream for refs, stream in streams for ref in refs}
+
+def _by_source(refs: Sequence[TableRef]) -> dict[str, list[TableRef]]:
+    grouped: dict[str, list[TableRef]] = {}
+    for ref in refs:
+        grouped.setdefault(ref.source_name, []).append(ref)
+    return grouped
 
 
 def known_blocks(sources: Sources, names: Sequence[str]) -> dict[str, BlockState]:

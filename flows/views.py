@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from tasks import database
 from tasks.errors import ConfigError
+from tasks.sources import registry
 
 if TYPE_CHECKING:
     import psycopg
     from psycopg.pq.abc import PGresult
 
     from tasks.checkpoints import Checkpoint
+    from tasks.sources import Sources
+    from tasks.sources.connector import Connector
 
 # A state is opaque to everyone but its extractor; a person needs its beginning.
 _STATE_CHARACTERS = 80
@@ -54,54 +57,53 @@ def split(name: str) -> tuple[str, str]:
     return source, table
 
 
-def checkpoints(url: str, tables: Sequence[str]) -> list[Row]:
-    """Return table, mode, position, version, time and cause-free batch of each checkpoint asked for."""
+def checkpoints(url: str, tables: Sequence[str], sources: Sources | None = None) -> list[Row]:
+    """Return table, mode, position, version, time and cause-free batch of each checkpoint asked for.
+
+    Args:
+        url: Of the warehouse.
+        tables: `source.table`; none means every table.
+        sources: Tell how a state is read; None means as JSON.
+    """
     from tasks import checkpoints as store
 
     wanted = {split(name) for name in tables}
     with opened(url) as connection:
         found = store.read_all(connection)
-    return [_checkpoint_row(one) for one in found if not wanted or (one.source, one.table_name) in wanted]
+    known = sources.sources if sources else {}
+    connectors = {name: registry.connector(source.kind) for name, source in known.items()}
+    return [
+        _checkpoint_row(one, connectors.get(one.source))
+        for one in found
+        if not wanted or (one.source, one.table_name) in wanted
+    ]
 
 
-def _checkpoint_row(one: Checkpoint) -> Row:
+def _checkpoint_row(one: Checkpoint, connector: Connector[Any, Any] | None) -> Row:
     return (
         f"{one.source}.{one.table_name}",
         one.mode,
-        position(one.state),
+        position(one.state, connector),
         one.version,
         f"{one.updated_at:%Y-%m-%d %H:%M:%S}",
         one.batch_id or "set by hand",
     )
 
 
-def position(state: dict[str, Any]) -> str:
-    """Return where the next run starts, as people read it."""
+def position(state: dict[str, Any], connector: Connector[Any, Any] | None) -> str:
+    """Return where the next run starts, as people read it.
+
+    Args:
+        state: The checkpoint's state.
+        connector: That of the table's source; None where sources.yaml no longer tells of it.
+    """
     if not state:
         return "from the beginning"
-    if "cursor" in state:
-        # Frozen as {"v": value} in canonical extended JSON, which is what `checkpoint set` takes again.
-        try:
-            value = json.loads(state["cursor"])["v"]
-        except (KeyError, TypeError, ValueError):
-            return f"{state['cursor']!r}, which cannot be read"
-        date = value.get("$date", {}) if isinstance(value, dict) else {}
-        if "$numberLong" in date:
-            return _date(int(date["$numberLong"]))
-        return str(value if not isinstance(value, dict) else next(iter(value.values())))
-    if "files" in state:
-        return f"what is new or changed since {len(state['files'])} file(s) were read"
+    told = connector.describe_state(state) if connector else None
+    if told is not None:
+        return told
     text = json.dumps(state, sort_keys=True)
     return text if len(text) <= _STATE_CHARACTERS else f"{text[:_STATE_CHARACTERS]}... ({len(text)} characters)"
-
-
-def _date(milliseconds: int) -> str:
-    from datetime import UTC, datetime, timedelta
-
-    try:
-        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)).isoformat()
-    except OverflowError:
-        return f"{milliseconds} ms after 1970"
 
 
 def last_loads(url: str) -> list[Row]:

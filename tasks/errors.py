@@ -16,6 +16,12 @@ def redact(text: str) -> str:
     return _PASSWORD_WORDS.sub(r"\1\2***", hidden)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text without secrets, its type where it has no text."""
+    text = redact(str(error)).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
 class WarehouseError(Exception):
     """An error with its place and its remedy.
 

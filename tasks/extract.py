@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tasks.landing import Landing, Manifest
-from tasks.sources import FilesSource, TableRef
-
 if TYPE_CHECKING:
-    from tasks.mongodb.shared import SharedStream
+    from tasks.landing import Landing, Manifest
+    from tasks.sources import TableRef
+    from tasks.sources.connector import Shared
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ class ExtractContext:
         state: The checkpoint's state to start from; empty means from the beginning.
         memory_bytes: Memory budget of this process.
         flow_run_id: The Prefect flow run, for the manifest.
-        segment: `(index, count)` when this process reads one `_id` range of the batch.
+        segment: `(index, count)` when this process reads one range of the batch.
         batch_id: The batch that several processes write together; None means a batch of one's own.
         progress: Called with the rows read so far.
-        stream: The change stream that the table shares with others of its database; None means one of its own.
+        shared: What the table shares with others of its source in this run; None means nothing.
     """
 
     landing: Landing
@@ -50,7 +49,7 @@ class ExtractContext:
     segment: tuple[int, int] | None = None
     batch_id: str | None = None
     progress: Callable[[int], None] | None = None
-    stream: SharedStream | None = None
+    shared: Shared | None = None
 
 
 def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
@@ -60,10 +59,4 @@ def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
         SourceError: The source could not be read; nothing was committed.
         LandingError: The landing could not be written; nothing was committed.
     """
-    if isinstance(ref.source, FilesSource):
-        from tasks.marketing.files import extract_table as extract_files
-
-        return extract_files(ref, context)
-    from tasks.mongodb.extract import extract_table as extract_mongodb
-
-    return extract_mongodb(ref, context)
+    return ref.connector.extract(ref, context)

@@ -1,7 +1,7 @@
 """Which tables share a run: pure functions from table sizes to groups, so that a plan can be read, tested and repeated.
 
 A flow run is dear (a pod takes 15 to 25 seconds to start, a table task 12 milliseconds), so small tables share one, a
-large table has its own, and a very large one is read as `_id` ranges by several. Names carry everything: a target is
+large table has its own, and a very large one is read as ranges by several. Names carry everything: a target is
 `shop.orders`, or `shop.orders#2/4@<batch id>` for the second of four ranges of one batch.
 """
 
@@ -32,7 +32,7 @@ _TARGET = re.compile(r"^(?P<table>[^#@\s]+)(?:#(?P<index>\d+)/(?P<count>\d+)(?:@
 
 @dataclass(frozen=True)
 class Target:
-    """What one task works on: a table, or one `_id` range of a batch of it.
+    """What one task works on: a table, or one range of a batch of it.
 
     Attributes:
         table: `source.table`.
@@ -82,8 +82,7 @@ class TableLoad:
     Attributes:
         name: `source.table`.
         resources: Class set in sources.yaml.
-        partitions: `_id` ranges set in sources.yaml.
-        splittable: Whether its next read is a whole read that ranges can share.
+        ranges: Into how many ranges its next read may be split; 1 means not at all.
         seconds: What its last runs took in one stage; None when never run.
         bytes: Source bytes of its last runs; None when never run.
         first: Whether it was never loaded.
@@ -91,8 +90,7 @@ class TableLoad:
 
     name: str
     resources: ResourceClass = "small"
-    partitions: int = 1
-    splittable: bool = False
+    ranges: int = 1
     seconds: float | None = None
     bytes: int | None = None
     first: bool = False
@@ -146,11 +144,11 @@ def effective_class(load: TableLoad) -> ResourceClass:
 
 def range_count(load: TableLoad) -> int:
     """Return into how many ranges a table's read is split over runs; 1 means not at all."""
-    if not load.splittable or load.partitions < 2 or effective_class(load) != "large":
+    if load.ranges < 2 or effective_class(load) != "large":
         return 1
     if load.bytes is None:
-        return load.partitions
-    return max(1, min(load.partitions, load.bytes // RANGE_BYTES))
+        return load.ranges
+    return max(1, min(load.ranges, load.bytes // RANGE_BYTES))
 
 
 def plan(loads: Iterable[TableLoad], spread: bool = False) -> list[Unit]:

@@ -204,15 +204,15 @@ def sample(tables: int = 1_000, huge_documents: int = 5_000_000_000, partitions:
         # Nine in ten below 50 MB, a few of tens of gigabytes.
         size = round(min(chance.lognormvariate(15.5, 2.2), 60e9))
         seconds = 0.5 + size / (150_000 * DOCUMENT_BYTES)
-        loads.append(TableLoad(f"shop.table_{number:04}", "small", 16, True, seconds, size))
+        loads.append(TableLoad(f"shop.table_{number:04}", "small", 16, seconds, size))
     size = huge_documents * DOCUMENT_BYTES
-    return [*loads, TableLoad("shop.events", "large", partitions, True, size / (150_000 * DOCUMENT_BYTES), size)]
+    return [*loads, TableLoad("shop.events", "large", partitions, size / (150_000 * DOCUMENT_BYTES), size)]
 
 
 def daily(loads: Sequence[TableLoad], share: float = 0.002) -> list[TableLoad]:
     """Return the same tables when only a share of each is new: change streams, nothing to split."""
     return [
-        replace(load, splittable=False, bytes=round((load.bytes or 0) * share), seconds=(load.seconds or 0) * share)
+        replace(load, ranges=1, bytes=round((load.bytes or 0) * share), seconds=(load.seconds or 0) * share)
         for load in loads
     ]
 

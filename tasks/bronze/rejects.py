@@ -21,7 +21,7 @@ from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
 from tasks.landing.manifest import Segment
 from tasks.settings import Settings
-from tasks.sources import MongoTable, TableRef
+from tasks.sources import TableRef
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ def _replay_batch(url: str, landing: Landing, ref: TableRef, rejects: Sequence[R
     with landing.writer(*place, again) as writer:
         statistics: dict[str, Any] = {"": {"rows": 0, "fields": {}}}
         for reject in rejects:
-            frames = _decoded(ref, reject) if reject.bytes is not None else _landed(landing, manifest, reject)
+            raw = reject.bytes
+            frames = _landed(landing, manifest, reject) if raw is None else ref.connector.decode_reject(ref, bytes(raw))
             rows = frames.pop("", None)
             if rows is None or rows.is_empty():
                 continue
@@ -178,21 +179,6 @@ def _next_id(landing: Landing, ref: TableRef, batch_id: str) -> str:
     root = REPLAY.sub("", batch_id)
     taken = set(landing.batches(ref.source_name, ref.table_name))
     return next(name for number in range(1, 1_000_000) if (name := f"{root}-r{number}") not in taken)
-
-
-def _decoded(ref: TableRef, reject: Reject) -> dict[str, pl.DataFrame]:
-    """Decode the bytes of a document again; empty when they still cannot be."""
-    from tasks.mongodb.decoder import make_decoder
-    from tasks.mongodb.transforms import Transforms
-
-    if not isinstance(ref.table, MongoTable) or reject.bytes is None:
-        return {}
-    decoder = make_decoder(children=ref.table.child_paths, seed=ref.table.fingerprint())
-    decoder.push(bytes(reject.bytes))
-    decoded = decoder.flush()
-    if decoded.rejects.height:
-        return {}
-    return Transforms(ref.table.transforms, ref.table.child_paths).apply_tables(decoded.tables)
 
 
 def _landed(landing: Landing, manifest: Manifest, reject: Reject) -> dict[str, pl.DataFrame]:

@@ -30,6 +30,7 @@ from tasks.landing import Landing
 if TYPE_CHECKING:
     from tasks.settings import Settings
     from tasks.sources import TableRef
+    from tasks.sources.connector import Sample
 
 Frames = Callable[[], Iterator[pl.DataFrame]]
 # Ranges that are small enough to be listed when they differ, few enough to be summed in one pass.
@@ -95,14 +96,13 @@ def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: 
         most: Most differences listed.
     """
     from tasks.extract import ExtractContext, extract_table
-    from tasks.sources import FilesSource
 
     with tempfile.TemporaryDirectory(prefix="warehouse-verify-") as folder:
         landing = Landing.open(folder)
         context = ExtractContext(landing=landing, memory_bytes=settings.memory_budget())
         extract_table(ref, context)
 
-        newest = _newest(landing, ref) if isinstance(ref.source, FilesSource) else None
+        newest = _newest(landing, ref) if ref.connector.repeats_keys else None
 
         def frames(child: str = "") -> Iterator[pl.DataFrame]:
             for flush, frame in _flushes(landing, ref, child):
@@ -154,7 +154,7 @@ def _rejects(landing: Landing, ref: TableRef) -> Iterator[pl.DataFrame]:
 def verify_sample(ref: TableRef, settings: Settings, documents: int, *, most: int = 100) -> Verified:
     """Compare documents taken at random with bronze, values included, and count both sides.
 
-    Only MongoDB takes samples; another source is compared as a whole.
+    A source that takes no samples is compared as a whole.
 
     Args:
         ref: The table.
@@ -162,12 +162,9 @@ def verify_sample(ref: TableRef, settings: Settings, documents: int, *, most: in
         documents: Most documents to compare.
         most: Most differences listed.
     """
-    from tasks.mongodb.sampling import sample_documents
-    from tasks.sources import MongoSource
-
-    if not isinstance(ref.source, MongoSource):
+    sample = ref.connector.sample(ref, documents)
+    if sample is None:
         return verify_table(ref, settings, most=most)
-    frame, total = sample_documents(ref, documents)
     place = (ref.source_name, ref.table_name)
     connected = database.connect(settings.database_url(), application="warehouse verify")
     with connected as connection, database.named_errors(ref.name):
@@ -176,7 +173,7 @@ def verify_sample(ref: TableRef, settings: Settings, documents: int, *, most: in
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute("set transaction isolation level repeatable read")
             name = _relation_of(cursor, *place)
-            return _Comparison(cursor, *place, name, lambda: iter([frame]), True, most).run_sample(frame, total)
+            return _Comparison(cursor, *place, name, lambda: iter([sample.frame]), True, most).run_sample(sample)
 
 
 def verify(
@@ -263,13 +260,13 @@ class _Comparison:
         result.differences.sort(key=lambda found: found.id)
         return result
 
-    def run_sample(self, frame: pl.DataFrame, total: int) -> Verified:
+    def run_sample(self, sample: Sample) -> Verified:
         """Compare these documents only; counts are told, and differ where the source went on since the last run."""
         result = self._result
-        result.source_rows = total
+        result.source_rows = sample.total
         counted = sql.SQL("select count(*) from {} where _deleted_at is null").format(self._relation)
         [[result.bronze_rows]] = self._cursor.execute(counted).fetchall()
-        keys = keys_of(frame.select("_id", "_hash"))
+        keys = keys_of(sample.frame.select("_id", "_hash"))
         rows = self._cursor.execute(
             sql.SQL(
                 "select _id, _hash::text, _deleted_at is null, _extracted_at::text, _batch_id from {} "
@@ -280,7 +277,7 @@ class _Comparison:
         bronze = {row[0]: row[1:] for row in rows}
         for key, digest in keys.select("_id", pl.col("_hash").bin.encode("hex")).iter_rows():
             self._compare_document(key, digest, bronze.get(key))
-        self._compare_values(frame)
+        self._compare_values(sample.frame)
         return result
 
     # -- sums -------------------------------------------------------------------------------------------------

@@ -107,6 +107,7 @@ class Manifest(_Model):
     """A committed batch. A batch without a manifest does not exist.
 
     Attributes:
+        mode: How the table is read, in its connector's word.
         checkpoint: State that the table's checkpoint takes when the batch is loaded.
         previous_checkpoint: State that extract started from.
         window: What was read, as people would say it: `from` and `to`.
@@ -122,7 +123,7 @@ class Manifest(_Model):
     source: str
     table: str
     batch_id: str
-    mode: Literal["full", "incremental", "cdc", "file"]
+    mode: str
     scope: Scope = UpsertScope()
     parts: list[Part] = Field(default_factory=list)
     columns: list[str] = Field(default_factory=list)

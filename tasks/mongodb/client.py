@@ -32,7 +32,7 @@ from tasks.errors import (
     SourceUnreachable,
     redact,
 )
-from tasks.sources import MongoSource, MongoTable, TableRef
+from tasks.mongodb.config import MongoRef, MongoSource
 
 # Long enough for a failover (10 to 12 s on a replica set), short enough for a person at a terminal.
 SERVER_SELECTION_MS = 15_000
@@ -87,19 +87,17 @@ def database_of(client: MongoClient[RawBSONDocument], source: MongoSource) -> Da
     )
 
 
-def collection_name(ref: TableRef) -> str:
+def collection_name(ref: MongoRef) -> str:
     """Return the collection that a table reads."""
-    assert isinstance(ref.table, MongoTable)  # noqa: S101  narrows the type; the dispatcher guarantees it
     return ref.table.collection or ref.table_name
 
 
-def open_collection(client: MongoClient[RawBSONDocument], ref: TableRef) -> tuple[Collection[RawBSONDocument], str]:
+def open_collection(client: MongoClient[RawBSONDocument], ref: MongoRef) -> tuple[Collection[RawBSONDocument], str]:
     """Return the table's collection and its type (`collection`, `view`, `timeseries`).
 
     Raises:
         MissingCollection: With the names that come close.
     """
-    assert isinstance(ref.source, MongoSource)  # noqa: S101  narrows the type; the dispatcher guarantees it
     database = database_of(client, ref.source)
     name = collection_name(ref)
     listed = database.list_collections(authorizedCollections=True, nameOnly=True)
@@ -120,7 +118,7 @@ def plain(collection: Collection[RawBSONDocument]) -> Collection[dict[str, Any]]
 
 
 @contextmanager
-def named_errors(ref: TableRef) -> Iterator[None]:
+def named_errors(ref: MongoRef) -> Iterator[None]:
     """Turn the driver's errors into ours, with place and remedy."""
     try:
         yield

@@ -24,10 +24,10 @@ from tasks.landing import Landing, Manifest, Plan, Segment, new_batch_id
 from tasks.mongodb import changes, incremental, ranges
 from tasks.mongodb.batches import RawBatches
 from tasks.mongodb.client import connect, named_errors, open_collection, plain
+from tasks.mongodb.config import MongoRef, MongoSource, MongoTable
 from tasks.mongodb.reading import BATCH_DOCUMENTS, Lander, RateLimit, land_batches
-from tasks.mongodb.shared import Share
+from tasks.mongodb.shared import Share, SharedStream
 from tasks.mongodb.values import describe, freeze, thaw
-from tasks.sources import MongoSource, MongoTable, TableRef
 
 # A range that is lost to a crash is read again, so none should take longer than a few minutes to read.
 RANGE_BYTES = 1 << 30
@@ -39,7 +39,7 @@ MOST_RANGES = 4_096
 class Reader:
     """One table being read: the open collection and what the run knows about it."""
 
-    ref: TableRef
+    ref: MongoRef
     context: ExtractContext
     client: MongoClient[RawBSONDocument]
     collection: Collection[RawBSONDocument]
@@ -51,13 +51,11 @@ class Reader:
     @property
     def table(self) -> MongoTable:
         """The table's configuration."""
-        assert isinstance(self.ref.table, MongoTable)  # noqa: S101  narrows the type; the dispatcher guarantees it
         return self.ref.table
 
     @property
     def source(self) -> MongoSource:
         """The source's configuration."""
-        assert isinstance(self.ref.source, MongoSource)  # noqa: S101  narrows the type; the dispatcher guarantees it
         return self.ref.source
 
     @property
@@ -121,7 +119,7 @@ def _outermost(paths: Sequence[str]) -> list[str]:
     return [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
 
 
-def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
+def extract_table(ref: MongoRef, context: ExtractContext) -> ExtractResult:
     """Read what is new in one collection and land it.
 
     A snapshot whose process died goes on where it stopped: ranges that were read stay read.
@@ -140,7 +138,7 @@ def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
         return _result(reader, [_snapshot(reader, {})])
 
 
-def plan_batch(ref: TableRef, context: ExtractContext) -> tuple[str, int]:
+def plan_batch(ref: MongoRef, context: ExtractContext) -> tuple[str, int]:
     """Plan a snapshot that several processes will read, one range each.
 
     Returns:
@@ -153,7 +151,7 @@ def plan_batch(ref: TableRef, context: ExtractContext) -> tuple[str, int]:
         return batch_id, len(plan.ranges)
 
 
-def join_batch(ref: TableRef, context: ExtractContext) -> ExtractResult:
+def join_batch(ref: MongoRef, context: ExtractContext) -> ExtractResult:
     """Commit a batch whose segments were read by several processes.
 
     Raises:
@@ -228,7 +226,8 @@ def _extract_cdc(reader: Reader) -> ExtractResult:
             "use mode full or incremental, or read the collection behind it",
         )
     manifests: list[Manifest] = []
-    shared = reader.context.stream
+    shared = reader.context.shared
+    assert shared is None or isinstance(shared, SharedStream)  # noqa: S101  the connector's share() gave it
     if not reader.context.state:
         # The start point is taken before the snapshot, so that nothing falls between the two.
         manifests.append(_snapshot(reader, changes.start_state(reader)))
@@ -447,9 +446,8 @@ def _commit(reader: Reader, batch_id: str, plan: Plan) -> Manifest:
 
 
 @contextmanager
-def _reader(ref: TableRef, context: ExtractContext) -> Iterator[Reader]:
+def _reader(ref: MongoRef, context: ExtractContext) -> Iterator[Reader]:
     """Open a table for reading; the client is closed at the end and errors get our names."""
-    assert isinstance(ref.source, MongoSource)  # noqa: S101  narrows the type; the dispatcher guarantees it
     client = connect(ref.source)
     try:
         with named_errors(ref):

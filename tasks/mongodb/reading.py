@@ -14,7 +14,7 @@ from tasks.landing import BatchWriter, Segment
 from tasks.mongodb.decoder import Decoder, make_decoder
 from tasks.mongodb.transforms import Transforms
 from tasks.overlap import read_ahead
-from tasks.sources import MongoTable
+from tasks.sources import Table
 
 # The server cuts batches at 16 MiB whatever is asked. 10,000 documents of a usual size stay within the processor cache
 # on both sides: 269 thousand documents a second were drained so, 184 thousand with 50,000 (SecantusDB, 430 bytes each).
@@ -40,7 +40,7 @@ class Lander:
     """
 
     writer: BatchWriter
-    table: MongoTable
+    table: Table
     memory_bytes: int
     with_op: bool = False
     keep: Callable[[pl.DataFrame], pl.DataFrame] | None = None

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
-
 from tasks.mongodb.client import connect, named_errors, open_collection
+from tasks.mongodb.config import MongoRef
 from tasks.mongodb.decoder import make_decoder
 from tasks.mongodb.extract import projection_of
 from tasks.mongodb.transforms import Transforms
-from tasks.sources import MongoSource, MongoTable, TableRef
+from tasks.sources.connector import Sample
 
 
-def sample_documents(ref: TableRef, documents: int) -> tuple[pl.DataFrame, int]:
-    """Return up to so many documents, as they would land, and the number of documents in the table.
+def sample_documents(ref: MongoRef, documents: int) -> Sample:
+    """Return up to so many documents, as they would land, and the number of documents in the collection.
 
     Raises:
         SourceError: The collection could not be read.
     """
-    assert isinstance(ref.source, MongoSource) and isinstance(ref.table, MongoTable)  # noqa: S101  the caller dispatches
     pipeline: list[dict[str, Any]] = [{"$match": ref.table.filter}, {"$sample": {"size": documents}}]
     projection = projection_of(ref.table)
     if projection:
@@ -35,4 +33,4 @@ def sample_documents(ref: TableRef, documents: int) -> tuple[pl.DataFrame, int]:
             total = collection.count_documents(ref.table.filter)
     finally:
         client.close()
-    return Transforms(ref.table.transforms).apply(decoder.flush().tables[""]), total
+    return Sample(Transforms(ref.table.transforms).apply(decoder.flush().tables[""]), total)

@@ -22,7 +22,8 @@ from pymongo.errors import OperationFailure
 from tasks.errors import ResumeTokenLost
 from tasks.mongodb import changes
 from tasks.mongodb.client import collection_name
-from tasks.sources import MongoTable, TableRef
+from tasks.mongodb.config import MongoRef, MongoTable
+from tasks.sources import TableRef
 
 if TYPE_CHECKING:
     from tasks.mongodb.extract import Reader
@@ -64,7 +65,7 @@ class SharedStream:
         state_of: Returns the checkpoint's state of a table; empty means that it was never read.
     """
 
-    def __init__(self, refs: Sequence[TableRef], state_of: Callable[[TableRef], dict[str, Any]]) -> None:
+    def __init__(self, refs: Sequence[MongoRef], state_of: Callable[[TableRef], dict[str, Any]]) -> None:
         self._refs = {ref.name: ref for ref in refs}
         self._state_of = state_of
         self._states: dict[str, dict[str, Any]] = {}
@@ -154,9 +155,7 @@ class SharedStream:
         return len(keys)
 
     def _table(self, name: str) -> MongoTable:
-        table = self._refs[name].table
-        assert isinstance(table, MongoTable)  # noqa: S101  narrows the type; the caller chose them
-        return table
+        return self._refs[name].table
 
 
 def _age(state: dict[str, Any]) -> tuple[list[int], bool]:

@@ -275,7 +275,8 @@ def table_ref(uri: str, database: str, collection: str, name: str | None = None,
     """Return the table that a benchmark moves, by default named as its collection."""
     from pydantic import SecretStr
 
-    from tasks.sources import MongoSource, MongoTable, TableRef
+    from tasks.mongodb.config import MongoSource, MongoTable
+    from tasks.sources import TableRef
 
     # One range: this server counts every document when it is asked for a collection's size; MongoDB knows it.
     mongo_table = MongoTable.model_validate({"collection": collection, "partitions": 1, **table})

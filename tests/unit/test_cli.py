@@ -18,6 +18,7 @@ from infra.embedded import process, services
 from tasks.errors import ConfigError, LoadError, WarehouseUnreachable
 from tasks.mongodb.values import freeze
 from tasks.settings import Settings, get_settings
+from tasks.sources import registry
 
 SOURCES = """\
 sources:
@@ -220,7 +221,12 @@ def test_a_look_that_breaks_does_not_hide_the_others() -> None:
     ],
 )
 def test_position_is_readable(state: dict[str, object], text: str) -> None:
-    assert views.position(state) == text
+    connector = registry.connector("files" if "files" in state else "mongodb")
+    assert views.position(state, connector) == text
+
+
+def test_a_position_of_a_source_that_is_no_longer_configured_is_told_as_json() -> None:
+    assert views.position({"cursor": freeze(41)}, None) == '{"cursor": "{\\"v\\": {\\"$numberInt\\": \\"41\\"}}"}'
 
 
 @pytest.mark.parametrize("name", ["orders", "shop.", ".orders", "a.b.c", ""])

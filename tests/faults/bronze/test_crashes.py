@@ -25,7 +25,7 @@ from bson.int64 import Int64
 from tasks.bronze import names
 from tasks.errors import WarehouseUnreachable
 from tasks.landing import Manifest
-from tasks.sources import MongoTable
+from tasks.mongodb.config import MongoTable
 from tests.integration.bronze.conftest import Warehouse, landing, warehouse  # noqa: F401 - fixtures
 
 TABLE = {"arrays": {"items": "table"}, "history": True}
@@ -40,7 +40,7 @@ _LOADERS = textwrap.dedent(
     from tasks import database
     from tasks.bronze import load_batch
     from tasks.landing import Landing
-    from tasks.sources import MongoTable
+    from tasks.mongodb.config import MongoTable
 
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     url, root, table = sys.argv[1:]

@@ -13,8 +13,8 @@ import pytest
 
 from tasks.bronze import LoadResult, copying, load_batch
 from tasks.landing import Landing, Manifest
+from tasks.mongodb.config import MongoTable
 from tasks.mongodb.decoder import make_decoder
-from tasks.sources import MongoTable
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from tasks.bronze import LoadResult, Outgrown, copying, load_ahead
 from tasks.landing import BatchWriter, Manifest, Plan, new_batch_id
+from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.mongodb.decoder import Decoder, make_decoder
 from tasks.settings import Settings
-from tasks.sources import MongoSource, MongoTable, TableRef
+from tasks.sources import TableRef
 from tests.integration.bronze.conftest import START, Warehouse
 
 TABLE = MongoTable(arrays={"items": "table"})

@@ -23,8 +23,9 @@ from tasks.bronze.plan import Column, reading
 from tasks.bronze.rebuild import rebuild_table
 from tasks.bronze.registry import known_columns
 from tasks.errors import LoadError
+from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings
-from tasks.sources import MongoSource, MongoTable, OnDrift, TableRef
+from tasks.sources import OnDrift, TableRef
 from tests.integration.bronze.conftest import Warehouse
 
 

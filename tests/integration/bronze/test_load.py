@@ -13,7 +13,7 @@ from bson.int64 import Int64
 
 from tasks.bronze import convert
 from tasks.errors import RejectLimitExceeded
-from tasks.sources import MongoTable
+from tasks.mongodb.config import MongoTable
 from tests.integration.bronze.conftest import Warehouse
 
 

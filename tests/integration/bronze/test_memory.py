@@ -20,7 +20,7 @@ _LOAD = textwrap.dedent(
     from pathlib import Path
     from tasks.bronze import load_batch
     from tasks.landing import Landing
-    from tasks.sources import MongoTable
+    from tasks.mongodb.config import MongoTable
 
     url, root, batch = sys.argv[1:]
     landing = Landing.open(root)

@@ -18,8 +18,9 @@ from tasks.bronze.rebuild import rebuild_table
 from tasks.bronze.rejects import find, replay
 from tasks.bronze.reset import reset_table
 from tasks.errors import LoadError
+from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings
-from tasks.sources import MongoSource, MongoTable, OnDrift, TableRef
+from tasks.sources import OnDrift, TableRef
 from tests.integration.bronze.conftest import Warehouse
 
 SNAPSHOT = {"type": "snapshot"}

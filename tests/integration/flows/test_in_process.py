@@ -292,7 +292,7 @@ def test_ranges_of_a_large_table_are_read_apart_and_joined_into_one_batch(
 
     @flow(name="spread")
     def spread() -> list[str]:
-        (planned,) = plan([TableLoad("shop.orders", "large", 4, splittable=True)], spread=True)
+        (planned,) = plan([TableLoad("shop.orders", "large", 4)], spread=True)
         seen.append(plan_ranges(planned))
         progress = Progress()
         move(InProcess(str(flow_run.id)), seen, False, progress)

@@ -76,7 +76,8 @@ _EXTRACT = textwrap.dedent(
     from pydantic import SecretStr
     from tasks.extract import ExtractContext, extract_table
     from tasks.landing import Landing
-    from tasks.sources import MongoSource, MongoTable, TableRef
+    from tasks.mongodb.config import MongoSource, MongoTable
+    from tasks.sources import TableRef
 
     uri, database, root, memory, stop = sys.argv[1:]
     real, count = Landing.put, 0

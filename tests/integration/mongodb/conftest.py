@@ -14,7 +14,8 @@ from pymongo.database import Database
 
 from tasks.extract import ExtractContext, ExtractResult, extract_table
 from tasks.landing import Landing, Manifest
-from tasks.sources import MongoSource, MongoTable, TableRef
+from tasks.mongodb.config import MongoSource, MongoTable
+from tasks.sources import TableRef
 
 
 class Shop:

@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from pymongo import MongoClient, monitoring
 
 from tasks.errors import SourceError
-from tasks.sources import MongoSource, TableRef
+from tasks.mongodb.config import MongoSource
+from tasks.sources import TableRef
 from tests.integration.mongodb.conftest import Shop
 
 

@@ -13,7 +13,8 @@ from pymongo import MongoClient, monitoring
 
 from tasks.errors import TRANSIENT, SourceError, SourceUnreachable
 from tasks.mongodb import extract as module
-from tasks.sources import MongoSource, TableRef
+from tasks.mongodb.config import MongoSource
+from tasks.sources import TableRef
 from tests.integration.mongodb.conftest import Shop
 from tests.line import Line
 

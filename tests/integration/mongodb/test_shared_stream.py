@@ -19,9 +19,10 @@ from tasks.errors import ResumeTokenLost, SourceError, WarehouseError
 from tasks.extract import ExtractContext, ExtractResult, extract_table
 from tasks.landing import Manifest
 from tasks.mongodb import changes
+from tasks.mongodb.config import MongoSource
 from tasks.mongodb.shared import SharedStream
 from tasks.mongodb.values import freeze
-from tasks.sources import MongoSource, TableRef
+from tasks.sources import TableRef
 from tests.integration.mongodb.conftest import Shop
 
 NAMES = ("customers", "orders", "payments")
@@ -55,7 +56,7 @@ class Group:
         stream = SharedStream(list(self.refs.values()), lambda ref: self.states.get(ref.name, {}))
         results: dict[str, ExtractResult | WarehouseError] = {}
         for name, ref in self.refs.items():
-            shares = {"stream": stream} if ref.source.change_stream == "database" else {}  # type: ignore[union-attr]
+            shares = {"shared": stream} if ref.source.change_stream == "database" else {}  # type: ignore[union-attr]
             try:
                 result = extract_table(ref, ExtractContext(self.shop.landing, stream.state(ref), **(shares | context)))
             except WarehouseError as error:

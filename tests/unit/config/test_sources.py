@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,8 +13,9 @@ from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 
 from tasks.errors import ConfigError, redact
+from tasks.mongodb.config import MongoTable
 from tasks.settings import Settings
-from tasks.sources import MongoTable, load_sources
+from tasks.sources import load_sources
 
 GOOD = """
 sources:
@@ -133,6 +136,43 @@ def test_reads_that_a_failover_may_take_back_are_for_tables_without_a_position(t
     assert "read_concern: local may show what a failover takes back" in str(caught.value)
     full = "sources: {shop: {kind: mongodb, uri: x, database: shop, read_concern: local, tables: {orders: {}}}}"
     assert load_sources(write(tmp_path, full), {}).table("shop.orders").source.read_concern == "local"  # type: ignore[union-attr]
+
+
+def test_an_unknown_kind_is_answered_with_those_that_exist_and_hides_no_other_mistake(tmp_path: Path) -> None:
+    text = GOOD.replace("kind: files", "kind: fils").replace("products: {}", "products: {cursr: x}")
+    with pytest.raises(ConfigError) as caught:
+        load_sources(write(tmp_path, text), ENVIRONMENT)
+    assert caught.value.problems == (
+        "line 9: sources.shop.tables.products.cursr: unknown key",
+        "line 11: sources.ads.kind: 'fils' is no kind of source; there are: files, mongodb",
+    )
+    with pytest.raises(ConfigError, match=r"sources\.ads\.kind: Field required"):
+        load_sources(write(tmp_path, GOOD.replace("    kind: files\n", "")), ENVIRONMENT)
+
+
+@pytest.mark.parametrize(
+    ("kept", "imported"), [("shop", ["tasks.mongodb.config"]), ("ads", ["tasks.marketing.files.config"])]
+)
+def test_only_what_the_kinds_in_the_file_need_is_imported(tmp_path: Path, kept: str, imported: list[str]) -> None:
+    shop, ads = GOOD.split("  ads:\n")
+    text = shop if kept == "shop" else f"sources:\n  ads:\n{ads}"
+    script = (
+        "import sys; from pathlib import Path; from tasks.sources import load_sources;"
+        f"load_sources(Path({str(write(tmp_path, text))!r}), {ENVIRONMENT!r});"
+        "slow = {'polars', 'pymongo', 'bson', 'obstore', 'tasks.mongodb.config', 'tasks.marketing.files.config'};"
+        "print(sorted(slow & set(sys.modules)))"
+    )
+    checkout = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=checkout, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == str(imported)
+
+
+def test_arrays_as_tables_are_refused_where_files_cannot_nest(tmp_path: Path) -> None:
+    text = GOOD.replace("types: {day: day}", "arrays: {items: table}")
+    with pytest.raises(ConfigError, match="arrays as tables need format jsonl"):
+        load_sources(write(tmp_path, text), ENVIRONMENT)
 
 
 @pytest.mark.parametrize(

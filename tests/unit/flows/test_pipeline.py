@@ -69,7 +69,7 @@ def test_ranges_are_joined_once_when_all_were_read(
 ) -> None:
     calls: list[str] = []
     monkeypatch.setattr(pipeline, "_join", lambda unit, progress: calls.append(unit.batch_id))
-    (unit,) = plan([TableLoad("shop.orders", "large", 3, True)], spread=True)
+    (unit,) = plan([TableLoad("shop.orders", "large", 3)], spread=True)
     recorder = Recorder(failing)
     move(recorder, [with_batch(unit, "batch", 3)], False, Progress())
     assert calls == ["batch"] * joined
@@ -122,7 +122,7 @@ def test_steps_carry_names_only() -> None:
 
 
 def test_a_plan_survives_its_artifact() -> None:
-    units = plan([*LOADS, TableLoad("shop.events", "large", 4, True, first=True)], spread=True)
+    units = plan([*LOADS, TableLoad("shop.events", "large", 4, first=True)], spread=True)
     units = [
         with_batch(unit, "20260101T000000000000Z-0a1b2c3d", 4) if len(unit.extracts) > 1 else unit for unit in units
     ]

@@ -14,8 +14,7 @@ _loads = st.lists(
         TableLoad,
         name=st.from_regex(r"[a-z]{1,6}\.[a-z]{1,8}", fullmatch=True),
         resources=st.sampled_from(planning.CLASS_ORDER),
-        partitions=st.integers(1, 16),
-        splittable=st.booleans(),
+        ranges=st.integers(1, 16),
         seconds=st.none() | st.floats(0, 5000),
         bytes=st.none() | st.integers(0, 1 << 36),
     ),
@@ -71,12 +70,12 @@ def test_size_lifts_a_table_out_of_its_configured_class() -> None:
 @pytest.mark.parametrize(
     ("load", "count"),
     [
-        (TableLoad("a.b", "large", 4, True), 4),
-        (TableLoad("a.b", "large", 4, True, bytes=1 << 30), 2),
-        (TableLoad("a.b", "large", 4, True, bytes=1 << 20), 1),
-        (TableLoad("a.b", "large", 4, False), 1),
-        (TableLoad("a.b", "small", 4, True), 1),
-        (TableLoad("a.b", "large", 1, True, bytes=1 << 40), 1),
+        (TableLoad("a.b", "large", 4), 4),
+        (TableLoad("a.b", "large", 4, bytes=1 << 30), 2),
+        (TableLoad("a.b", "large", 4, bytes=1 << 20), 1),
+        (TableLoad("a.b", "large", 1), 1),
+        (TableLoad("a.b", "small", 4), 1),
+        (TableLoad("a.b", "large", 1, bytes=1 << 40), 1),
     ],
 )
 def test_ranges_only_where_they_pay(load: TableLoad, count: int) -> None:
@@ -84,7 +83,7 @@ def test_ranges_only_where_they_pay(load: TableLoad, count: int) -> None:
 
 
 def test_ranges_get_their_batch_when_it_was_planned() -> None:
-    (unit,) = plan([TableLoad("shop.orders", "large", 4, True)], spread=True)
+    (unit,) = plan([TableLoad("shop.orders", "large", 4)], spread=True)
     assert planning.is_split(unit)
     joined = with_batch(unit, "20260101T000000000000Z-00000000", 2)
     assert [group.targets for group in joined.extracts] == [

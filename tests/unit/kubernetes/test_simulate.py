@@ -14,7 +14,7 @@ LIMITS = {"extract/large": 4, "load-bronze/large": 4, "extract/small": 2, "load-
 
 
 def large(name: str, partitions: int = 1) -> TableLoad:
-    return TableLoad(name, "large", partitions, partitions > 1, 1000.0, None)
+    return TableLoad(name, "large", partitions, 1000.0, None)
 
 
 def test_one_table() -> None:

@@ -19,7 +19,8 @@ from obstore.store import MemoryStore
 from tasks.errors import ConfigError, MissingCollection
 from tasks.extract import ExtractContext, ExtractResult, extract_table
 from tasks.landing import Landing, Manifest
-from tasks.marketing import files, folder
+from tasks.marketing.files import extract as files
+from tasks.marketing.files import folder
 from tasks.sources import load_sources
 
 Extract = Callable[..., ExtractResult]

@@ -15,7 +15,7 @@ from bson import Decimal128
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.marketing.records import FileProblem, Record, csv_records, json_records
+from tasks.marketing.files.records import FileProblem, Record, csv_records, json_records
 
 
 def read_csv(content: bytes, key: tuple[str, ...] = ("a",), chunk: int = 7) -> list[Record]:

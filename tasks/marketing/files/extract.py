@@ -14,16 +14,16 @@ import bson
 import polars as pl
 import xxhash
 
-from tasks.errors import ConfigError, MissingCollection
+from tasks.errors import MissingCollection
 from tasks.extract import ExtractContext, ExtractResult
 from tasks.landing import BatchWriter, Manifest, Segment, new_batch_id
-from tasks.marketing import columnar
-from tasks.marketing.folder import Folder, FoundFile
-from tasks.marketing.records import FileProblem, Record, csv_records, json_records
-from tasks.marketing.typed import Types, decimal_text
+from tasks.marketing.files import columnar
+from tasks.marketing.files.config import FilesRef, FilesTable
+from tasks.marketing.files.folder import Folder, FoundFile
+from tasks.marketing.files.records import FileProblem, Record, csv_records, json_records
+from tasks.marketing.files.typed import Types, decimal_text
 from tasks.mongodb.decoder import make_decoder
 from tasks.mongodb.transforms import Transforms
-from tasks.sources import FilesSource, FilesTable, TableRef
 
 _PUSH_BYTES = 1 << 20
 # Share of the memory budget that decoded rows may fill before a part is cut; the same as for MongoDB.
@@ -81,7 +81,7 @@ class _Known:
         }
 
 
-def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
+def extract_table(ref: FilesRef, context: ExtractContext) -> ExtractResult:
     """Read the files that are new or changed and land their rows.
 
     A changed file is read whole. With `partition`, its days replace those of the warehouse, together with every other
@@ -92,7 +92,7 @@ def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
         SourceError: Files cannot be listed or read; nothing was landed.
         LandingError: The landing could not be written.
     """
-    table, source = _configured(ref)
+    table, source = ref.table, ref.source
     started = time.monotonic()
     extracted_at = datetime.now(UTC)
     shape = f"{table.fingerprint():016x}"
@@ -135,15 +135,6 @@ def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
         flow_run_id=context.flow_run_id,
     )
     return ExtractResult(manifest, _metrics(ref, manifest, segment.seconds), tuple(warnings))
-
-
-def _configured(ref: TableRef) -> tuple[FilesTable, FilesSource]:
-    assert isinstance(ref.table, FilesTable) and isinstance(ref.source, FilesSource)  # noqa: S101  narrows the type
-    if ref.table.child_paths and ref.table.format != "jsonl":
-        raise ConfigError(
-            f"arrays as tables need format jsonl, this table is {ref.table.format}", ref.name, "use `json` for them"
-        )
-    return ref.table, ref.source
 
 
 def _scope(table: FilesTable, days: Days) -> dict[str, str]:
@@ -230,7 +221,7 @@ def _frame_days(frame: pl.DataFrame, partition: str) -> Days:
     return Days()
 
 
-def _metrics(ref: TableRef, manifest: Manifest | None, seconds: float) -> dict[str, Any]:
+def _metrics(ref: FilesRef, manifest: Manifest | None, seconds: float) -> dict[str, Any]:
     rows = (manifest.rows + manifest.reject_rows) if manifest else 0
     return {
         "stage": "extract",

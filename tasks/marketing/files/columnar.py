@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import xxhash
 
-from tasks.marketing.records import FileProblem
+from tasks.marketing.files.records import FileProblem
 
 _ROWS_PER_SLICE = 100_000
 

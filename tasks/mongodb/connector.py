@@ -1,0 +1,99 @@
+"""What the product can do with MongoDB; see `tasks.sources.connector` for the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasks.mongodb.config import MongoRef, MongoSource, MongoTable
+from tasks.sources import TableRef
+from tasks.sources.connector import Connector, Finding, Sample, Shared
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tasks.extract import ExtractContext, ExtractResult
+
+
+class MongoConnector(Connector[MongoSource, MongoTable]):
+    """Collections of one database, read whole, by a cursor field, or by change streams."""
+
+    config = MongoSource
+
+    def check(self, name: str, source: MongoSource) -> Iterator[Finding]:
+        """See `Connector`."""
+        from tasks.mongodb.check import check
+
+        return check(name, source)
+
+    def mode(self, ref: MongoRef) -> str:
+        """See `Connector`."""
+        return ref.table.mode
+
+    def extract(self, ref: MongoRef, context: ExtractContext) -> ExtractResult:
+        """See `Connector`."""
+        from tasks.mongodb.extract import extract_table
+
+        return extract_table(ref, context)
+
+    def usable_state(self, ref: MongoRef, state: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Connector`."""
+        from tasks.mongodb.values import state_for
+
+        return state_for(ref.name, ref.table.mode, ref.table.cursor, state)
+
+    def state_since(self, ref: MongoRef, since: str) -> dict[str, Any]:
+        """See `Connector`; only incremental tables can be read since a time."""
+        from tasks.mongodb.values import state_since
+
+        return state_since(ref.name, ref.table.cursor, since)
+
+    def describe_state(self, state: Mapping[str, Any]) -> str | None:
+        """See `Connector`."""
+        from tasks.mongodb.position import describe_cursor
+
+        return describe_cursor(state["cursor"]) if "cursor" in state else None
+
+    def most_ranges(self, ref: MongoRef, first: bool) -> int:
+        """See `Connector`."""
+        return (ref.table.partitions or 1) if first or ref.table.mode == "full" else 1
+
+    def plan(self, ref: MongoRef, context: ExtractContext) -> tuple[str, int]:
+        """See `Connector`."""
+        from tasks.mongodb.extract import plan_batch
+
+        return plan_batch(ref, context)
+
+    def join(self, ref: MongoRef, context: ExtractContext) -> ExtractResult:
+        """See `Connector`."""
+        from tasks.mongodb.extract import join_batch
+
+        return join_batch(ref, context)
+
+    def share(self, refs: Sequence[MongoRef], state_of: Callable[[TableRef], dict[str, Any]]) -> Mapping[str, Shared]:
+        """See `Connector`; cdc tables share the change stream of their database where the source says so."""
+        members = [ref for ref in refs if ref.table.mode == "cdc" and ref.source.change_stream == "database"]
+        if not members:
+            return {}
+        from tasks.mongodb.shared import SharedStream
+
+        stream = SharedStream(members, state_of)
+        return {ref.name: stream for ref in members}
+
+    def sample(self, ref: MongoRef, documents: int) -> Sample:
+        """See `Connector`."""
+        from tasks.mongodb.sampling import sample_documents
+
+        return sample_documents(ref, documents)
+
+    def decode_reject(self, ref: MongoRef, raw: bytes) -> dict[str, pl.DataFrame]:
+        """See `Connector`."""
+        from tasks.mongodb.decoder import make_decoder
+        from tasks.mongodb.transforms import Transforms
+
+        decoder = make_decoder(children=ref.table.child_paths, seed=ref.table.fingerprint())
+        decoder.push(raw)
+        decoded = decoder.flush()
+        if decoded.rejects.height:
+            return {}
+        return Transforms(ref.table.transforms, ref.table.child_paths).apply_tables(decoded.tables)

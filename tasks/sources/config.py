@@ -1,0 +1,223 @@
+"""What the configuration of every kind of source shares: names, durations, tables and what is done to their columns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+from typing_extensions import TypeVar
+
+from tasks.sources import registry
+
+if TYPE_CHECKING:
+    from tasks.sources.connector import Connector
+
+_DURATION = re.compile(r"^(\d+)\s*(ms|s|m|h|d)$")
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+# Source and table names become Postgres names, Prefect block names and folders, so they stay plain.
+_NAME = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
+_NAME_LENGTH = 40
+
+Kind = Literal[
+    "int", "double", "decimal", "string", "bool", "date", "day", "micros", "objectid", "uuid", "binary", "json"
+]
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str) and (match := _DURATION.match(value)):
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("must be a number with a unit, such as 30s, 10m, 2h or 7d")
+
+
+def _name(value: str) -> str:
+    if not _NAME.match(value) or len(value) > _NAME_LENGTH:
+        raise ValueError(
+            f"not a usable name: small letters, digits and single underscores, starting with a letter, "
+            f"at most {_NAME_LENGTH}"
+        )
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Name = Annotated[str, AfterValidator(_name)]
+
+
+class Strict(BaseModel):
+    """A part of sources.yaml: an unknown key is a mistake, and nothing changes it afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OnDrift(Strict):
+    """What happens when documents change shape.
+
+    Attributes:
+        new: A field never seen: `add` a column, `rescue` its values into `_rescued`, or `fail` the load. With the
+            latter two no column is added beside another either.
+        type: A value that does not fit its column, nor the column once widened: `rescue` it into `_rescued`, or `fail`
+            the load. With `rescue`, wider numbers and times get a column beside one that cannot be widened.
+        missing: A field that no document carries any more: `keep` the column, or `fail` the load.
+    """
+
+    new: Literal["add", "rescue", "fail"] = "add"
+    type: Literal["rescue", "fail"] = "rescue"
+    missing: Literal["keep", "fail"] = "keep"
+
+
+class Derive(Strict):
+    """A new column from an expression in Polars SQL over landed paths."""
+
+    name: str
+    expression: str
+    kind: Kind
+
+    @field_validator("expression")
+    @classmethod
+    def _parses(cls, expression: str) -> str:
+        # Imported where a table derives something: commands that read no data need not wait for it.
+        import polars as pl
+
+        try:
+            pl.sql_expr(expression)
+        except (pl.exceptions.PolarsError, TypeError) as error:
+            raise ValueError(f"not valid Polars SQL: {error}") from error
+        return expression
+
+
+class Transform(Strict):
+    """One step on the landed columns; exactly one of the keys is given."""
+
+    drop: str | None = None
+    hash: str | None = None
+    rename: dict[str, str] | None = None
+    cast: dict[str, Kind] | None = None
+    derive: Derive | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Transform:
+        given = [name for name, value in self if value is not None]
+        if len(given) != 1:
+            raise ValueError("a transform has exactly one of drop, hash, rename, cast, derive")
+        return self
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths that the step takes away or changes."""
+        return tuple(filter(None, (self.drop, self.hash, *(self.rename or ()), *(self.cast or ()))))
+
+    def within(self, child: str) -> Transform | None:
+        """Return the step as it acts on the rows of a child table; None where it names nothing in it."""
+        inner = {path: path.removeprefix(f"{child}.") for path in self.paths if path.startswith(f"{child}.")}
+        if not inner:
+            return None
+        if self.cast is not None:
+            return Transform(cast={inner[path]: kind for path, kind in self.cast.items() if path in inner})
+        (path,) = inner.values()
+        return Transform(drop=path) if self.drop else Transform(hash=path)
+
+
+class Table(Strict):
+    """What every table has, whatever its source.
+
+    Attributes:
+        resources: Resource class of the runs that move this table.
+        hard_deletes: Remove deleted rows instead of marking them in `_deleted_at`.
+        history: Keep every version of each row in `<table>__history`.
+        reject_limit: More rejected documents than this in one batch fail the run; unset means no limit.
+        on_drift: What happens when documents change shape.
+        arrays: By path, whether an array becomes a child `table` or stays `json`.
+    """
+
+    resources: Literal["small", "medium", "large"] = "small"
+    hard_deletes: bool = False
+    history: bool = False
+    reject_limit: int | None = Field(default=None, ge=0)
+    on_drift: OnDrift = OnDrift()
+    arrays: dict[str, Literal["table", "json"]] = Field(default_factory=dict)
+    transforms: tuple[Transform, ...] = ()
+
+    _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms"))
+
+    @model_validator(mode="after")
+    def _steps_reach(self) -> Table:
+        """Refuse steps that would change nothing where they point to: what they were to hide would stay."""
+        for step in self.transforms:
+            if "_id" in step.paths:
+                raise ValueError("transforms: _id is the row's key and stays as it is")
+            for child in self.child_paths:
+                if step.rename and any(path.startswith(f"{child}.") for path in step.rename):
+                    raise ValueError(f"transforms: rename is for the table's own columns, not for its child {child}")
+                if any(f"{child}.".startswith(f"{path}.") for path in (step.drop, step.hash) if path):
+                    raise ValueError(
+                        f"transforms: {step.drop or step.hash} holds the child table {child}: "
+                        f"take it out of arrays, or name fields of it, such as {child}.name"
+                    )
+        return self
+
+    def fingerprint(self) -> int:
+        """Return 64 bits that change when the same document would land in another shape."""
+        shape = self.model_dump(mode="json", include=set(self._fingerprinted))
+        digest = hashlib.blake2b(json.dumps(shape, sort_keys=True).encode(), digest_size=8)
+        return int.from_bytes(digest.digest(), "big")
+
+    @property
+    def child_paths(self) -> tuple[str, ...]:
+        """Paths of the arrays that become child tables, parents first."""
+        return tuple(sorted(path for path, shape in self.arrays.items() if shape == "table"))
+
+
+class Source(Strict):
+    """A source with its tables; each kind has a model of its own, with keys of its own.
+
+    Attributes:
+        kind: Name under which the kind's connector is registered.
+    """
+
+    kind: str
+    tables: Mapping[Name, Table]
+
+    @property
+    def secret_block(self) -> str | None:
+        """Name of the Prefect block that holds its credentials; None where none does."""
+        return None
+
+
+AnySource = TypeVar("AnySource", bound=Source, default=Source, covariant=True)
+AnyTable = TypeVar("AnyTable", bound=Table, default=Table, covariant=True)
+
+
+@dataclass(frozen=True)
+class TableRef(Generic[AnySource, AnyTable]):
+    """A table with its place: what every stage is given. Its connector knows the types of source and table."""
+
+    source_name: str
+    table_name: str
+    source: AnySource
+    table: AnyTable
+
+    @property
+    def name(self) -> str:
+        """`source.table`, as people write it."""
+        return f"{self.source_name}.{self.table_name}"
+
+    @property
+    def connector(self) -> Connector[Any, Any]:
+        """What can be done with the table's kind of source."""
+        return registry.connector(self.source.kind)

@@ -1,0 +1,191 @@
+"""The contract for a kind of source: all that flows, loading, verification, planning and the CLI ask of one.
+
+A kind is a package with a subclass of `Connector` and a model of its configuration, and one line in
+`tasks.sources.registry`. The subclass's module is imported by every command that reads sources.yaml, so it imports
+drivers and Polars inside its methods only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol
+
+from typing_extensions import TypeVar
+
+from tasks.errors import ConfigError
+from tasks.sources.config import Source, Table, TableRef
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tasks.extract import ExtractContext, ExtractResult
+
+CHECK_SECONDS = 5
+"""A check is made by a person who waits: a server that does not answer this soon is reported, not waited for."""
+
+_Source = TypeVar("_Source", bound=Source)
+_Table = TypeVar("_Table", bound=Table)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that `warehouse check` looked at.
+
+    Attributes:
+        level: `ok`, `warning` (works, but somebody should know) or `wrong`.
+        subject: What was looked at.
+        message: What was found.
+        action: What to do about it, empty when nothing is to be done.
+    """
+
+    level: Literal["ok", "warning", "wrong"]
+    subject: str
+    message: str
+    action: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some documents of a table.
+
+    Attributes:
+        frame: The documents as they would land, transforms included.
+        total: Documents in the table.
+    """
+
+    frame: pl.DataFrame
+    total: int
+
+
+class Shared(Protocol):
+    """What tables of one source share in a run, such as a change stream; used by the run's threads."""
+
+    def state(self, ref: TableRef) -> dict[str, Any]:
+        """Return the state from which a table is read in this run."""
+        ...
+
+
+class Connector(ABC, Generic[_Source, _Table]):
+    """What can be done with one kind of source. One object serves a whole process, so it keeps no state.
+
+    Attributes:
+        config: The model of a source of this kind in sources.yaml, its tables included.
+        repeats_keys: Whether one batch may hold a key several times, of which the last one counts.
+    """
+
+    config: ClassVar[type[Source]]
+    repeats_keys: ClassVar[bool] = False
+
+    # -- always needed ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def check(self, name: str, source: _Source) -> Iterator[Finding]:
+        """Look at a source: whether it answers, within `CHECK_SECONDS`, and whether its tables can be read.
+
+        Args:
+            name: The source's name.
+            source: Its configuration.
+
+        Raises:
+            WarehouseError: Becomes a finding like any other.
+        """
+
+    @abstractmethod
+    def mode(self, ref: TableRef[_Source, _Table]) -> str:
+        """Return how a table is read, in one word; manifests and checkpoints carry it. `full` is all each time."""
+
+    @abstractmethod
+    def extract(self, ref: TableRef[_Source, _Table], context: ExtractContext) -> ExtractResult:
+        """Read what is new in a table since `context.state` and land it.
+
+        Raises:
+            SourceError: The source could not be read; nothing was committed.
+            LandingError: The landing could not be written; nothing was committed.
+        """
+
+    # -- the checkpoint's state: JSON that nothing but the connector looks into ---------------------------------
+
+    def usable_state(self, ref: TableRef[_Source, _Table], state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a state where it is one of the table as it is configured now, else none: all is read again.
+
+        Raises:
+            ConfigError: It has the right form and cannot be read.
+        """
+        return dict(state)
+
+    def state_since(self, ref: TableRef[_Source, _Table], since: str) -> dict[str, Any]:
+        """Return the state from which a table is read since a time.
+
+        Args:
+            ref: The table.
+            since: ISO 8601; without a zone it is UTC.
+
+        Raises:
+            ConfigError: The table cannot be read since a time, or `since` is none.
+        """
+        raise ConfigError("this table cannot be read since a time", ref.name, "read all again instead")
+
+    def describe_state(self, state: Mapping[str, Any]) -> str | None:
+        """Return where the next run starts, as people read it; None where the JSON itself tells it best."""
+        return None
+
+    # -- a whole read that several runs share -------------------------------------------------------------------
+
+    def most_ranges(self, ref: TableRef[_Source, _Table], first: bool) -> int:
+        """Return into how many ranges the table's next read may be split; 1 means not at all.
+
+        Args:
+            ref: The table.
+            first: Whether everything is read, as the table was never loaded or is read anew.
+        """
+        return 1
+
+    def plan(self, ref: TableRef[_Source, _Table], context: ExtractContext) -> tuple[str, int]:
+        """Plan a batch that several runs will read, one range each, and return its id and the number of ranges."""
+        raise NotImplementedError(f"{type(self).__name__} splits no read into ranges")
+
+    def join(self, ref: TableRef[_Source, _Table], context: ExtractContext) -> ExtractResult:
+        """Commit the batch `context.batch_id`, whose ranges were all read.
+
+        Raises:
+            LandingError: A range is missing.
+        """
+        raise NotImplementedError(f"{type(self).__name__} splits no read into ranges")
+
+    # -- more that a kind may be able to do ---------------------------------------------------------------------
+
+    def share(
+        self, refs: Sequence[TableRef[_Source, _Table]], state_of: Callable[[TableRef], dict[str, Any]]
+    ) -> Mapping[str, Shared]:
+        """Open what tables of one source share in a run; nothing is read before the first of them asks.
+
+        Args:
+            refs: The tables of the source that this run reads as a whole.
+            state_of: Returns the state that a table starts from; empty means from the beginning.
+
+        Returns:
+            By `source.table`; tables that share nothing are left out.
+        """
+        return {}
+
+    def sample(self, ref: TableRef[_Source, _Table], documents: int) -> Sample | None:
+        """Return up to so many documents taken at random; None where the source can only be read as a whole.
+
+        Raises:
+            SourceError: The source could not be read.
+        """
+        return None
+
+    def decode_reject(self, ref: TableRef[_Source, _Table], raw: bytes) -> dict[str, pl.DataFrame]:
+        """Return a rejected document decoded anew: frames by child path, `""` for its row, transforms applied.
+
+        Args:
+            ref: The table.
+            raw: The bytes that the reject has kept.
+
+        Returns:
+            Nothing where it still cannot be decoded.
+        """
+        return {}

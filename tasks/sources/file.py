@@ -1,0 +1,171 @@
+"""The file sources.yaml: read strictly, every mistake named with its line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SerializeAsAny, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from tasks.errors import ConfigError
+from tasks.sources import registry
+from tasks.sources.config import Name, Source, Strict, TableRef
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# What pydantic says in words of Python.
+_SAID = {
+    "extra_forbidden": "unknown key",
+    "tuple_type": "must be a list, such as [a, b]",
+    "dict_type": "must be keys and values, such as {a: 1}",
+    "model_type": "must be keys and values; {} where every key has its default",
+}
+# What pydantic puts behind a key that is wrong itself.
+_OF_KEY = "[key]"
+
+_Place = tuple[str | int, ...]
+
+
+class Sources(Strict):
+    """The whole of sources.yaml."""
+
+    sources: dict[Name, SerializeAsAny[Source]] = Field(min_length=1)
+
+    def refs(self) -> list[TableRef]:
+        """Return every table, in the order of the file."""
+        return [
+            TableRef(source_name, table_name, source, table)
+            for source_name, source in self.sources.items()
+            for table_name, table in source.tables.items()
+        ]
+
+    def table(self, name: str) -> TableRef:
+        """Return the table called `source.table`.
+
+        Raises:
+            ConfigError: No table has this name; the message lists those that exist.
+        """
+        for ref in self.refs():
+            if ref.name == name:
+                return ref
+        known = ", ".join(ref.name for ref in self.refs())
+        raise ConfigError(f"no table is called {name!r}", "sources.yaml", f"use one of: {known}")
+
+
+class _Outline(Strict):
+    """What the file is before the kinds of its sources are looked at."""
+
+    sources: dict[Name, dict[str, Any]] = Field(min_length=1)
+
+
+def load_sources(path: Path, environment: Mapping[str, str] | None = None) -> Sources:
+    """Read and validate sources.yaml; only the connectors of the kinds that it names are imported.
+
+    Args:
+        path: The file.
+        environment: Variables for `${NAME}`; default the process's environment.
+
+    Raises:
+        ConfigError: With every mistake and its line number.
+    """
+    try:
+        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read sources: {error.strerror}", str(path), "set WAREHOUSE_SOURCES") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(
+            "not valid YAML", str(path), "correct the line", (f"line {line}: {error.problem or error.context}",)
+        ) from None
+    if not isinstance(document, Mapping):
+        raise ConfigError("sources.yaml is empty", str(path), "it starts with `sources:`")
+    problems: list[tuple[int, str]] = []
+    plain = _expand(document, os.environ if environment is None else environment, problems, document, ())
+    sources = _validated(plain, document, problems)
+    if problems:
+        told = tuple(f"line {line}: {problem}" for line, problem in sorted(problems, key=lambda found: found[0]))
+        raise ConfigError(f"{len(told)} mistake(s)", str(path), "correct the lines below", told)
+    return Sources.model_construct(sources=sources)
+
+
+def _validated(plain: Any, document: object, problems: list[tuple[int, str]]) -> dict[str, Source]:
+    """Return the sources by name, each as its kind's own model; add every mistake to `problems`."""
+    try:
+        _Outline.model_validate(plain)
+    except ValidationError as error:
+        problems += _told(error, document, ())
+    found = plain.get("sources")
+    sources: dict[str, Source] = {}
+    for name, body in found.items() if isinstance(found, dict) else ():
+        if not isinstance(body, dict):
+            continue
+        place = ("sources", name)
+        try:
+            sources[name] = _model(body.get("kind")).model_validate(body)
+        except ValidationError as error:
+            problems += _told(error, document, place)
+        except registry.UnknownKind as error:
+            problems.append((_line(document, (*place, "kind")), f"{'.'.join(place)}.kind: {error}"))
+    return sources
+
+
+def _model(kind: object) -> type[Source]:
+    return registry.connector(kind).config if isinstance(kind, str) else Source
+
+
+def _expand(
+    node: object, environment: Mapping[str, str], problems: list[tuple[int, str]], root: object, loc: _Place
+) -> Any:
+    """Return plain data with `${NAME}` replaced; an unset variable is a problem, never an empty text."""
+    if isinstance(node, Mapping):
+        return {str(key): _expand(value, environment, problems, root, (*loc, key)) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_expand(value, environment, problems, root, (*loc, index)) for index, value in enumerate(node)]
+    if not isinstance(node, str):
+        return node
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] not in environment:
+            place = ".".join(str(part) for part in loc)
+            problems.append((_line(root, loc), f"{place}: the environment variable {match[1]} is not set"))
+        return environment.get(match[1], f"unset:{match[1]}")
+
+    return _VARIABLE.sub(replace, str(node))
+
+
+def _told(error: ValidationError, document: object, above: _Place) -> Iterator[tuple[int, str]]:
+    """Yield each mistake with its line, in a person's words; the input is left out, it may be a secret."""
+    for item in error.errors():
+        loc = (*above, *item["loc"])
+        place = ".".join(str(part) for part in _keys(document, loc))
+        yield _line(document, loc), f"{place}: {_SAID.get(item['type'], item['msg'].removeprefix('Value error, '))}"
+
+
+def _keys(root: object, loc: _Place) -> Iterator[str | int]:
+    """Yield the parts of `loc` that are keys: not pydantic's own between them, such as the tag of a union."""
+    node: Any = root
+    last = len(loc) - (2 if loc[-1] == _OF_KEY else 1)
+    for index, part in enumerate(loc[: last + 1]):
+        try:
+            node = node[part]
+        except (KeyError, IndexError, TypeError):
+            if index < last:
+                continue
+        yield part
+
+
+def _line(root: object, loc: Sequence[str | int]) -> int:
+    """Return the 1-based line of the deepest part of `loc` that the file holds."""
+    node, line = root, getattr(getattr(root, "lc", None), "line", 0)
+    for part in loc:
+        try:
+            line = (node.lc.item(part) if isinstance(part, int) else node.lc.key(part))[0]  # type: ignore[attr-defined]
+            node = node[part]  # type: ignore[index]
+        except (KeyError, AttributeError, TypeError, IndexError):
+            # Not in the file: a union's tag, or a key that YAML merged in; go on from the parent.
+            continue
+    return int(line) + 1
