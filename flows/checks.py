@@ -68,8 +68,8 @@ def _versions() -> Iterator[Finding]:
         yield Finding(
             "warning",
             "decoder",
-            "the slow one in Python",
-            "install a Rust toolchain and run `make native`: 10 to 20 times as fast",
+            "the driver's, 27 thousand documents a second",
+            "install a Rust toolchain and run `make native`: 20 times as fast",
         )
 
 

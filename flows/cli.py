@@ -146,7 +146,11 @@ def status() -> None:
 
     settings = _settings()
     _print_servers(settings)
-    say("decoder: native" if native_available() else "decoder: the slow one in Python (no native module is installed)")
+    say(
+        "decoder: native"
+        if native_available()
+        else "decoder: the driver's, at a twentieth of the native one's rate (`make native` builds it)"
+    )
     _print_last_loads(settings)
 
 

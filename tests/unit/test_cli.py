@@ -318,7 +318,7 @@ def test_a_check_holds_only_when_every_place_agrees() -> None:
     assert not demo.Check("rows", 3, {"bronze": "not readable: gone"}).ok
 
 
-@pytest.mark.parametrize(("installed", "said"), [(True, "decoder: native"), (False, "decoder: the slow one in Python")])
+@pytest.mark.parametrize(("installed", "said"), [(True, "decoder: native"), (False, "decoder: the driver's")])
 def test_status_shows_which_decoder_is_in_use(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], installed: bool, said: str
 ) -> None:
@@ -340,4 +340,4 @@ def test_installation_without_a_rust_toolchain_works_and_says_that_the_slow_deco
         [make, "native"], cwd=Path(cli.__file__).parents[1], env={"PATH": str(tmp_path)}, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "no Rust toolchain (cargo) found: the slow decoder in Python is used" in done.stdout
+    assert "no Rust toolchain (cargo) found: the driver decodes" in done.stdout

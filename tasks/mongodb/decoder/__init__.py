@@ -1,8 +1,9 @@
-r"""From raw BSON to columns: the decoder's contract, and the choice between its two implementations.
+r"""From raw BSON to columns: the decoder's contract, and the choice between its implementations.
 
-`native` is the module `warehouse_native` (Rust, folder `decoder/`); `reference` is plain Python, built from the BSON
-specification on its own, used where no compiler is and as the oracle of the native one's tests. Both give the same
-frames, rejects, statistics and offsets for the same bytes.
+`native` is the module `warehouse_native` (Rust, folder `decoder/`); `driver` lets the driver's C code decode, for where
+no compiler is; `reference` is plain Python, built from the BSON specification on its own, for what the driver cannot
+hold and as the oracle of the others' tests. All give the same frames, rejects, statistics and offsets for the same
+bytes.
 
 Columns. A value goes to the column `<path>|<kind>`, so that no kind ever gives way to another; see `KINDS`. A path is
 the keys joined by `.`; within a key `\`, `.` and `|` are escaped by `\`. Documents are flattened to `max_depth`
@@ -32,7 +33,7 @@ bytes). Values set aside are not counted under `fields`; those past the limits c
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -148,7 +149,7 @@ def make_decoder(
     seed: int = 0,
     max_bytes: int = 64 << 20,
     with_op: bool = False,
-    implementation: Literal["auto", "native", "reference"] = "auto",
+    implementation: Literal["auto", "native", "driver", "reference"] = "auto",
 ) -> Decoder:
     """Return a decoder.
 
@@ -158,16 +159,28 @@ def make_decoder(
         seed: 64-bit seed of `_hash`.
         max_bytes: Pending memory at which `push` stops early.
         with_op: Give rows an `_op` column and accept deletes.
-        implementation: `auto` takes the native one where it is installed.
+        implementation: `auto` takes the native one where it is installed, else the driver's.
 
     Raises:
         ValueError: An argument is out of its range.
         ImportError: The native decoder is asked for by name and not installed.
     """
-    if implementation == "native" or (implementation == "auto" and native_available()):
+    options = {"children": children, "max_depth": max_depth, "seed": seed, "max_bytes": max_bytes, "with_op": with_op}
+    if implementation == "auto":
+        implementation = "native" if native_available() else "driver"
+    return _implementation(implementation)(**options)
+
+
+def _implementation(name: Literal["native", "driver", "reference"]) -> Callable[..., Decoder]:
+    """Return a decoder's class, imported only where it is used."""
+    if name == "native":
         from tasks.mongodb.decoder.native import NativeDecoder
 
-        return NativeDecoder(children=children, max_depth=max_depth, seed=seed, max_bytes=max_bytes, with_op=with_op)
+        return NativeDecoder
+    if name == "driver":
+        from tasks.mongodb.decoder.driver import DriverDecoder
+
+        return DriverDecoder
     from tasks.mongodb.decoder.reference import ReferenceDecoder
 
-    return ReferenceDecoder(children=children, max_depth=max_depth, seed=seed, max_bytes=max_bytes, with_op=with_op)
+    return ReferenceDecoder

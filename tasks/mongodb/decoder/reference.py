@@ -1,4 +1,4 @@
-"""The decoder in plain Python: the contract at its plainest, and the fallback without a compiler."""
+"""The decoder in plain Python: the contract at its plainest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OVERSHOOT = 4
 _CHILD_LIMIT = 256 << 20
 # As the native decoder: Arrow's views address 4 GiB, and extended JSON can be ten times the size of its BSON.
 _MAX_RAW_BYTES = (1 << 31) - 1
-_MAX_DOCUMENT_BYTES = 256 << 20
+MAX_DOCUMENT_BYTES = 256 << 20
 
 _DTYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "int": pl.Int64,
@@ -59,12 +59,13 @@ _FIXED_NAMES = {
 _EMPTY_SIZES = {walk.DOCUMENT: 5, walk.ARRAY: 5, walk.STRING: 5}
 
 
-def _variable(size: int) -> int:
+def variable(size: int) -> int:
+    """Return the bytes that a text takes beside its view."""
     return size if size > _INLINE else 0
 
 
 def _text_bytes(text: str | None) -> int:
-    return _variable(len(text.encode())) if text is not None else 0
+    return variable(len(text.encode())) if text is not None else 0
 
 
 def _type_name(raw: bytes, kind: int, start: int, end: int) -> str:
@@ -113,14 +114,14 @@ def _column_value(raw: bytes, name: str, kind: int, start: int, end: int) -> Any
 
 
 @dataclass(eq=False)
-class _Node:
+class Node:
     """A path of a table: its values' columns in this batch, its statistics over the decoder's life."""
 
     path: str
     depth: int
     child: str | None = None
     row: int = -1
-    children: dict[bytes, _Node] = field(default_factory=dict)
+    children: dict[str, Node] = field(default_factory=dict)
     columns: dict[str, list[Any]] = field(default_factory=dict)
     types: Counter[str] = field(default_factory=Counter)
     empty: int = 0
@@ -135,23 +136,23 @@ class _Node:
 class _Task:
     """An array whose elements become rows of a child table."""
 
-    table: _Table
+    table: Table
     start: int
     root_id: str
     parent_id: str
     positions: str
 
 
-class _Table:
+class Table:
     """Rows of one table: the frame being built and its tree of paths."""
 
     def __init__(self, path: str, decoder: ReferenceDecoder) -> None:
         self.path = path
         self.decoder = decoder
-        self.root = _Node("", 0)
-        self.nodes: list[_Node] = []
+        self.root = Node("", 0)
+        self.nodes: list[Node] = []
         self.total_rows = self.deletes = self.overflow = 0
-        self._row = -1
+        self.row = -1
         self._rescued: dict[tuple[str, bool], list[str]] = {}
         self.clear()
 
@@ -171,7 +172,7 @@ class _Table:
     def begin(self) -> None:
         """Start a row."""
         self.rows += 1
-        self._row += 1
+        self.row += 1
         self._rescued = {}
 
     def end(self, **meta: Any) -> None:
@@ -181,46 +182,57 @@ class _Table:
             value = meta[name]
             values.append(value)
             if isinstance(value, bytes):
-                self.variable += _variable(len(value))
+                self.variable += variable(len(value))
             elif isinstance(value, str):
                 self.variable += _text_bytes(value)
 
-    def document(self, raw: bytes, start: int, node: _Node, tasks: list[tuple[_Node, int]]) -> None:
+    def document(self, raw: bytes, start: int, node: Node, tasks: list[tuple[Node, int]]) -> None:
         """Add the fields of a document under `node`."""
         for kind, key, at, end in walk.elements(raw, start):
             self.field(raw, node, key, (kind, at, end), tasks)
 
     def field(
-        self, raw: bytes, parent: _Node, key: bytes, value: tuple[int, int, int], tasks: list[tuple[_Node, int]]
+        self, raw: bytes, parent: Node, key: bytes, value: tuple[int, int, int], tasks: list[tuple[Node, int]]
     ) -> None:
         """Add one field."""
         kind, start, end = value
-        node = parent.children.get(key) or self._new_node(parent, key)
+        name = key.decode()
+        node = parent.children.get(name) or self.new_node(parent, name)
         if node is None:
-            self.overflow += 1
-            path = parent.below(key.decode())
-            self._rescue(path, ejson.value_text(raw, kind, start, end), repeated=(path, False) in self._rescued)
-        elif node.row == self._row:
+            self.set_aside(parent.below(name), ejson.value_text(raw, kind, start, end))
+        elif node.row == self.row:
             self._rescue(node.path, ejson.value_text(raw, kind, start, end), repeated=True)
         else:
-            node.row = self._row
-            self._first(raw, node, value, tasks)
+            node.row = self.row
+            self.first(raw, node, value, tasks)
 
-    def _new_node(self, parent: _Node, key: bytes) -> _Node | None:
-        path = parent.below(key.decode())
+    def set_aside(self, path: str, text: str) -> None:
+        """Keep a value that a limit leaves without a column."""
+        self.overflow += 1
+        self._rescue(path, text, repeated=(path, False) in self._rescued)
+
+    def new_node(self, parent: Node, key: str) -> Node | None:
+        """Return the node of a new key; None past the limits on paths."""
+        path = parent.below(key)
         if len(self.nodes) >= MAX_PATHS or len(path.encode()) > MAX_PATH_BYTES:
             return None
         return self.add_node(parent, key, path)
 
-    def add_node(self, parent: _Node, key: bytes, path: str) -> _Node:
+    def add_node(self, parent: Node, key: str, path: str) -> Node:
         """Add a path to the tree."""
         full = f"{self.path}.{path}" if self.path else path
-        node = _Node(path, parent.depth + 1, full if full and full in self.decoder.tables else None)
+        node = Node(path, parent.depth + 1, full if full and full in self.decoder.tables else None)
         parent.children[key] = node
         self.nodes.append(node)
         return node
 
-    def _first(self, raw: bytes, node: _Node, value: tuple[int, int, int], tasks: list[tuple[_Node, int]]) -> None:
+    def count_key(self, raw: bytes, value: tuple[int, int, int]) -> None:
+        """Count the `_id` of a document, which has no column of its own."""
+        self.nodes[0].types[_type_name(raw, *value)] += 1
+        self.nodes[0].empty += _is_empty(raw, *value)
+
+    def first(self, raw: bytes, node: Node, value: tuple[int, int, int], tasks: list[tuple[Node, int]]) -> None:
+        """Add the first value that a row has at a path."""
         kind, start, end = value
         name = _type_name(raw, kind, start, end)
         empty = _is_empty(raw, kind, start, end)
@@ -241,28 +253,34 @@ class _Table:
         node.types[name] += 1
         node.empty += empty
 
-    def _is_key(self, node: _Node) -> bool:
+    def _is_key(self, node: Node) -> bool:
         return not self.path and node is self.nodes[0]
 
-    def _put(self, raw: bytes, node: _Node, column: str, value: tuple[int, int, int]) -> bool:
+    def _put(self, raw: bytes, node: Node, column: str, value: tuple[int, int, int]) -> bool:
         kind, start, end = value
         values = node.columns.get(column)
         if values is None:
-            width = self.width + WIDTHS[column]
-            if self.path and self.rows * width > self.decoder.child_limit:
-                self.overflow += 1
-                self._rescue(node.path, ejson.value_text(raw, kind, start, end), repeated=False)
-                return False
-            self.width = width
-            values = node.columns[column] = []
+            values = self.new_column(node, column)
+        if values is None:
+            self.set_aside(node.path, ejson.value_text(raw, kind, start, end))
+            return False
         held = _column_value(raw, column, kind, start, end)
         values.extend([None] * (self.rows - 1 - len(values)))
         values.append(held)
         if isinstance(held, str):
             self.variable += _text_bytes(held)
         elif isinstance(held, bytes):
-            self.variable += _variable(len(held))
+            self.variable += variable(len(held))
         return True
+
+    def new_column(self, node: Node, column: str) -> list[Any] | None:
+        """Return a column new to the batch; None where it would take too much memory."""
+        width = self.width + WIDTHS[column]
+        if self.path and self.rows * width > self.decoder.child_limit:
+            return None
+        self.width = width
+        node.columns[column] = []
+        return node.columns[column]
 
     def _rescue(self, path: str, text: str, *, repeated: bool) -> None:
         self._rescued.setdefault((path, repeated), []).append(text)
@@ -316,6 +334,8 @@ def _series(name: str, kind: str, values: list[Any]) -> pl.Series:
 class ReferenceDecoder:
     """See `tasks.mongodb.decoder.Decoder` and `make_decoder`."""
 
+    table_type = Table
+
     def __init__(
         self,
         *,
@@ -338,12 +358,10 @@ class ReferenceDecoder:
         self._seed = seed
         self._max_bytes = max_bytes
         self._with_op = with_op
-        self.tables: dict[str, _Table] = {"": _Table("", self)}
-        for path in children:
-            self.tables[path] = _Table(path, self)
+        self.tables = {path: self.table_type(path, self) for path in ("", *children)}
         self._rows = self.tables[""]
         # Made at once, so that no limit on paths can ever leave it out.
-        self._rows.add_node(self._rows.root, b"_id", "_id")
+        self._rows.add_node(self._rows.root, "_id", "_id")
         self._rejects: list[tuple[str | None, str, str | None, str | None, bytes]] = []
         self._reject_bytes = 0
 
@@ -402,13 +420,13 @@ class ReferenceDecoder:
         """Decode one document; False if a flush must come first."""
         check = walk.Check(raw, start)
         try:
-            if end - start > _MAX_DOCUMENT_BYTES:
+            if end - start > MAX_DOCUMENT_BYTES:
                 raise walk.Malformed("document is larger than 256 MiB")
             check.run()
         except walk.Malformed as error:
             self._reject_document(raw[start:end], raw, check, error)
             return True
-        if bounded and self._would_burst(check.width):
+        if bounded and self.would_burst(check.width):
             return False
         if check.id_element is not None:
             kind, _, at, value_end = check.id_element
@@ -421,13 +439,14 @@ class ReferenceDecoder:
                 self._row(raw, start, end, key)
         return True
 
-    def _would_burst(self, width: int) -> bool:
+    def would_burst(self, width: int) -> bool:
+        """Return whether a document of so many elements could make what is pending too large."""
         rows = max(table.rows for table in self.tables.values())
         return self.pending_bytes + rows * width * _VIEW > _OVERSHOOT * self._max_bytes and self.pending_bytes > 0
 
     def _row(self, raw: bytes, start: int, end: int, key: str) -> None:
         table = self._rows
-        found: list[tuple[_Node, int]] = []
+        found: list[tuple[Node, int]] = []
         table.begin()
         table.total_rows += 1
         table.document(raw, start, table.root, found)
@@ -439,7 +458,7 @@ class ReferenceDecoder:
     def _child_rows(self, raw: bytes, task: _Task, tasks: deque[_Task]) -> None:
         table = task.table
         for position, (kind, _, at, end) in enumerate(walk.elements(raw, task.start)):
-            found: list[tuple[_Node, int]] = []
+            found: list[tuple[Node, int]] = []
             positions = f"{task.positions}.{position}" if task.positions else str(position)
             key = f"{task.root_id}:{positions}"
             table.begin()
@@ -467,7 +486,7 @@ class ReferenceDecoder:
     ) -> None:
         self._rejects.append((key, reason, path, text, raw))
         texts = sum(_text_bytes(part) for part in (key, reason, path, text))
-        self._reject_bytes += 5 * _VIEW + texts + _variable(len(raw))
+        self._reject_bytes += 5 * _VIEW + texts + variable(len(raw))
 
     def flush(self) -> Decoded:
         """See `Decoder`."""

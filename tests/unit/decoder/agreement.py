@@ -1,4 +1,4 @@
-"""Running both decoders on the same bytes and comparing everything they give."""
+"""Running the decoders on the same bytes and comparing everything they give."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from tasks.mongodb.decoder import Decoded, Decoder, make_decoder
+from tasks.mongodb.decoder import Decoded, Decoder, make_decoder, native_available
+
+_Drained = tuple[list[Decoded], list[tuple[int, int, int]]]
 
 
 def drain(decoder: Decoder, raw: bytes, op: str = "u") -> tuple[list[Decoded], list[tuple[int, int, int]]]:
@@ -34,16 +36,20 @@ def plain(frame: pl.DataFrame) -> tuple[dict[str, Any], dict[str, list[Any]]]:
 
 
 def assert_same(raw: bytes, op: str = "u", **options: Any) -> None:
-    """Assert that both decoders give the same flushes, offsets and statistics."""
-    native = make_decoder(implementation="native", **options)
+    """Assert that all decoders give the same flushes, offsets and statistics."""
     reference = make_decoder(implementation="reference", **options)
-    ours, our_stops = drain(native, raw, op)
-    theirs, their_stops = drain(reference, raw, op)
-    assert our_stops == their_stops
-    for mine, other in zip(ours, theirs, strict=True):
+    expected = drain(reference, raw, op)
+    for implementation in ("driver", *(["native"] if native_available() else [])):
+        decoder = make_decoder(implementation=implementation, **options)  # type: ignore[arg-type]
+        _assert_equal(drain(decoder, raw, op), expected)
+        assert decoder.stats() == reference.stats()
+
+
+def _assert_equal(given: _Drained, expected: _Drained) -> None:
+    assert given[1] == expected[1]
+    for mine, other in zip(given[0], expected[0], strict=True):
         assert list(mine.tables) == list(other.tables)
         for path, frame in mine.tables.items():
             assert frame.columns == other.tables[path].columns
             assert plain(frame) == plain(other.tables[path]), path
         assert plain(mine.rejects) == plain(other.rejects)
-    assert native.stats() == reference.stats()

@@ -1,4 +1,4 @@
-"""Both decoders under test."""
+"""The decoders under test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.mongodb.decoder import Decoder, make_decoder, native_available
 NEEDS_NATIVE = pytest.mark.skipif(not native_available(), reason="the native decoder is not built")
 
 
-@pytest.fixture(params=["reference", pytest.param("native", marks=NEEDS_NATIVE)])
+@pytest.fixture(params=["reference", "driver", pytest.param("native", marks=NEEDS_NATIVE)])
 def make(request: pytest.FixtureRequest) -> Callable[..., Decoder]:
     """Return `make_decoder`, bound to each implementation in turn."""
 

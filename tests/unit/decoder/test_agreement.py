@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tasks.mongodb.decoder import KINDS, TYPE_KINDS
 from tests.unit.decoder import bson_bytes as b
 from tests.unit.decoder.agreement import assert_same, drain, plain
-from tests.unit.decoder.conftest import NEEDS_NATIVE
 
 CHILDREN = ("items", "items.discounts", "items.value", "a.items", "b")
 # How long the fuzz target runs; a machine of its own can give it hours.
@@ -58,28 +57,24 @@ _documents = st.builds(
 )
 
 
-@NEEDS_NATIVE
 @settings(max_examples=100, deadline=None)
 @given(st.lists(_documents, max_size=6), st.integers(1, 3), st.integers(0, 2**64 - 1), st.booleans())
 def test_generated_documents(documents: list[bytes], depth: int, seed: int, with_op: bool) -> None:
     assert_same(b"".join(documents), children=CHILDREN, max_depth=depth, seed=seed, with_op=with_op)
 
 
-@NEEDS_NATIVE
 @settings(max_examples=50, deadline=None)
 @given(st.lists(_documents, min_size=1, max_size=8), st.integers(1, 3000))
 def test_small_memory(documents: list[bytes], max_bytes: int) -> None:
     assert_same(b"".join(documents), children=CHILDREN, max_bytes=max_bytes)
 
 
-@NEEDS_NATIVE
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=80), st.booleans())
 def test_any_bytes(raw: bytes, framed: bool) -> None:
     assert_same(b.framed(raw) if framed else raw)
 
 
-@NEEDS_NATIVE
 @pytest.mark.parametrize("seed", range(5))
 def test_many_documents(seed: int) -> None:
     generator = b.Generator(seed, wide=300 * (seed % 2))
@@ -112,7 +107,6 @@ def _mended(raw: bytes) -> bytes:
     return b.framed(raw[4:-1]) if len(raw) >= 5 else raw
 
 
-@NEEDS_NATIVE
 def test_fuzz_mutated_bytes() -> None:
     """The fuzz target: mutated documents for a bounded time, each found difference named by its seed."""
     deadline = time.monotonic() + FUZZ_SECONDS

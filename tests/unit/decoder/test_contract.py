@@ -282,4 +282,4 @@ def test_native_lets_other_threads_run() -> None:
 
 def test_make_decoder_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert type(make_decoder()).__name__ == "ReferenceDecoder"
+    assert type(make_decoder()).__name__ == "DriverDecoder"
