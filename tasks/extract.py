@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasks.landing import Landing, Manifest
+    from tasks.marketing.rest.windows import Window
     from tasks.sources import TableRef
     from tasks.sources.connector import Shared
 
@@ -40,6 +41,7 @@ class ExtractContext:
         batch_id: The batch that several processes write together; None means a batch of one's own.
         progress: Called with the rows read so far.
         shared: What the table shares with others of its source in this run; None means nothing.
+        window: Days that are to be read again, whatever the state says; None means what is due.
     """
 
     landing: Landing
@@ -50,6 +52,7 @@ class ExtractContext:
     batch_id: str | None = None
     progress: Callable[[int], None] | None = None
     shared: Shared | None = None
+    window: Window | None = None
 
 
 def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:

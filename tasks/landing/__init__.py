@@ -1,9 +1,21 @@
 """The landing: immutable Parquet parts and one manifest per batch, the only thing extract and load share."""
 
-from tasks.landing.manifest import Child, FieldStatistics, Manifest, Part, PartitionScope, Scope, Segment
+from tasks.landing.manifest import (
+    AccountDaysScope,
+    Child,
+    FieldStatistics,
+    Manifest,
+    Part,
+    PartitionScope,
+    Replaced,
+    Scope,
+    Segment,
+    UpsertScope,
+)
 from tasks.landing.store import BatchWriter, Landing, Plan, new_batch_id
 
 __all__ = [
+    "AccountDaysScope",
     "BatchWriter",
     "Child",
     "FieldStatistics",
@@ -12,7 +24,9 @@ __all__ = [
     "Part",
     "PartitionScope",
     "Plan",
+    "Replaced",
     "Scope",
     "Segment",
+    "UpsertScope",
     "new_batch_id",
 ]

@@ -85,7 +85,38 @@ class PartitionScope(_Model):
     to: str
 
 
-Scope = Annotated[UpsertScope | SnapshotScope | PartitionScope, Field(discriminator="type")]
+class Replaced(_Model):
+    """Days of one account that were read whole: all of their rows are in the batch, or there are none.
+
+    Attributes:
+        account: The account.
+        from_: First day; None means all rows of the account, for tables without days.
+        to: Last day.
+        final_to: Last of these days that the source changes no more; None where all may still change.
+    """
+
+    account: str
+    from_: str | None = Field(default=None, alias="from")
+    to: str | None = None
+    final_to: str | None = None
+
+
+class AccountDaysScope(_Model):
+    """Rows replace those of whole days of accounts.
+
+    Attributes:
+        account: Path of the account.
+        day: Path of the day; None for tables without days.
+        parts: What is replaced; rows of other accounts and days stay.
+    """
+
+    type: Literal["account_days"] = "account_days"
+    account: str
+    day: str | None = None
+    parts: list[Replaced]
+
+
+Scope = Annotated[UpsertScope | SnapshotScope | PartitionScope | AccountDaysScope, Field(discriminator="type")]
 
 
 class Segment(_Model):

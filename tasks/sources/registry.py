@@ -20,6 +20,12 @@ ENTRY_POINTS = "warehouse.sources"
 _OWN = {
     "mongodb": "tasks.mongodb.connector:MongoConnector",
     "files": "tasks.marketing.files.connector:FilesConnector",
+    "rest": "tasks.marketing.rest.connector:RestConnector",
+    "ga4": "tasks.marketing.ga4.connector:Ga4Connector",
+    "google_ads": "tasks.marketing.google_ads.connector:GoogleAdsConnector",
+    "meta_ads": "tasks.marketing.meta_ads.connector:MetaAdsConnector",
+    "tiktok_ads": "tasks.marketing.tiktok_ads.connector:TiktokAdsConnector",
+    "linkedin_ads": "tasks.marketing.linkedin_ads.connector:LinkedinAdsConnector",
 }
 
 

@@ -274,7 +274,11 @@ def json_records(chunks: Iterable[bytes], key: Sequence[str]) -> Iterator[Record
             continue
         try:
             value = json.loads(
-                line.decode(), parse_float=_exact, parse_int=_exact, parse_constant=float, object_pairs_hook=_object
+                line.decode(),
+                parse_float=exact_number,
+                parse_int=exact_number,
+                parse_constant=float,
+                object_pairs_hook=_object,
             )
         except UnicodeDecodeError as error:
             yield Record(number, line, None, f"not valid UTF-8 at byte {error.start + 1} of the line")
@@ -292,7 +296,7 @@ def _json_record(number: int, line: bytes, value: object, key: Sequence[str]) ->
     return Record(number, line, value)
 
 
-def _exact(text: str) -> int | Decimal128 | str:
+def exact_number(text: str) -> int | Decimal128 | str:
     """Return a JSON number as what holds it exactly; one that nothing holds stays text."""
     # -0 is no integer: the sign would be lost.
     if not _NUMBER_WITH_FRACTION.search(text) and len(text) <= 20 and text != "-0" and int(text) in _INT64:

@@ -144,7 +144,8 @@ def test_an_unknown_kind_is_answered_with_those_that_exist_and_hides_no_other_mi
         load_sources(write(tmp_path, text), ENVIRONMENT)
     assert caught.value.problems == (
         "line 9: sources.shop.tables.products.cursr: unknown key",
-        "line 11: sources.ads.kind: 'fils' is no kind of source; there are: files, mongodb",
+        "line 11: sources.ads.kind: 'fils' is no kind of source; there are: "
+        "files, ga4, google_ads, linkedin_ads, meta_ads, mongodb, rest, tiktok_ads",
     )
     with pytest.raises(ConfigError, match=r"sources\.ads\.kind: Field required"):
         load_sources(write(tmp_path, GOOD.replace("    kind: files\n", "")), ENVIRONMENT)

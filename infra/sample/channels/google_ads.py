@@ -1,0 +1,164 @@
+"""A fake of Google Ads' REST interface: GAQL of the form that reports have, streamed as a list of batches."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from infra.sample.channels.facts import AdAccount, AdDay, Facts
+from infra.sample.channels.server import Answer, Asked, Fake
+
+_QUERY = re.compile(
+    r"^SELECT (?P<fields>.+?) FROM (?P<resource>\w+)"
+    r"(?: WHERE segments\.date BETWEEN '(?P<first>[\d-]+)' AND '(?P<last>[\d-]+)')?$"
+)
+_PATH = re.compile(r"^(?P<version>v\d+)/customers/(?P<customer>\d+)/googleAds:searchStream$")
+_BATCH = 1_000
+
+
+class GoogleAdsFake(Fake):
+    """Accounts below one manager.
+
+    Args:
+        facts: What the accounts did.
+        manager: Number of the manager.
+        versions: Versions of the API that are answered.
+        token: The developer token.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        manager: str = "1000000001",
+        versions: tuple[str, ...] = ("v26",),
+        token: str = "developer-token",
+    ) -> None:
+        super().__init__()
+        self.facts, self.manager, self.versions, self._token = facts, manager, versions, token
+
+    def answer(self, asked: Asked) -> Answer:
+        """See `Fake`."""
+        if asked.path == "token":
+            return Answer({"access_token": "google-access", "expires_in": 3600, "token_type": "Bearer"})
+        if asked.headers.get("authorization") != "Bearer google-access":
+            return Answer(
+                [{"error": {"code": 401, "message": "Request had invalid credentials.", "status": "UNAUTHENTICATED"}}],
+                401,
+            )
+        if asked.headers.get("developer-token") != self._token:
+            return refused(
+                403, "authorizationError", "DEVELOPER_TOKEN_PROHIBITED", "The developer token is not allowed."
+            )
+        version = asked.path.partition("/")[0]
+        if version not in self.versions:
+            return refused(400, "requestError", "UNSUPPORTED_VERSION", f"Version {version} is deprecated.")
+        if asked.path.endswith("customers:listAccessibleCustomers"):
+            return Answer({"resourceNames": [f"customers/{self.manager}"]})
+        match = _PATH.match(asked.path)
+        query = _QUERY.match(asked.json["query"]) if match else None
+        if match is None or query is None:
+            return refused(400, "queryError", "UNEXPECTED_INPUT", "Error in query.")
+        customer, fields = match["customer"], [name.strip() for name in query["fields"].split(",")]
+        if customer == self.manager:
+            return self._of_manager(query["resource"], fields)
+        if asked.headers.get("login-customer-id") not in (self.manager, None):
+            return refused(403, "authorizationError", "USER_PERMISSION_DENIED", "User doesn't have permission.")
+        account = self.facts.account(customer)
+        if account is None:
+            return refused(403, "authorizationError", "CUSTOMER_NOT_ENABLED", "The customer account can't be accessed.")
+        results = _results(account, query, fields)
+        batches = [results[start : start + _BATCH] for start in range(0, len(results), _BATCH)] or [[]]
+        mask = ",".join(map(_camel, fields))
+        return Answer([{"results": batch, "fieldMask": mask, "requestId": "r1"} for batch in batches if batch])
+
+    def _of_manager(self, resource: str, fields: list[str]) -> Answer:
+        if resource != "customer_client":
+            return refused(
+                400, "queryError", "REQUESTED_METRICS_FOR_MANAGER", "Metrics cannot be requested for a manager account."
+            )
+        found = [(self.manager, "Manager", "Etc/UTC", "EUR", True)]
+        found += [(one.id, one.name, one.timezone, one.currency, False) for one in self.facts.accounts.values()]
+        rows = []
+        for name, title, zone, currency, manager in found:
+            values = {
+                "customer_client.id": name,
+                "customer_client.descriptive_name": title,
+                "customer_client.time_zone": zone,
+                "customer_client.currency_code": currency,
+                "customer_client.manager": manager,
+                "customer_client.status": "ENABLED",
+            }
+            rows.append(
+                _nested({field: values[field] for field in fields}, f"customers/{self.manager}/customerClients/{name}")
+            )
+        return Answer([{"results": rows, "requestId": "r0"}])
+
+
+def _results(account: AdAccount, query: re.Match[str], fields: list[str]) -> list[dict[str, Any]]:
+    if query["first"] is None:
+        return [
+            _row(account, AdDay(date.min, name, title, 0, 0, Decimal(0)), fields)
+            for name, title in account.campaigns().items()
+        ]
+    first, last = date.fromisoformat(query["first"]), date.fromisoformat(query["last"])
+    return [_row(account, row, fields) for row in account.between(first, last)]
+
+
+def _row(account: AdAccount, row: AdDay, fields: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "segments.date": row.day.isoformat(),
+        # Numbers of 64 bits travel as text, doubles as numbers.
+        "customer.id": account.id,
+        "customer.descriptive_name": account.name,
+        "customer.currency_code": account.currency,
+        "customer.time_zone": account.timezone,
+        "customer.status": "ENABLED",
+        "campaign.id": row.campaign_id,
+        "campaign.name": row.campaign_name,
+        "campaign.status": "ENABLED",
+        "campaign.advertising_channel_type": "SEARCH",
+        "campaign.bidding_strategy_type": "MAXIMIZE_CONVERSIONS",
+        "campaign_budget.amount_micros": "50000000",
+        "metrics.impressions": str(row.impressions),
+        "metrics.clicks": str(row.clicks),
+        "metrics.cost_micros": str(int(row.spend * 1_000_000)),
+        "metrics.conversions": float(row.conversions),
+        "metrics.conversions_value": float(row.value),
+        "metrics.all_conversions": float(row.conversions),
+        "metrics.view_through_conversions": "0",
+        "segments.conversion_action": f"customers/{account.id}/conversionActions/1",
+        "segments.conversion_action_name": "Purchase",
+        "segments.conversion_action_category": "PURCHASE",
+    }
+    return _nested(
+        {field: values[field] for field in fields if field in values},
+        f"customers/{account.id}/campaigns/{row.campaign_id}",
+    )
+
+
+def _nested(values: dict[str, Any], resource: str) -> dict[str, Any]:
+    """Return fields of GAQL as the JSON of a row, each resource with its name."""
+    made: dict[str, Any] = {}
+    for field, value in values.items():
+        node = made
+        *parents, name = (_camel(part) for part in field.split("."))
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    for name, node in made.items():
+        if name not in ("metrics", "segments"):
+            node.setdefault("resourceName", resource)
+    return made
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"_(\w)", lambda match: match[1].upper(), name)
+
+
+def refused(status: int, kind: str, code: str, message: str, **details: Any) -> Answer:
+    """Return an error in the form that the service gives it."""
+    error = {"errorCode": {kind: code}, "message": message, **({"details": details} if details else {})}
+    failure = {"@type": "type.googleapis.com/google.ads.googleads.v26.errors.GoogleAdsFailure", "errors": [error]}
+    return Answer([{"error": {"code": status, "message": message, "details": [failure]}}], status)

@@ -1,0 +1,104 @@
+"""A fake of LinkedIn's Marketing API: Rest.li queries, URNs, fields that are left out where they are zero."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any
+
+from infra.sample.channels.facts import AdDay, Facts
+from infra.sample.channels.server import Answer, Asked, Fake
+
+_DAY = r"\(year:(\d+),month:(\d+),day:(\d+)\)"
+_RANGE = re.compile(rf"dateRange=\(start:{_DAY},end:{_DAY}\)")
+_ACCOUNTS = re.compile(r"accounts=List\(urn%3Ali%3AsponsoredAccount%3A(\d+)\)")
+_MOST_FIELDS = 20
+_URNS = {"CAMPAIGN_GROUP": "sponsoredCampaignGroup", "CAMPAIGN": "sponsoredCampaign", "CREATIVE": "sponsoredCreative"}
+
+
+class LinkedinAdsFake(Fake):
+    """Ad accounts of one member.
+
+    Args:
+        facts: What the accounts did.
+        versions: Versions of the API that are answered.
+        token: The access token.
+    """
+
+    def __init__(self, facts: Facts, versions: tuple[str, ...] = ("202610",), token: str = "linkedin-token") -> None:
+        super().__init__()
+        self.facts, self.versions, self.token = facts, versions, token
+        self.refresh_tokens = ["linkedin-refresh"]
+
+    def answer(self, asked: Asked) -> Answer:
+        """See `Fake`."""
+        if asked.path == "token":
+            return self._token(asked)
+        if asked.headers.get("authorization") != f"Bearer {self.token}":
+            return refused(401, "The token used in the request has expired", "EXPIRED_ACCESS_TOKEN")
+        version = asked.headers.get("linkedin-version", "")
+        if version not in self.versions:
+            return refused(426, f"Requested version {version} is not active", "NONEXISTENT_VERSION")
+        if asked.path == "rest/adAccounts":
+            rows = [
+                {"id": int(one.id), "name": one.name, "currency": one.currency} for one in self.facts.accounts.values()
+            ]
+            return _page(asked, rows)
+        if asked.path == "rest/adAnalytics":
+            return self._analytics(asked)
+        account = self.facts.account(asked.path.split("/")[2])
+        if account is None:
+            return refused(403, "Not enough permissions to access the account", "ACCESS_DENIED")
+        return _page(asked, [{"id": int(name), "name": title} for name, title in account.campaigns().items()])
+
+    def _token(self, asked: Asked) -> Answer:
+        if asked.form.get("refresh_token") != self.refresh_tokens[-1]:
+            return Answer({"error": "invalid_grant", "error_description": "The refresh token was replaced"}, 400)
+        number = len(self.refresh_tokens)
+        self.refresh_tokens.append(f"linkedin-refresh-{number}")
+        self.token = f"linkedin-access-{number}"
+        return Answer({"access_token": self.token, "expires_in": 600, "refresh_token": self.refresh_tokens[-1]})
+
+    def _analytics(self, asked: Asked) -> Answer:
+        days, accounts = _RANGE.search(asked.raw_query), _ACCOUNTS.search(asked.raw_query)
+        fields = asked.query["fields"].split(",")
+        if days is None or accounts is None or len(fields) > _MOST_FIELDS:
+            return refused(400, "Invalid query parameters passed to request", "ILLEGAL_ARGUMENT")
+        account = self.facts.account(accounts[1])
+        if account is None:
+            return refused(403, "Not enough permissions to access the account", "ACCESS_DENIED")
+        first, last = date(*map(int, days.groups()[:3])), date(*map(int, days.groups()[3:]))
+        pivot = asked.query["pivot"]
+        return Answer(
+            {
+                "elements": [_row(row, fields, pivot) for row in account.between(first, last)],
+                "paging": {"start": 0, "count": 10, "links": []},
+            }
+        )
+
+
+def _row(row: AdDay, fields: list[str], pivot: str) -> dict[str, Any]:
+    day = {"year": row.day.year, "month": row.day.month, "day": row.day.day}
+    values = {
+        "dateRange": {"start": day, "end": day},
+        "pivotValues": [f"urn:li:{_URNS[pivot]}:{row.campaign_id}"],
+        "impressions": row.impressions,
+        "clicks": row.clicks,
+        "costInLocalCurrency": f"{row.spend:f}",
+        "externalWebsiteConversions": int(row.conversions),
+        "conversionValueInLocalCurrency": f"{row.value:f}",
+    }
+    return {name: values[name] for name in fields if values.get(name) not in (None, 0)}
+
+
+def _page(asked: Asked, rows: list[dict[str, Any]]) -> Answer:
+    size, start = int(asked.query.get("pageSize") or 10), int(asked.query.get("pageToken") or 0)
+    body: dict[str, Any] = {"elements": rows[start : start + size], "metadata": {}}
+    if start + size < len(rows):
+        body["metadata"]["nextPageToken"] = str(start + size)
+    return Answer(body)
+
+
+def refused(status: int, message: str, code: str) -> Answer:
+    """Return an error in the form that the service gives it."""
+    return Answer({"status": status, "code": code, "message": message}, status)

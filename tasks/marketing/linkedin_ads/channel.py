@@ -1,0 +1,167 @@
+"""Reading LinkedIn Ads: analytics of an account by pivot, their fields in as many requests as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from tasks.errors import SourceError
+from tasks.marketing import versions
+from tasks.marketing.linkedin_ads.config import ENTITIES, PIVOTS, LinkedinAdsSource
+from tasks.marketing.rest.auth import Auth, HeaderAuth, OAuthRefresh, TokenStore
+from tasks.marketing.rest.budget import shared
+from tasks.marketing.rest.channel import Account, Ask, Channel, Ending, Layout
+from tasks.marketing.rest.client import Client, Request
+from tasks.marketing.rest.clock import Clock
+from tasks.marketing.rest.decode import merge
+from tasks.marketing.rest.errors import Rule, SplitWindow, Wait
+from tasks.marketing.rest.paging import Place, Token, listed, read_pages
+
+_URL = "https://api.linkedin.com"
+_RULES = (
+    Rule("version", status=(426,), say="this version of the Marketing API has ended"),
+    # Daily limits, which begin anew at midnight UTC.
+    Rule("quota", status=(429,), contains="daily", wait=Wait(seconds=3_600), say="the day's requests are used up"),
+    Rule(
+        "skip_account",
+        status=(403,),
+        advice="give the member a role in the ad account, and the app the scopes r_ads and r_ads_reporting",
+    ),
+)
+# Conversions are counted on the day of the click, up to 30 days later by default.
+_LOOKBACK = 30
+_STEP = 30
+# 20 at most, of which two name the row.
+_FIELDS = 18
+# An answer of analytics has no pages; it is cut off here.
+_MOST_ROWS = 15_000
+_PAGE = 100
+
+
+class LinkedinAdsChannel(Channel):
+    """Ad accounts of LinkedIn.
+
+    Args:
+        name: The source's name.
+        source: Its configuration.
+        tokens: Keeps refresh tokens.
+        clock: The time it goes by.
+    """
+
+    def __init__(self, name: str, source: LinkedinAdsSource, tokens: TokenStore, clock: Clock) -> None:
+        self._name, self._source = name, source
+        self.client = Client(
+            source.base_url or _URL,
+            name,
+            auth=_auth(name, source, tokens, clock),
+            rules=_RULES,
+            headers={"LinkedIn-Version": source.version, "X-Restli-Protocol-Version": "2.0.0"},
+            budget=shared(name, 6, 10, clock, concurrent=2),
+            clock=clock,
+        )
+
+    def accounts(self) -> list[Account]:
+        """Return the accounts; the days of LinkedIn's reports are those of UTC, whatever the account's place."""
+        wanted = self._source.accounts
+        if wanted:
+            return [Account(name) for name in wanted]
+        request = Request("rest/adAccounts?q=search", params={})
+        return [
+            Account(str(record["id"]), "UTC", str(record.get("name") or ""), str(record.get("currency") or ""))
+            for record in self._entities(request)
+        ]
+
+    def layout(self, table: str) -> Layout:
+        """See `Channel`."""
+        found = self._source.tables[table]
+        report = found.report or table
+        if report in ENTITIES:
+            return Layout(key=("id",), empty=found.empty)
+        column = PIVOTS[report][1]
+        return Layout(
+            key=("date", *((column,) if column else ())),
+            day="date",
+            types=found.metrics,
+            lookback=(found.lookback or timedelta(days=_LOOKBACK)).days,
+            step=(found.step or timedelta(days=_STEP)).days,
+            start=found.start,
+            current_day=found.current_day,
+            empty=found.empty,
+        )
+
+    def endings(self) -> Sequence[Ending]:
+        """See `Channel`."""
+        return [versions.ending("linkedin_ads", self._source.version)]
+
+    def read(self, ask: Ask) -> Iterator[dict[str, Any]]:
+        """See `Channel`."""
+        table = self._source.tables[ask.table]
+        report = table.report or ask.table
+        if report in ENTITIES:
+            yield from self._entities(Request(f"rest/adAccounts/{ask.account.id}/{ENTITIES[report]}?q=search"))
+            return
+        assert ask.window is not None  # noqa: S101  all analytics have a day
+        pivot, column = PIVOTS[report]
+        names = tuple(table.metrics)
+        # Brackets and colons of Rest.li stand as they are; what is within them is encoded.
+        urn = quote(f"urn:li:sponsoredAccount:{ask.account.id}", safe="")
+        query = (
+            f"q=analytics&pivot={pivot}&timeGranularity=DAILY&accounts=List({urn})"
+            f"&dateRange=(start:{_day(ask.window.first)},end:{_day(ask.window.last)})"
+        )
+        chunks = [names[start : start + _FIELDS] for start in range(0, len(names), _FIELDS)]
+        answers = [self._analytics(query, chunk, column) for chunk in chunks]
+        key = ["date", *((column,) if column else ())]
+        for row in merge(answers, key, f"{self._name}.{ask.table}"):
+            # What did not happen is left out of an answer.
+            yield {name: row.get(name) for name in (*key, *names)}
+
+    def _analytics(self, query: str, names: Sequence[str], column: str | None) -> Iterator[dict[str, Any]]:
+        fields = ",".join(("dateRange", "pivotValues", *names))
+        reply = self.client.send(Request(f"rest/adAnalytics?{query}&fields={fields}"))
+        elements = listed(reply, "elements")
+        if len(elements) >= _MOST_ROWS:
+            raise SplitWindow(f"the answer was cut off at {_MOST_ROWS} rows")
+        for element in elements:
+            row = {name: value for name, value in element.items() if name not in ("dateRange", "pivotValues")}
+            start = element["dateRange"]["start"]
+            row["date"] = date(start["year"], start["month"], start["day"]).isoformat()
+            if column is not None:
+                row[column] = _of_urn(element)
+            yield row
+
+    def _entities(self, request: Request) -> Iterator[dict[str, Any]]:
+        paging = Token(Place("pageToken"), "metadata.nextPageToken", size=Place("pageSize"))
+        for _, records in read_pages(self.client, request, paging, "elements", _PAGE):
+            for record in records:
+                name = str(record["id"]).rsplit(":", 1)[-1]
+                yield {**record, "id": name}
+
+
+def _auth(name: str, source: LinkedinAdsSource, tokens: TokenStore, clock: Clock) -> Auth:
+    if source.access_token is not None:
+        token = source.access_token.get_secret_value()
+        return HeaderAuth("Authorization", f"Bearer {token}", token)
+    assert source.client_id and source.client_secret and source.refresh_token  # noqa: S101  the validator has seen to it
+    return OAuthRefresh(
+        source.token_url,
+        source.client_id,
+        source.client_secret.get_secret_value(),
+        source.refresh_token.get_secret_value(),
+        where=name,
+        clock=clock,
+        tokens=tokens,
+    )
+
+
+def _day(day: date) -> str:
+    return f"(year:{day.year},month:{day.month},day:{day.day})"
+
+
+def _of_urn(element: Mapping[str, Any]) -> str:
+    values = element.get("pivotValues") or []
+    if len(values) != 1:
+        raise SourceError(f"a row has {len(values)} pivot values where one was asked for", "adAnalytics")
+    return str(values[0]).rsplit(":", 1)[-1]

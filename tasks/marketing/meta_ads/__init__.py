@@ -1,0 +1,1 @@
+"""Meta Ads: insights by asynchronous reports, with actions that cannot be counted twice."""

@@ -1,0 +1,141 @@
+"""What a channel is to the engine: accounts, and the rows of a table for some days of one of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from tasks.marketing.rest.client import Client
+from tasks.marketing.rest.windows import Window
+
+ACCOUNT = "account_id"
+"""Column that names the account of each row, in every table of every channel."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """One account of a service, with a calendar and a state of its own.
+
+    Attributes:
+        id: As the service knows it; text, for some have more digits than a number holds.
+        timezone: IANA name of the zone whose days its reports are made of.
+        name: For people.
+        currency: ISO code of its money; empty where nobody knows.
+        fields: What else requests need, such as the manager that an account is reached through.
+    """
+
+    id: str
+    timezone: str = "UTC"
+    name: str = ""
+    currency: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.name})" if self.name else self.id
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a table are read and replaced.
+
+    Attributes:
+        key: Columns that identify a row within its account.
+        day: Column of the day, for tables that are read by windows; None replaces all rows of an account.
+        cursor: Column that grows with every change, for tables of which only what is new is read.
+        types: Kinds of columns that arrive as text.
+        nulls: The service's own spellings of nothing.
+        lookback: Days after which the service changes a day no more.
+        step: Days that one request may ask for.
+        start: First day that is wanted; None means the lookback alone.
+        oldest: Days that the service keeps; None where it tells no limit.
+        current_day: Whether today is read, though it is not over.
+        empty: What an account means that had rows and now has none: `fail`, or `accept` it.
+    """
+
+    key: Sequence[str]
+    day: str | None = None
+    cursor: str | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
+    nulls: frozenset[str] = frozenset()
+    lookback: int = 3
+    step: int = 30
+    start: date | None = None
+    oldest: int | None = None
+    current_day: bool = True
+    empty: str = "fail"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked of a channel.
+
+    Attributes:
+        table: Name of the table.
+        account: Whose rows.
+        window: Days; None for tables without.
+        cursor: Greatest value of the cursor so far; None at the first time.
+    """
+
+    table: str
+    account: Account
+    window: Window | None = None
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """When something that a channel uses is switched off.
+
+    Attributes:
+        what: Name and version.
+        day: Last day; None while nothing is announced.
+        upgrade: What to do before.
+    """
+
+    what: str
+    day: date | None
+    upgrade: str
+
+
+class Channel(ABC):
+    """One source's service, open for reading.
+
+    Attributes:
+        client: What requests are sent with.
+    """
+
+    client: Client
+
+    @abstractmethod
+    def accounts(self) -> list[Account]:
+        """Return the accounts that are to be read.
+
+        Raises:
+            SourceError: They cannot be listed.
+        """
+
+    @abstractmethod
+    def layout(self, table: str) -> Layout:
+        """Return how a table is read."""
+
+    @abstractmethod
+    def read(self, ask: Ask) -> Iterator[dict[str, Any]]:
+        """Yield the rows of one account.
+
+        Raises:
+            SkipAccount: This account cannot be read.
+            SplitWindow, JobFailed: Fewer days may work.
+            QuotaExhausted: Nothing more for now.
+            SourceError: Nothing can be read.
+        """
+
+    def endings(self) -> Sequence[Ending]:
+        """Return the versions that are in use, with their ends."""
+        return ()
+
+    def close(self) -> None:
+        """Close connections."""
+        self.client.__exit__()

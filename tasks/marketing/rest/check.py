@@ -1,0 +1,77 @@
+"""What `warehouse check` tells of a channel: versions, accounts, and the first rows of each table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from itertools import islice
+
+from tasks.errors import WarehouseError
+from tasks.marketing.rest.channel import Account, Ask, Channel
+from tasks.marketing.rest.config import ChannelSource
+from tasks.marketing.rest.extract import WARN_DAYS
+from tasks.marketing.rest.windows import Window, today
+from tasks.sources.connector import Finding
+
+_SHOWN_ACCOUNTS, _SHOWN_ROWS, _SHOWN_FIELDS = 10, 2, 6
+_SHOWN_TEXT = 30
+
+
+def check(name: str, source: ChannelSource, channel: Channel) -> Iterator[Finding]:
+    """Yield what was found, in the order in which a person would look."""
+    subject = f"source {name}"
+    with closing(channel):
+        yield from _endings(subject, channel)
+        try:
+            accounts = channel.accounts()
+        except WarehouseError as error:
+            yield Finding("wrong", subject, error.what, error.action)
+            return
+        if not accounts:
+            yield Finding(
+                "wrong", subject, "the credentials reach no account", "grant the user an account, or list them"
+            )
+            return
+        shown = ", ".join(f"{account} in {account.timezone}" for account in accounts[:_SHOWN_ACCOUNTS])
+        more = f" and {len(accounts) - _SHOWN_ACCOUNTS} more" if len(accounts) > _SHOWN_ACCOUNTS else ""
+        yield Finding("ok", subject, f"{len(accounts)} account(s): {shown}{more}")
+        for table in source.tables:
+            yield _table(name, table, channel, accounts[0])
+
+
+def _endings(subject: str, channel: Channel) -> Iterator[Finding]:
+    now = channel.client.clock.now().date()
+    for ending in channel.endings():
+        if ending.day is None:
+            yield Finding("ok", subject, f"{ending.what}, no end announced")
+        elif ending.day < now:
+            yield Finding("wrong", subject, f"{ending.what} has ended on {ending.day}", ending.upgrade)
+        elif ending.day - now <= timedelta(days=WARN_DAYS):
+            yield Finding("warning", subject, f"{ending.what} ends on {ending.day}", ending.upgrade)
+        else:
+            yield Finding("ok", subject, f"{ending.what}, until {ending.day}")
+
+
+def _table(source: str, table: str, channel: Channel, account: Account) -> Finding:
+    """Read the first rows of yesterday."""
+    name = f"{source}.{table}"
+    window = None
+    if channel.layout(table).day is not None:
+        yesterday = today(account.timezone, channel.client.clock.now()) - timedelta(days=1)
+        window = Window(yesterday, yesterday)
+    try:
+        rows = list(islice(channel.read(Ask(table, account, window)), _SHOWN_ROWS))
+    except WarehouseError as error:
+        return Finding("wrong", name, f"account {account}: {error.what}", error.action)
+    when = f" on {window.first}" if window else ""
+    if not rows:
+        return Finding("warning", name, f"account {account} has no rows{when}", "see whether that is true")
+    shown = "; ".join(", ".join(_short(row)) for row in rows)
+    return Finding("ok", name, f"account {account}{when}: {shown}")
+
+
+def _short(row: dict[str, object]) -> Iterator[str]:
+    for field, value in islice(row.items(), _SHOWN_FIELDS):
+        text = str(value)
+        yield f"{field}={text if len(text) <= _SHOWN_TEXT else text[:_SHOWN_TEXT] + '…'}"

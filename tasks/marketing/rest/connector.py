@@ -1,0 +1,83 @@
+"""What the product can do with every kind of channel, and with `kind: rest`; see `tasks.sources.connector`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import TypeVar
+
+from tasks.errors import ConfigError
+from tasks.marketing.rest.config import ChannelSource, ChannelTable, RestSource
+from tasks.sources.config import TableRef
+from tasks.sources.connector import Connector, Finding
+
+if TYPE_CHECKING:
+    from tasks.extract import ExtractContext, ExtractResult
+    from tasks.marketing.rest.auth import TokenStore
+    from tasks.marketing.rest.channel import Channel
+    from tasks.marketing.rest.clock import Clock
+
+_Source = TypeVar("_Source", bound=ChannelSource)
+
+
+class ChannelConnector(Connector[_Source, ChannelTable]):
+    """A channel: everything but how its service is opened is the same for all."""
+
+    @abstractmethod
+    def open(self, name: str, source: _Source, tokens: TokenStore, clock: Clock) -> Channel:
+        """Open the service of a source; nothing is asked of it yet."""
+
+    def mode(self, ref: TableRef[_Source, ChannelTable]) -> str:
+        """See `Connector`."""
+        return "incremental" if getattr(ref.table, "cursor", None) else "window"
+
+    def check(self, name: str, source: _Source) -> Iterator[Finding]:
+        """See `Connector`."""
+        from tasks.marketing.rest.check import check
+
+        with_channel = self._open(name, source)
+        return check(name, source, with_channel)
+
+    def extract(self, ref: TableRef[_Source, ChannelTable], context: ExtractContext) -> ExtractResult:
+        """See `Connector`."""
+        from tasks.marketing.rest.extract import extract_table
+
+        return extract_table(ref, context, lambda: self._open(ref.source_name, ref.source))
+
+    def state_since(self, ref: TableRef[_Source, ChannelTable], since: str) -> dict[str, Any]:
+        """See `Connector`."""
+        if self.mode(ref) == "incremental":
+            raise ConfigError("this table is read by a cursor of its own", ref.name, "read all again instead")
+        try:
+            return {"since": datetime.fromisoformat(since).date().isoformat()}
+        except ValueError:
+            raise ConfigError(f"{since!r} is no day", ref.name, "write it as 2026-11-23") from None
+
+    def describe_state(self, state: Mapping[str, Any]) -> str | None:
+        """See `Connector`."""
+        accounts = state.get("accounts", {})
+        finals = [found["final"][-1][1] for found in accounts.values() if found.get("final")]
+        final = f", final up to {min(finals)}" if finals else ""
+        return f"{len(accounts)} account(s){final}"
+
+    def _open(self, name: str, source: _Source) -> Channel:
+        from tasks.marketing.rest.clock import Clock
+        from tasks.marketing.rest.tokens import token_store
+        from tasks.settings import get_settings
+
+        return self.open(name, source, token_store(get_settings()), Clock())
+
+
+class RestConnector(ChannelConnector[RestSource]):
+    """An API that sources.yaml describes."""
+
+    config = RestSource
+
+    def open(self, name: str, source: RestSource, tokens: TokenStore, clock: Clock) -> Channel:
+        """See `ChannelConnector`."""
+        from tasks.marketing.rest.declared import DeclaredChannel
+
+        return DeclaredChannel(name, source, tokens, clock)

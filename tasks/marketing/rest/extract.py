@@ -1,0 +1,315 @@
+"""Extraction of a table of a channel: what is due lands as batches that replace whole days of accounts, or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from tasks.errors import SourceAuthError, SourceError, SourceUnreachable
+from tasks.extract import ExtractContext, ExtractResult
+from tasks.landing import AccountDaysScope, Manifest, Replaced, Segment, UpsertScope, new_batch_id
+from tasks.marketing.rest.channel import ACCOUNT, Account, Ask, Channel, Layout
+from tasks.marketing.rest.errors import JobFailed, QuotaExhausted, ReducePage, SplitWindow, VersionEnded
+from tasks.marketing.rest.rows import Rows
+from tasks.marketing.rest.state import TableState
+from tasks.marketing.rest.windows import Window, today
+from tasks.sources import TableRef
+
+# Share of the memory budget that decoded rows may fill before a part is cut; the same as for MongoDB.
+_PART_SHARE = 16
+_PART_LEAST, _PART_MOST = 4 << 20, 64 << 20
+
+
+class AccountsFailed(SourceError):
+    """Some accounts could not be read; what the others gave is landed."""
+
+
+class SuspiciousEmpty(SourceError):
+    """An account that had rows suddenly has none: more often a lost right than a lost campaign."""
+
+
+@dataclass
+class _Pulled:
+    """What one account's window gave: a segment for each piece that it was read in."""
+
+    account: Account
+    window: Window | None
+    segments: list[Segment]
+    by_day: dict[str, int]
+    rows: int
+    cursor: str | None
+
+
+@dataclass
+class _Run:
+    """One extraction.
+
+    Attributes:
+        failures: By account what went wrong.
+        stop: What ended the reading before all was read.
+    """
+
+    ref: TableRef
+    context: ExtractContext
+    channel: Channel
+    layout: Layout
+    state: TableState
+    failures: dict[str, SourceError] = field(default_factory=dict)
+    stop: SourceError | None = None
+    manifests: list[Manifest] = field(default_factory=list)
+    previous: dict[str, Any] = field(default_factory=dict)
+    rows: int = 0
+    segment: int = 0
+
+    # -- rounds -----------------------------------------------------------------------------------------------
+
+    def run(self, accounts: Sequence[Account]) -> None:
+        """Read round after round, each landed as one batch, until all is read or something stops it."""
+        for asks in self._rounds(accounts):
+            self._round(asks)
+            if self.stop is not None:
+                return
+
+    def _rounds(self, accounts: Sequence[Account]) -> Iterator[list[Ask]]:
+        """Yield what to ask: the days that still change of all accounts first, then what is older, newest first."""
+        if self.layout.day is None:
+            yield [Ask(self.ref.table_name, account, cursor=self._cursor(account)) for account in accounts]
+            return
+        recent: list[Ask] = []
+        older: list[list[Ask]] = []
+        for account in accounts:
+            state, day = self.state.of(account.id), self._today(account)
+            if self.context.window is not None:
+                young = list[Window]()
+                old = state.again(self.layout, self.context.window, day)
+            else:
+                young, old = state.due(self.layout, day, self.state.since)
+            recent += [Ask(self.ref.table_name, account, window) for window in young]
+            for number, window in enumerate(old):
+                if number == len(older):
+                    older.append([])
+                older[number].append(Ask(self.ref.table_name, account, window))
+        yield from ([recent] if recent else [])
+        yield from older
+
+    def _cursor(self, account: Account) -> str | None:
+        return self.state.of(account.id).cursor if self.layout.cursor else None
+
+    def _today(self, account: Account) -> date:
+        return today(account.timezone, self.channel.client.clock.now(), f"{self.ref.source_name} account {account}")
+
+    def _round(self, asks: Sequence[Ask]) -> None:
+        """Read one window of some accounts and land as one batch what was read whole."""
+        extracted_at = self.channel.client.clock.now()
+        batch_id = new_batch_id(extracted_at)
+        self.segment = 0
+        pulled: list[_Pulled] = []
+        for ask in asks:
+            if ask.account.id in self.failures:
+                continue
+            try:
+                pulled.append(self._pull(ask, batch_id))
+            except (QuotaExhausted, SourceAuthError, SourceUnreachable, VersionEnded) as error:
+                self.stop = error
+                break
+            except SourceError as error:
+                self.failures[ask.account.id] = error
+        self.state.until = self.stop.until if isinstance(self.stop, QuotaExhausted) else None
+        pulled = [found for found in pulled if found.account.id not in self._suspicious(pulled)]
+        if pulled:
+            self._commit(batch_id, extracted_at, pulled)
+
+    def _commit(self, batch_id: str, extracted_at: datetime, pulled: Sequence[_Pulled]) -> None:
+        replaced = []
+        for found in pulled:
+            state = self.state.of(found.account.id)
+            final = None
+            if found.window is not None:
+                day = self._today(found.account)
+                state.took(self.layout, found.window, found.by_day, day)
+                if self.context.window is not None:
+                    state.backfill.add(found.window)
+                final = day - timedelta(days=self.layout.lookback)
+            state.cursor = found.cursor
+            replaced.append(_replaced(found, final))
+        scope: AccountDaysScope | UpsertScope = AccountDaysScope(account=ACCOUNT, day=self.layout.day, parts=replaced)
+        windows = [found.window for found in pulled if found.window]
+        checkpoint = self.state.json()
+        manifest = self.context.landing.commit(
+            self.ref.source_name,
+            self.ref.table_name,
+            batch_id,
+            [segment for found in pulled for segment in found.segments],
+            mode="incremental" if self.layout.cursor else "window",
+            scope=UpsertScope() if self.layout.cursor else scope,
+            window={
+                "from": min(window.first for window in windows).isoformat() if windows else None,
+                "to": max(window.last for window in windows).isoformat() if windows else None,
+                "accounts": [found.account.id for found in pulled],
+            },
+            checkpoint=checkpoint,
+            previous_checkpoint=self.previous,
+            extracted_at=extracted_at,
+            fingerprint=f"{self.ref.table.fingerprint():016x}",
+            flow_run_id=self.context.flow_run_id,
+        )
+        self.previous = checkpoint
+        self.manifests.append(manifest)
+
+    # -- one account ------------------------------------------------------------------------------------------
+
+    def _pull(self, ask: Ask, batch_id: str) -> _Pulled:
+        """Read what was asked for, in pieces where the service wants fewer days at a time.
+
+        Raises:
+            SourceError: It cannot be read whole.
+        """
+        found = _Pulled(ask.account, ask.window, [], {}, 0, ask.cursor)
+        pieces = [ask]
+        while pieces:
+            piece = pieces.pop(0)
+            try:
+                self._piece(piece, batch_id, found)
+            except (SplitWindow, ReducePage, JobFailed) as error:
+                halves = piece.window.halves() if piece.window else None
+                if halves is None:
+                    where = f"{self.ref.name}, account {ask.account}, {piece.window.first if piece.window else 'all'}"
+                    raise SourceError(
+                        f"it cannot be read in smaller pieces: {error}", where, "run again later"
+                    ) from None
+                pieces[:0] = [Ask(piece.table, piece.account, half) for half in halves]
+        self.rows += found.rows
+        return found
+
+    def _piece(self, ask: Ask, batch_id: str, into: _Pulled) -> None:
+        before = self.channel.client.bytes
+        part_bytes = min(max(self.context.memory_bytes // _PART_SHARE, _PART_LEAST), _PART_MOST)
+        place = (self.ref.source_name, self.ref.table_name, batch_id)
+        with self.context.landing.writer(*place, self.segment) as writer:
+            self.segment += 1
+            rows = Rows(self.ref.table, self.layout, ask, writer, part_bytes)
+            rows.take(self._watched(self.channel.read(ask)))
+            into.segments.append(rows.finish(self.channel.client.bytes - before))
+        into.by_day |= rows.by_day
+        into.rows += rows.count
+        into.cursor = rows.cursor
+
+    def _watched(self, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for number, record in enumerate(records, 1):
+            if number % 10_000 == 0 and self.context.progress:
+                self.context.progress(self.rows + number)
+            yield record
+
+    def _suspicious(self, pulled: Sequence[_Pulled]) -> set[str]:
+        """Return the accounts that answered nothing at all where they had something; they have failed."""
+        found: set[str] = set()
+        if self.layout.empty == "accept" or self.layout.day is None:
+            return found
+        for account in {one.account.id: one.account for one in pulled}.values():
+            windows = [one.window for one in pulled if one.account.id == account.id and one.window]
+            known = self.state.of(account.id).rows.items()
+            had = sum(count for day, count in known if any(date.fromisoformat(day) in window for window in windows))
+            if had and not any(one.rows for one in pulled if one.account.id == account.id):
+                found.add(account.id)
+                self.failures[account.id] = SuspiciousEmpty(
+                    f"{had} rows were there at the last read and none is there now, on any day",
+                    f"{self.ref.name}, account {account}",
+                    "see whether the account can still be read; where it is true, set `empty: accept` and run again",
+                )
+        return found
+
+
+def _replaced(found: _Pulled, final: date | None) -> Replaced:
+    if found.window is None:
+        return Replaced(account=found.account.id)
+    first, last = found.window.first, found.window.last
+    ends = min(final, last) if final and final >= first else None
+    days = {"from": first.isoformat(), "to": last.isoformat(), "final_to": ends.isoformat() if ends else None}
+    return Replaced.model_validate({"account": found.account.id, **days})
+
+
+def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable[[], Channel]) -> ExtractResult:
+    """Read what is due of each account and land it.
+
+    Each batch holds windows of accounts that were read whole, and only those replace what is in the warehouse. What
+    could not be read is an error, raised after everything else has landed.
+
+    Raises:
+        AccountsFailed: Some accounts could not be read.
+        QuotaExhausted: The service gives no more for now.
+        SourceError: Nothing can be read.
+        LandingError: The landing could not be written.
+    """
+    started = time.monotonic()
+    state = TableState.read(context.state)
+    with closing(open_channel()) as channel:
+        now = channel.client.clock.now()
+        if state.until and state.until > now:
+            said = f"the quota is used up: reading goes on after {state.until:%F %H:%M} UTC"
+            return ExtractResult(None, _metrics(ref, [], started), (said,))
+        state.begin(context.window)
+        run = _Run(ref, context, channel, channel.layout(ref.table_name), state, previous=dict(context.state))
+        accounts = channel.accounts()
+        if not accounts:
+            raise SourceError(
+                "the credentials reach no account", ref.source_name, "grant the user an account, or list them"
+            )
+        run.run(accounts)
+        warnings = _warnings(channel, now)
+    if run.stop is not None:
+        raise run.stop
+    if run.failures:
+        raise _failed(ref, run, accounts)
+    return ExtractResult(run.manifests[-1] if run.manifests else None, _metrics(ref, run.manifests, started), warnings)
+
+
+def _failed(ref: TableRef, run: _Run, accounts: Sequence[Account]) -> SourceError:
+    names = {account.id: str(account) for account in accounts}
+    said = "; ".join(f"{names[name]}: {error.what}" for name, error in list(run.failures.items())[:20])
+    first = next(iter(run.failures.values()))
+    left = len(accounts) - len(run.failures)
+    return AccountsFailed(
+        f"{len(run.failures)} of {len(accounts)} accounts could not be read (the other {left} are landed): {said}",
+        ref.name,
+        first.action,
+    )
+
+
+WARN_DAYS = 60
+"""A version that ends is told so many days before."""
+
+
+def _warnings(channel: Channel, now: datetime) -> tuple[str, ...]:
+    """Return a sentence for each version in use that ends soon."""
+    said = []
+    for ending in channel.endings():
+        left = (ending.day - now.date()).days if ending.day else WARN_DAYS + 1
+        if left <= WARN_DAYS:
+            when = f"ends in {left} days, on {ending.day}" if left >= 0 else f"has ended on {ending.day}"
+            said.append(f"{ending.what} {when}: {ending.upgrade}")
+    return tuple(said)
+
+
+def _metrics(ref: TableRef, manifests: Sequence[Manifest], started: float) -> dict[str, Any]:
+    seconds = time.monotonic() - started
+    rows = sum(manifest.rows for manifest in manifests)
+    froms = [manifest.window["from"] for manifest in manifests if manifest.window.get("from")]
+    tos = [manifest.window["to"] for manifest in manifests if manifest.window.get("to")]
+    return {
+        "stage": "extract",
+        "source": ref.source_name,
+        "table_name": ref.table_name,
+        "rows_read": rows,
+        "bytes_read": sum(manifest.source_bytes for manifest in manifests),
+        "rows_landed": rows,
+        "rows_rejected": 0,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(rows / seconds) if rows and seconds else None,
+        "window_from": min(froms, default=None),
+        "window_to": max(tos, default=None),
+        "batch_id": manifests[-1].batch_id if manifests else None,
+    }

@@ -1,0 +1,159 @@
+"""Rows of one pull into the parts of one landed segment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import bson
+import xxhash
+
+from tasks.errors import SourceError
+from tasks.landing import BatchWriter, Segment
+from tasks.marketing.files.typed import Types
+from tasks.marketing.rest.channel import ACCOUNT, Ask, Layout
+from tasks.marketing.rest.decode import without_nulls
+from tasks.mongodb.decoder import make_decoder
+from tasks.mongodb.transforms import Transforms
+from tasks.sources import Table
+
+_PUSH_BYTES = 1 << 20
+# Keys of one pull that are remembered to find repeated ones: some 80 bytes each.
+_MOST_KEYS = 1_000_000
+
+
+class Rows:
+    """Takes the rows of one account and window.
+
+    Args:
+        table: The table's configuration.
+        layout: How its rows are read.
+        ask: What was asked for: rows of anything else are refused.
+        writer: Where they land.
+        part_bytes: Memory that decoded rows may fill before a part is cut.
+    """
+
+    def __init__(self, table: Table, layout: Layout, ask: Ask, writer: BatchWriter, part_bytes: int) -> None:
+        self._layout, self._ask, self._writer = layout, ask, writer
+        self._decoder = make_decoder(children=table.child_paths, seed=table.fingerprint(), max_bytes=part_bytes)
+        self._types = Types({**layout.types, layout.day: "day"} if layout.day else layout.types)
+        self._transforms = Transforms(table.transforms, table.child_paths)
+        self._pending = bytearray()
+        self._keys: set[bytes] = set()
+        self._started = time.monotonic()
+        self._key_names = [name for name in layout.key if name != ACCOUNT]
+        self._allowed = {day.isoformat() for day in ask.window.days()} if ask.window else set()
+        self.count = 0
+        self.by_day: dict[str, int] = dict.fromkeys(self._allowed, 0)
+        self.cursor = ask.cursor
+
+    def take(self, records: Iterable[Mapping[str, Any]]) -> int:
+        """Take all records.
+
+        Raises:
+            SourceError: One is of another account or day, has no key, or one that came before.
+        """
+        account = self._ask.account.id
+        for given in records:
+            record = without_nulls(dict(given), self._layout.nulls)
+            if str(record.setdefault(ACCOUNT, account)) != account:
+                raise self._wrong(f"a row of account {record[ACCOUNT]} came")
+            record[ACCOUNT] = account
+            key = [record.get(name) for name in self._key_names]
+            if None in key:
+                raise self._wrong(f"a row has no {self._key_names[key.index(None)]}, which is part of its key")
+            self._place(record)
+            self._add({"_id": [account, *key], **record})
+        return self.count
+
+    def finish(self, source_bytes: int) -> Segment:
+        """Write what is left, and return the segment.
+
+        Raises:
+            SourceError: A row could not be decoded.
+        """
+        self._push()
+        self._flush()
+        statistics = self._decoder.stats()
+        main = statistics.get("", {"rows": 0, "fields": {}})
+        statistics[""] = {**main, "fields": self._types.statistics(dict(main["fields"]))}
+        statistics = self._transforms.apply_statistics(statistics)
+        return self._writer.finish(statistics, source_bytes, time.monotonic() - self._started)
+
+    def _place(self, record: dict[str, Any]) -> None:
+        """Check the day of a row, and note what its account has come to."""
+        layout = self._layout
+        if layout.day is not None:
+            day = iso_day(str(record.get(layout.day)))
+            if day not in self._allowed:
+                raise self._wrong(f"a row of {record.get(layout.day)!r} came, which is outside of the days asked for")
+            record[layout.day] = day
+            self.by_day[day] += 1
+        if layout.cursor is not None and (value := record.get(layout.cursor)) is not None:
+            text = str(value)
+            if self.cursor is None or after(text, self.cursor):
+                self.cursor = text
+
+    def _add(self, document: dict[str, Any]) -> None:
+        try:
+            encoded = bson.encode(document)
+        except (bson.errors.BSONError, OverflowError, UnicodeError, ValueError) as error:
+            raise self._wrong(f"a row cannot be kept: {error}") from None
+        if len(self._keys) < _MOST_KEYS:
+            digest = xxhash.xxh3_128_digest(bson.encode({"_id": document["_id"]}))
+            if digest in self._keys:
+                raise self._wrong(
+                    f"the key {document['_id'][1:]} came twice: rows moved while they were read, or `key` is short"
+                )
+            self._keys.add(digest)
+        self.count += 1
+        self._pending += encoded
+        if len(self._pending) >= _PUSH_BYTES:
+            self._push()
+
+    def _push(self) -> None:
+        raw, self._pending = bytes(self._pending), bytearray()
+        offset = 0
+        while offset < len(raw):
+            reached = self._decoder.push(raw, offset)
+            if reached < len(raw):
+                self._flush()
+            offset = reached
+
+    def _flush(self) -> None:
+        decoded = self._decoder.flush()
+        if decoded.rejects.height:
+            raise self._wrong(f"a row cannot be decoded: {decoded.rejects['reason'][0]}")
+        rows = decoded.tables.pop("")
+        self._writer.write(self._transforms.apply(self._types.apply(rows)))
+        for path, frame in self._transforms.apply_tables(decoded.tables).items():
+            self._writer.write(frame, kind="child", child=path)
+
+    def _wrong(self, what: str) -> SourceError:
+        window = self._ask.window
+        days = f", {window.first} to {window.last}" if window else ""
+        return SourceError(
+            what, f"{self._ask.table}, account {self._ask.account}{days}", "see the table's `key` and `day`"
+        )
+
+
+@lru_cache(maxsize=4_096)
+def iso_day(text: str) -> str:
+    """Return the day that a text begins with (`2026-11-23...` or `20261123`) in ISO form, "" when there is none."""
+    digits = text[:10]
+    try:
+        return date.fromisoformat(digits if digits[4:5] == "-" else digits[:8]).isoformat()
+    except ValueError:
+        return ""
+
+
+def after(text: str, other: str) -> bool:
+    """Return whether a cursor's value comes after another: numbers by their value, everything else as text."""
+    try:
+        return Decimal(text) > Decimal(other)
+    except ArithmeticError:
+        return text > other

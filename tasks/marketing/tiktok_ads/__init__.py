@@ -1,0 +1,1 @@
+"""TikTok Ads: integrated reports, whose errors come with HTTP 200."""
