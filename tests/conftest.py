@@ -150,7 +150,7 @@ def mongodb_database(mongodb_uri: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def prefect_api_url(servers_home: Path) -> str:
-    """API URL of a real Prefect server on SQLite (about half a minute once a session), without a worker."""
+    """API URL of a real Prefect server on SQLite, without a worker."""
     from infra.embedded import prefect
 
     return prefect.up(servers_home, worker=False)

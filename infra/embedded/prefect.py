@@ -8,14 +8,15 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from infra.embedded import process
+from infra.embedded import prefect_schema, process
 from infra.embedded.process import EmbeddedError, Progress, Status, silent
 
 WORK_POOL = "local"
-# The first start migrates an empty SQLite file: 30 s on two quiet cores, several times that on a busy machine.
+# Three seconds of work, but minutes on a machine that is busy, or when a new Prefect migrates a long history.
 _READY_SECONDS = 300.0
 _ATTEMPTS = 2
 
@@ -25,7 +26,7 @@ def begin(home: Path, progress: Progress = silent) -> None:
     folder = _folder(home)
     with process.locked(folder):
         if not process.alive(process.read_record(folder)):
-            progress("Prefect: starting the server (the first start takes half a minute)")
+            progress("Prefect: starting the server")
             _spawn_server(folder)
 
 
@@ -47,6 +48,7 @@ def up(home: Path, progress: Progress = silent, *, worker: bool = True) -> str:
             if attempt:
                 _spawn_server(folder)
             if _wait(home, progress):
+                _blocks_file(folder).touch()
                 break
             process.stop(folder)
         else:
@@ -128,13 +130,27 @@ def _folder(home: Path) -> Path:
     return home.resolve() / "prefect"
 
 
+def _blocks_file(folder: Path) -> Path:
+    """Return the file that is there once this Prefect has registered its block types in the folder's database."""
+    return folder / f"blocks-of-{version('prefect')}"
+
+
 def _spawn_server(folder: Path) -> None:
     if find_spec("prefect") is None:
         raise EmbeddedError("Prefect is not installed", "package prefect", "run `make setup`")
+    if not (folder / "prefect.db").exists():
+        prefect_schema.create(folder / "prefect.db")
     port = process.choose_port(process.read_record(folder).port)
     program = [sys.executable, "-P", "-m", "prefect"]
-    # Without this the user interface asks the API at Prefect's usual port, whatever --port says.
-    environment = {**_environment(folder, None), "PREFECT_SERVER_UI_API_URL": "/api"}
+    environment = {
+        **_environment(folder, None),
+        # Without this the user interface asks the API at Prefect's usual port, whatever --port says.
+        "PREFECT_SERVER_UI_API_URL": "/api",
+        # Only to see whether its block types are registered, Prefect imports every integration, dbt and Kubernetes
+        # included, which is half of its start; they are known once the same version has started here.
+        "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+        "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": str(not _blocks_file(folder).exists()).lower(),
+    }
     process.spawn(
         [*program, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--analytics-off"],
         folder,

@@ -1,0 +1,70 @@
+"""The embedded Prefect server starts from a schema of our own, which is the one that Prefect migrates to."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from infra.embedded import prefect, prefect_schema
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    prefect.down(tmp_path, wipe=True)
+
+
+def test_the_schema_is_the_one_that_the_installed_prefect_migrates_to(tmp_path: Path) -> None:
+    made = tmp_path / "made.sql"
+    subprocess.run([sys.executable, "-m", prefect_schema.__name__, str(made)], check=True, timeout=600)
+    assert parts(made.read_text()) == parts(prefect_schema.FILE.read_text()), f"run python -m {prefect_schema.__name__}"
+
+
+def test_a_server_starts_from_the_schema_with_prefects_own_block_types_and_again_without_looking(home: Path) -> None:
+    url = prefect.up(home, worker=False)
+    assert "secret" in block_types(url)
+    with closing(sqlite3.connect(home / "prefect" / "prefect.db")) as connection:
+        assert connection.execute("select version_num from alembic_version").fetchall() == [(revision(),)]
+    assert prefect.down(home)
+    assert "secret" in block_types(prefect.up(home, worker=False))
+
+
+def test_a_prefect_older_than_the_schema_migrates_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefect_schema, "version", lambda name: "3.8.7")
+    assert not prefect_schema.create(tmp_path / "prefect.db")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(prefect_schema, "version", lambda name: "3.10.0")
+    assert prefect_schema.create(tmp_path / "prefect.db")
+
+
+def test_a_schema_that_was_cut_off_is_made_anew(tmp_path: Path) -> None:
+    database = tmp_path / "prefect.db"
+    with closing(sqlite3.connect(database.with_suffix(".new"))) as connection:
+        connection.execute("create table flow (half int)")
+    assert prefect_schema.create(database)
+    assert prefect_schema.dump(database) == prefect_schema.FILE.read_text()
+
+
+def parts(script: str) -> list[list[str]]:
+    """Return the lines of each statement sorted: Prefect's migrations write a table's constraints in any order."""
+    statements = script.partition("\n")[2].split(";\n")
+    return [sorted(line.strip(" \t,") for line in statement.splitlines()) for statement in statements]
+
+
+def revision() -> str:
+    return prefect_schema.FILE.read_text().rsplit("'", 2)[1]
+
+
+def block_types(url: str) -> set[str]:
+    body = json.dumps({"limit": 200}).encode()
+    request = urllib.request.Request(f"{url}/block_types/filter", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return {found["slug"] for found in json.load(response)}
