@@ -30,15 +30,16 @@ def dbt_transform(tables: list[str] | None = None, group: str = "ad hoc", full_r
         group: Name of the run, for people.
         full_refresh: Rebuild incremental models from nothing.
     """
-    from monitoring import log
     from tasks import dbt
     from tasks.database import connect
+    from tasks.ops import models_built
+    from tasks.ops.migrations import migrate
 
     settings = get_settings()
     sources = work.read_sources(settings)
     refs = [sources.table(name) for name in plans.expand(sources, tables)]
     with connect(settings.database_url(), autocommit=True) as connection:
-        log.ensure(connection)
+        migrate(connection)
         began = connection.execute("select clock_timestamp()").fetchone()
     with _only_dbt(settings.execution):
         result = dbt.run(
@@ -51,7 +52,8 @@ def dbt_transform(tables: list[str] | None = None, group: str = "ad hoc", full_r
     if not result.success:
         return Failed(message=result.failure())
     with connect(settings.database_url(), autocommit=True) as connection:
-        log.note_built(connection, [(ref.source_name, ref.table_name) for ref in refs], began[0] if began else None)
+        if began:
+            models_built.write(connection.cursor(), [ref.key for ref in refs], began[0])
     counts = ", ".join(f"{count} {status}" for status, count in sorted(result.counts().items()))
     return Completed(message=f"dbt: {counts or 'nothing to build'}")
 

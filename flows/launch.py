@@ -16,11 +16,12 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from monitoring.pods import crash_texts, diagnosis, reason_of
 from tasks.resources import step_up
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun, Log, State
+    from prefect.client.schemas.objects import FlowRun, State
 
 FLOWS = {
     "extract": "flows.extract:extract",
@@ -40,10 +41,6 @@ POLL_SECONDS = 2.0
 CRASH_RETRIES = 2
 # How long the Prefect API may be away before a step is given up, in seconds: longer than a server's restart.
 API_PATIENCE_SECONDS = 600.0
-# The last log lines of a crashed run hold the pod's diagnosis.
-_LOG_LINES = 50
-# The logger under which prefect-kubernetes writes what it saw of a run's pod.
-_OBSERVER = "prefect.flow_runs.observer"
 # The worker's own words in prefect-kubernetes 0.8 (`diagnostics.py`).
 _CANNOT_START = ("Image pull failed", "Pod is unschedulable")
 # The scheduler's word for nodes that would fit but are full: they come free when other pods end.
@@ -328,7 +325,7 @@ class Deployments:
 
     def reason(self, run: FlowRun) -> str:
         """Return why a run ended, as far as the server and the worker know."""
-        return reason_of(run)
+        return reason_of(_client(), run)
 
     def end(self, step: Step) -> None:
         """Cancel the step's run."""
@@ -336,7 +333,7 @@ class Deployments:
 
     def diagnosis(self, run: FlowRun) -> str:
         """Return what the worker last saw of a run's pod."""
-        return _diagnosis(_client(), run)
+        return diagnosis(_client(), run)
 
     def cancel(self, run: FlowRun, reason: str) -> None:
         """Ask for the end of a run."""
@@ -354,7 +351,7 @@ class Deployments:
         state = run.state
         kind = state.type.value if state is not None else "PENDING"
         classes = [tag.removeprefix("class:") for tag in run.tags if tag.startswith("class:")]
-        texts = _crash_texts(client, run) if kind == "CRASHED" else []
+        texts = crash_texts(client, run) if kind == "CRASHED" else []
         killed = any(sign in text for text in texts for sign in _OUT_OF_MEMORY)
         # Not by the start time: the server gives one to a run that ended without ever running.
         never = run.run_count == 0 and any(sign in text for text in texts for sign in _CANNOT_START)
@@ -447,33 +444,3 @@ def waits_in_vain(run: FlowRun, patience: float, diagnosis: Callable[[], str]) -
         return False
     seen = diagnosis()
     return seen.startswith(_CANNOT_START) and _NO_ROOM not in seen
-
-
-def reason_of(run: FlowRun) -> str:
-    """Return why a run ended: its state's message and, if it crashed or never ran, what the worker saw of its pod."""
-    message = (run.state.message or "") if run.state is not None else ""
-    if run.state is None or not run.state.is_final() or (run.run_count and not run.state.is_crashed()):
-        return message
-    seen = _diagnosis(_client(), run)
-    return f"{message}: {seen}" if seen else message
-
-
-def _diagnosis(client: SyncPrefectClient, run: FlowRun) -> str:
-    """Return what the worker last saw of a run's pod: an image that cannot be pulled, no node that fits, OOMKilled."""
-    seen = [log.message for log in _last_logs(client, run) if log.name == _OBSERVER]
-    # Without its general advice.
-    return seen[0].partition(" Resolution:")[0] if seen else ""
-
-
-def _last_logs(client: SyncPrefectClient, run: FlowRun) -> list[Log]:
-    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-    from prefect.client.schemas.sorting import LogSort
-
-    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
-    return client.read_logs(wanted, limit=_LOG_LINES, sort=LogSort.TIMESTAMP_DESC)
-
-
-def _crash_texts(client: SyncPrefectClient, run: FlowRun) -> list[str]:
-    """Return a crash's message and the last lines of its log, which hold the worker's diagnosis of the pod."""
-    texts = [run.state.message or ""] if run.state is not None else []
-    return texts + [log.message for log in _last_logs(client, run)]

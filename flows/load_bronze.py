@@ -58,7 +58,8 @@ def _load(target: Target, ahead_of: str | None) -> Mapping[str, Any]:
     import psycopg
     from prefect import get_run_logger
 
-    from tasks.bronze import Outgrown, load_ahead, load_pending
+    from tasks.bronze.ahead import Outgrown
+    from tasks.bronze.pending import load_ahead, load_pending
     from tasks.errors import WarehouseError
 
     settings = get_settings()

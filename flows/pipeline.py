@@ -216,7 +216,7 @@ def _is_left(unit: Unit) -> bool:
     """Return whether a unit has to be loaded yet: always, unless it was loaded ahead and nothing is waiting."""
     if not unit.ahead:
         return True
-    from tasks.bronze import pending
+    from tasks.bronze.pending import pending
     from tasks.landing import Landing
 
     settings = get_settings()
@@ -262,10 +262,10 @@ def _join(unit: Unit, progress: Progress) -> None:
 
 def tables_to_model(settings: Settings, names: Sequence[str]) -> list[str]:
     """Return the tables with loaded changes that the models do not hold yet, also those an earlier run left behind."""
-    from monitoring import log
-    from tasks.database import connect, ensure_ops
+    from tasks.database import connect
+    from tasks.ops import models_built
+    from tasks.ops.migrations import migrate
 
     with connect(settings.database_url(), autocommit=True) as connection:
-        ensure_ops(connection)
-        log.ensure(connection)
-        return log.not_built(connection, names)
+        migrate(connection)
+        return models_built.missing(connection, names)

@@ -50,12 +50,12 @@ def make(settings: Settings, sources: Sources, names: Sequence[str], full: bool 
         WarehouseUnreachable: The warehouse, which knows sizes and checkpoints, did not answer.
     """
     from monitoring import log
-    from tasks import checkpoints
-    from tasks.database import connect, ensure_ops
+    from tasks.database import connect
+    from tasks.ops import checkpoints
+    from tasks.ops.migrations import migrate
 
     with connect(settings.database_url(), autocommit=True) as connection:
-        ensure_ops(connection)
-        log.ensure(connection)
+        migrate(connection)
         history = log.table_history(connection, "extract")
         loaded = {f"{found.source}.{found.table_name}" for found in checkpoints.read_all(connection)}
     loads = []

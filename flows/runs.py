@@ -121,11 +121,11 @@ def print_outcome(settings: Settings, outcome: RunOutcome) -> None:
 def read_report(settings: Settings, flow_run_id: str = "") -> RunReport | None:
     """Return the report of a run, of the last one when the id is empty; None when the log table does not know it."""
     from monitoring import log, report
-    from tasks.database import connect, ensure_ops
+    from tasks.database import connect
+    from tasks.ops.migrations import migrate
 
     with connect(settings.database_url(), autocommit=True) as connection:
-        ensure_ops(connection)
-        log.ensure(connection)
+        migrate(connection)
         run_id = flow_run_id or log.latest_run(connection)
         rows = log.read_run(connection, run_id) if run_id else []
         if not rows:

@@ -198,12 +198,13 @@ def start_state(settings: Settings, ref: TableRef, block: BlockState | None = No
         block: What its block said a moment ago; None means that it has to be looked up.
     """
     from tasks import checkpoint_block, checkpoints
-    from tasks.database import connect, ensure_ops
+    from tasks.database import connect
+    from tasks.ops.migrations import migrate
 
     place = (ref.source_name, ref.table_name)
     view = checkpoint_block.load(*place) if block is None else (block if block.exists else None)
     with connect(settings.database_url(), autocommit=True) as connection:
-        ensure_ops(connection)
+        migrate(connection)
         found = checkpoints.reconcile(connection, *place, view, mode=ref.connector.mode(ref))
     if found.block_behind and block is not None and not found.rewound:
         # The block will be written anew: somebody's wish may stand in it since it was looked up.
@@ -248,12 +249,13 @@ def mirror_checkpoint(settings: Settings, ref: TableRef) -> None:
     """
     from prefect import get_run_logger
 
-    from tasks import checkpoint_block, checkpoints
+    from tasks import checkpoint_block
     from tasks.database import connect
+    from tasks.ops import checkpoints
 
     try:
         with connect(settings.database_url(), autocommit=True) as connection:
-            current = checkpoints.read(connection, ref.source_name, ref.table_name)
+            current = checkpoints.read(connection, ref.key)
         block = checkpoint_block.load(ref.source_name, ref.table_name)
         if block is None or block.rewind_to is None:
             checkpoint_block.save(ref.source_name, ref.table_name, current)

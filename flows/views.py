@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from tasks import database
 from tasks.errors import ConfigError
+from tasks.ops import TableKey
+from tasks.ops.migrations import migrate
 from tasks.sources import registry
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import psycopg
     from psycopg.pq.abc import PGresult
 
-    from tasks.checkpoints import Checkpoint
+    from tasks.ops.checkpoints import Checkpoint
+    from tasks.ops.rejects import Reject
     from tasks.sources import Sources
     from tasks.sources.connector import Connector
 
@@ -24,11 +29,6 @@ _STATE_CHARACTERS = 80
 Row = tuple[Any, ...]
 NUMBERS = frozenset({20, 21, 23, 700, 701, 1700})
 """Postgres's ids of bigint, smallint, integer, real, double precision and numeric."""
-
-
-def rows(connection: psycopg.Connection[Any], query: str, parameters: Sequence[object] = ()) -> list[Row]:
-    """Return the rows of a constant query."""
-    return connection.execute(query.encode(), parameters).fetchall()
 
 
 def texts(result: PGresult, most: int) -> list[list[str | None]]:
@@ -41,12 +41,12 @@ def texts(result: PGresult, most: int) -> list[list[str | None]]:
 def opened(url: str) -> psycopg.Connection[Any]:
     """Open a connection on which the control tables exist."""
     connection = database.connect(url, autocommit=True)
-    database.ensure_ops(connection)
+    migrate(connection)
     return connection
 
 
-def split(name: str) -> tuple[str, str]:
-    """Return source and table of `source.table`.
+def key_of(name: str) -> TableKey:
+    """Return the table that `source.table` names.
 
     Raises:
         ConfigError: The name has another form.
@@ -54,7 +54,7 @@ def split(name: str) -> tuple[str, str]:
     source, dot, table = name.partition(".")
     if not dot or not source or not table or "." in table:
         raise ConfigError(f"{name!r} is not a table", "the command line", "write source.table, such as shop.orders")
-    return source, table
+    return TableKey(source, table)
 
 
 def checkpoints(url: str, tables: Sequence[str], sources: Sources | None = None) -> list[Row]:
@@ -65,11 +65,11 @@ def checkpoints(url: str, tables: Sequence[str], sources: Sources | None = None)
         tables: `source.table`; none means every table.
         sources: Tell how a state is read; None means as JSON.
     """
-    from tasks import checkpoints as store
+    from tasks.ops import checkpoints as stored
 
-    wanted = {split(name) for name in tables}
+    wanted = {key_of(name) for name in tables}
     with opened(url) as connection:
-        found = store.read_all(connection)
+        found = stored.read_all(connection)
     known = sources.sources if sources else {}
     connectors = {name: registry.connector(source.kind) for name, source in known.items()}
     return [
@@ -85,7 +85,7 @@ def _checkpoint_row(one: Checkpoint, connector: Connector[Any, Any] | None) -> R
         one.mode,
         position(one.state, connector),
         one.version,
-        f"{one.updated_at:%Y-%m-%d %H:%M:%S}",
+        _second(one.updated_at),
         one.batch_id or "set by hand",
     )
 
@@ -108,56 +108,43 @@ def position(state: dict[str, Any], connector: Connector[Any, Any] | None) -> st
 
 def last_loads(url: str) -> list[Row]:
     """Return table, time, rows and seconds of the last batch of each table."""
+    from tasks.ops import batches
+
     with opened(url) as connection:
-        return rows(
-            connection,
-            """
-            select distinct on (source, table_name) source || '.' || table_name,
-                to_char(loaded_at, 'YYYY-MM-DD HH24:MI:SS'), rows_landed, rows_inserted, rows_updated,
-                rows_unchanged, rows_deleted, rows_rescued, rows_rejected, seconds
-            from ops.batches order by source, table_name, batch_id desc
-            """,
-        )
+        return [(str(one.key), _second(one.loaded_at), *one[2:]) for one in batches.last_loads(connection)]
 
 
 def last_batch(url: str) -> str:
     """Return the newest batch id that is loaded, "" when there is none; ids sort by time."""
+    from tasks.ops import batches
+
     with opened(url) as connection:
-        return str(rows(connection, "select coalesce(max(batch_id), '') from ops.batches")[0][0])
+        return batches.newest(connection)
 
 
 def schema_changes(url: str, tables: Sequence[str], since_batch: str = "") -> list[Row]:
     """Return the ledger of drift, newest first; with `since_batch`, what came after that batch."""
-    wanted = [".".join(split(name)) for name in tables]
+    from tasks.ops import schema_changes as ledger
+
     with opened(url) as connection:
-        return rows(
-            connection,
-            """
-            select source || '.' || table_name, field, change, coalesce(old_type, ''), coalesce(new_type, ''), action,
-                to_char(seen_at, 'YYYY-MM-DD HH24:MI:SS')
-            from ops.schema_changes
-            where (%s::text[] = '{}' or source || '.' || table_name = any(%s)) and batch_id > %s
-            order by id desc
-            """,
-            [wanted, wanted, since_batch],
-        )
+        found = ledger.find(connection, [key_of(name) for name in tables], since_batch)
+    return [
+        (str(c.key), c.field, c.change, c.old_type or "", c.new_type or "", c.action, _second(c.seen_at)) for c in found
+    ]
 
 
 def rejects(url: str, tables: Sequence[str], limit: int) -> list[Row]:
     """Return the newest rejects without their documents."""
-    wanted = [".".join(split(name)) for name in tables]
+    from tasks.ops import rejects as stored
+
     with opened(url) as connection:
-        return rows(
-            connection,
-            """
-            select id, source || '.' || table_name, stage, coalesce(document_id, ''), coalesce(path, ''), reason,
-                to_char(seen_at, 'YYYY-MM-DD HH24:MI:SS'), coalesce(outcome, '')
-            from ops.rejects
-            where %s::text[] = '{}' or source || '.' || table_name = any(%s)
-            order by id desc limit %s
-            """,
-            [wanted, wanted, limit],
-        )
+        found = stored.find(connection, [key_of(name) for name in tables], limit=limit)
+    return [_reject_row(one) for one in found]
+
+
+def _reject_row(one: Reject) -> Row:
+    table, seen_at = f"{one.source}.{one.table_name}", _second(one.seen_at)
+    return one.id, table, one.stage, one.document_id or "", one.path or "", one.reason, seen_at, one.outcome or ""
 
 
 def reject(url: str, number: int) -> dict[str, Any]:
@@ -166,10 +153,16 @@ def reject(url: str, number: int) -> dict[str, Any]:
     Raises:
         ConfigError: There is no such reject.
     """
-    from psycopg.rows import dict_row
+    from dataclasses import asdict
 
-    with opened(url) as connection, connection.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute("select * from ops.rejects where id = %s", [number]).fetchone()
-    if found is None:
+    from tasks.ops import rejects as stored
+
+    with opened(url) as connection:
+        found = stored.find(connection, ids=[number])
+    if not found:
         raise ConfigError(f"there is no reject {number}", "ops.rejects", "see `warehouse rejects list`")
-    return found
+    return asdict(found[0])
+
+
+def _second(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -11,8 +11,8 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.launch import reason_of
 from monitoring import log, report, taxonomy
+from monitoring.pods import reason_of
 from tasks.errors import WarehouseUnreachable, redact
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def monitoring(run: str | None = None, problems: list[str] | None = None) -> Sta
         problems: What the pipeline knows went wrong, when it is still running itself.
     """
     from tasks.database import connect
+    from tasks.ops.migrations import migrate
     from tasks.settings import get_settings
 
     url = get_settings().database_url()
@@ -56,7 +57,7 @@ def monitoring(run: str | None = None, problems: list[str] | None = None) -> Sta
         _publish(report.build(rows))
         return Failed(message=f"WarehouseUnreachable: {redact(str(error))}")
     with connection:
-        log.ensure(connection)
+        migrate(connection)
         log.write(connection, rows)
         _publish(build_report(connection, run))
     return Completed(message=f"{len(rows)} log row(s)")
@@ -65,10 +66,11 @@ def monitoring(run: str | None = None, problems: list[str] | None = None) -> Sta
 def _catch_up(url: str) -> State[Any]:
     """Log what pipelines could not log themselves: those that died, and the end of the monitoring run of each."""
     from tasks.database import connect
+    from tasks.ops.migrations import migrate
 
     written = []
     with _client() as client, connect(url, autocommit=True) as connection:
-        log.ensure(connection)
+        migrate(connection)
         recent = recent_pipelines(client)
         complete = log.complete_runs(connection, recent)
         for run in recent:
@@ -147,7 +149,7 @@ def collect(client: SyncPrefectClient, run_id: str, problems: Sequence[str] | No
     rows = [parent_row(parent, names[parent.flow_id], problems)]
     for child in children.values():
         if child.state is not None:
-            child.state.message = reason_of(child)
+            child.state.message = reason_of(client, child)
         rows += child_rows(child, names[child.flow_id], run_id, artifacts.get(child.id, []))
     return rows
 

@@ -9,13 +9,45 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from monitoring.schema import COLUMNS, ensure
-
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["COLUMNS", "COUNTS", "ensure"]
-
+COLUMNS = (
+    "id",
+    "flow_run_id",
+    "parent_run_id",
+    "flow_name",
+    "stage",
+    "source",
+    "table_name",
+    "state",
+    "started_at",
+    "ended_at",
+    "seconds",
+    "rows_read",
+    "bytes_read",
+    "rows_landed",
+    "rows_loaded",
+    "rows_unchanged",
+    "rows_rejected",
+    "rows_rescued",
+    "rows_deleted",
+    "rows_per_second",
+    "window_from",
+    "window_to",
+    "batch_id",
+    "schema_changes",
+    "attempt",
+    "pod",
+    "peak_memory_bytes",
+    "cpu_seconds",
+    "error_class",
+    "error_message",
+    "artifact_key",
+    "expected_at",
+    "process",
+)
+"""The columns that are written; `process` is host and process id of a run that no worker watches over."""
 COUNTS = (
     "rows_read",
     "bytes_read",
@@ -51,7 +83,7 @@ def write(connection: psycopg.Connection[Any], rows: Iterable[Mapping[str, Any]]
     """
     from psycopg import sql
 
-    names = list(COLUMNS)
+    names = COLUMNS
     statement = sql.SQL(
         "insert into monitoring.pipeline_log ({}) values ({}) on conflict (id) do update set {}, logged_at = now()"
     ).format(
@@ -99,22 +131,12 @@ def complete_runs(connection: psycopg.Connection[Any], run_ids: Sequence[str]) -
     return {row[0] for row in rows}
 
 
-def schema_changes(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None]) -> list[dict[str, Any]]:
-    """Return the ledger of drift for some batches; none when the ledger does not exist yet.
+def schema_changes(connection: psycopg.Connection[Any], batch_ids: Iterable[str | None]) -> list[dict[str, Any]]:
+    """Return what batches changed in the sources' schemas, as rows of `ops.schema_changes`."""
+    from tasks.ops.schema_changes import of_batches
 
-    The columns of a table that is loaded for the first time are no change to tell people of.
-    """
-    known = [batch_id for batch_id in batch_ids if batch_id]
-    present = connection.execute("select to_regclass('ops.schema_changes')").fetchone()
-    if not known or present is None or present[0] is None:
-        return []
-    return _rows(
-        connection,
-        "select source, table_name, field, change, old_type, new_type, action from ops.schema_changes c "
-        "where batch_id = any(%(batches)s) and exists (select from ops.batches b where b.source = c.source "
-        "and b.table_name = c.table_name and b.batch_id < c.batch_id) order by source, table_name, field, id",
-        {"batches": known},
-    )
+    found = of_batches(connection, [batch_id for batch_id in batch_ids if batch_id])
+    return [{**one.key._asdict(), **vars(one)} for one in found]
 
 
 def table_history(connection: psycopg.Connection[Any], stage: str, runs: int = 5) -> dict[str, dict[str, float]]:
@@ -127,32 +149,6 @@ def table_history(connection: psycopg.Connection[Any], stage: str, runs: int = 5
         (stage, runs),
     ).fetchall()
     return {name: {"seconds": float(seconds or 0), "bytes": float(size or 0)} for name, seconds, size in rows}
-
-
-def note_built(connection: psycopg.Connection[Any], tables: Sequence[tuple[str, str]], until: datetime | None) -> None:
-    """Record that the models above tables hold everything that was loaded before `until`."""
-    if until is None:
-        return
-    with connection.transaction(), connection.cursor() as cursor:
-        cursor.executemany(
-            "insert into monitoring.models_built (source, table_name, built_at) values (%s, %s, %s) "
-            "on conflict (source, table_name) do update "
-            "set built_at = greatest(models_built.built_at, excluded.built_at)",
-            [(source, table, until) for source, table in tables],
-        )
-
-
-def not_built(connection: psycopg.Connection[Any], tables: Sequence[str]) -> list[str]:
-    """Return those of the tables (`source.table`) with loaded changes that the dbt models do not hold yet."""
-    rows = connection.execute(
-        "select distinct b.source || '.' || b.table_name from ops.batches b "
-        "left join monitoring.models_built m using (source, table_name) "
-        "where (m.built_at is null or b.loaded_at >= m.built_at) and (m.built_at is null or "
-        "b.rows_inserted + b.rows_updated + b.rows_deleted + b.child_rows + b.schema_changes > 0) "
-        "and b.source || '.' || b.table_name = any(%s) order by 1",
-        (list(tables),),
-    ).fetchall()
-    return [row[0] for row in rows]
 
 
 def json_safe(row: Mapping[str, Any]) -> dict[str, Any]:

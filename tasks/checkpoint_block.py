@@ -9,7 +9,7 @@ from prefect.blocks.core import Block
 from prefect.exceptions import ObjectAlreadyExists
 from pydantic import Field
 
-from tasks.checkpoints import Checkpoint
+from tasks.ops.checkpoints import Checkpoint
 
 
 class TableCheckpoint(Block):

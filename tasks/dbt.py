@@ -29,6 +29,7 @@ from ruamel.yaml import YAML
 
 from tasks import database
 from tasks.errors import DbtError, WarehouseUnreachable, redact
+from tasks.ops.migrations import migrate
 from tasks.settings import Settings
 from tasks.sources import TableRef
 
@@ -314,7 +315,7 @@ def run(
     url = settings.database_url()
     # Done in any case: a server that is not there is found out before dbt takes its time to start.
     with database.connect(url, autocommit=True) as connection:
-        database.ensure_ops(connection)
+        migrate(connection)
     missing = missing_models(url)
     selected = with_missing(tuple(select), missing) if select else ()
     target = _fresh_target(settings.home / "dbt")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, WarehouseUnreachable
 
 _LANDING_SCHEMES = ("s3://", "gs://", "az://", "file://")
 PREFIX = "WAREHOUSE_"
+EMBEDDED_NAME = "warehouse"
+"""User and database of the embedded Postgres."""
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -62,9 +66,7 @@ class Settings(BaseSettings):
         """Return the Postgres URL of the warehouse (secret: never log it)."""
         if self.url is not None:
             return self.url.get_secret_value()
-        from infra.embedded import postgres
-
-        return postgres.url(self.home)
+        return embedded_url(self.home)
 
     def landing_root(self) -> str:
         """Return the landing root: an absolute folder or an object store URL."""
@@ -79,6 +81,30 @@ class Settings(BaseSettings):
             return int(_CGROUP_LIMIT.read_text())
         except (OSError, ValueError):
             return 2 << 30
+
+
+def embedded_url(home: Path) -> str:
+    """Return the URL of the embedded Postgres, with its password (secret: never log it).
+
+    Args:
+        home: Folder in which `warehouse up` keeps its servers.
+
+    Raises:
+        WarehouseUnreachable: The embedded server has never been started here.
+    """
+    folder = home.resolve() / "postgres"
+    try:
+        port = json.loads((folder / "server.json").read_text())["port"]
+        password = (folder / "password").read_text()
+    except (OSError, ValueError, KeyError, TypeError):
+        port, password = 0, ""
+    if not port or not password:
+        raise WarehouseUnreachable(
+            "no warehouse is configured and the embedded Postgres has not been started",
+            f"WAREHOUSE_URL, {folder}",
+            "set WAREHOUSE_URL to your Postgres, or run `warehouse up` first",
+        )
+    return f"postgresql://{EMBEDDED_NAME}:{quote(password, safe='')}@127.0.0.1:{port}/{EMBEDDED_NAME}"
 
 
 @lru_cache(maxsize=1)

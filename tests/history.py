@@ -64,11 +64,10 @@ def _run(chance: random.Random, at: datetime, number: int) -> list[dict[str, Any
 def fill(connection: psycopg.Connection[Any], days: int = 30, until: datetime | None = None) -> datetime:
     """Write the history into an empty database's `monitoring` and `ops`, and return its end."""
     from monitoring import log
-    from tasks.database import ensure_ops
+    from tasks.ops.migrations import migrate
 
     until = until or datetime.now(UTC)
-    ensure_ops(connection)
-    log.ensure(connection)
+    migrate(connection)
     log.write(connection, log_rows(days, until))
     for number in range(days):
         at = until - timedelta(days=days - number, hours=-2)
@@ -92,7 +91,7 @@ def fill(connection: psycopg.Connection[Any], days: int = 30, until: datetime | 
         [batch, f"total is no number: {HOSTILE}", until],
     )
     connection.execute(
-        "insert into monitoring.models_built (source, table_name, built_at) "
+        "insert into ops.models_built (source, table_name, built_at) "
         "select source, table_name, max(loaded_at) + interval '1 minute' from ops.batches group by 1, 2"
     )
     return until

@@ -19,14 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import quote
 
 from infra.embedded import process
 from infra.embedded.process import EmbeddedError, Progress, Status, silent
-from tasks.errors import WarehouseUnreachable
+from tasks.settings import EMBEDDED_NAME, embedded_url
 
-USER = "warehouse"
-DATABASE = "warehouse"
+USER = DATABASE = EMBEDDED_NAME
 _READY_SECONDS = 60.0
 _ATTEMPTS = 4
 
@@ -109,24 +107,8 @@ def status(home: Path) -> Status:
 
 
 def url(home: Path) -> str:
-    """Return the URL of the server, with its password (secret: never log it).
-
-    Raises:
-        WarehouseUnreachable: The embedded server has never been started here.
-    """
-    folder = _folder(home)
-    record = process.read_record(folder)
-    try:
-        password = (folder / "password").read_text()
-    except OSError:
-        password = ""
-    if not record.port or not password:
-        raise WarehouseUnreachable(
-            "no warehouse is configured and the embedded Postgres has not been started",
-            f"WAREHOUSE_URL, {folder}",
-            "set WAREHOUSE_URL to your Postgres, or run `warehouse up` first",
-        )
-    return f"postgresql://{USER}:{quote(password, safe='')}@127.0.0.1:{record.port}/{DATABASE}"
+    """Return the URL of the server, with its password (secret: never log it); see `embedded_url`."""
+    return embedded_url(home)
 
 
 def _folder(home: Path) -> Path:

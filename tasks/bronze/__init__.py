@@ -33,9 +33,3 @@ complete read of a filled table first sends keys and hashes alone: without chang
 Everything else is staged in a temporary table and merged by one update of rows whose hash differs and one insert of
 new ones; `on conflict` was left because it locks, and so writes, rows that do not change.
 """
-
-from tasks.bronze.ahead import Outgrown
-from tasks.bronze.load import LoadResult, load_batch
-from tasks.bronze.pending import load_ahead, load_pending, pending
-
-__all__ = ["LoadResult", "Outgrown", "load_ahead", "load_batch", "load_pending", "pending"]

@@ -21,8 +21,8 @@ from tasks.bronze import kinds, merge
 from tasks.bronze.convert import convert
 from tasks.bronze.filling import Filling
 from tasks.bronze.plan import Plan, make_plan
-from tasks.bronze.registry import known_columns, relation_for
 from tasks.landing import Landing, Manifest, Part
+from tasks.ops import TableKey, columns, relations
 from tasks.overlap import read_ahead
 
 _Landed = tuple[Part, pl.DataFrame]
@@ -59,7 +59,7 @@ class Ahead:
     Args:
         cursor: In a transaction that holds the table's lock.
         landing: Where the batch grows.
-        place: Source and table.
+        key: The table.
         batch_id: The batch.
 
     Attributes:
@@ -67,15 +67,15 @@ class Ahead:
         misfits, sanitised, rescued, copied_bytes: As `convert` counts them.
     """
 
-    def __init__(self, cursor: psycopg.Cursor[Any], landing: Landing, place: tuple[str, str], batch_id: str) -> None:
+    def __init__(self, cursor: psycopg.Cursor[Any], landing: Landing, key: TableKey, batch_id: str) -> None:
         self._cursor = cursor
         self._landing = landing
-        self._place = place
+        self._key = key
         self._batch_id = batch_id
         self._seen: dict[str, _Seen] = {}
         self._parts: dict[str, Part] = {}
         self._next: _Landed | None = None
-        self.stamp = merge.stamp(cursor, batch_id, landing.plan(*place, batch_id).extracted_at)
+        self.stamp = merge.stamp(cursor, batch_id, landing.plan(*key, batch_id).extracted_at)
         self.fillings: dict[str, Filling] = {}
         self.misfits: dict[str, Counter[tuple[str, str]]] = {}
         self.sanitised: dict[str, Counter[tuple[str, str]]] = {}
@@ -121,7 +121,7 @@ class Ahead:
                 raise Outgrown(f"{file} is not of the batch")
 
     def _read(self, file: str | None) -> _Landed | None:
-        return None if file is None else self._landing.read_growing(*self._place, self._batch_id, file)
+        return None if file is None else self._landing.read_growing(*self._key, self._batch_id, file)
 
     def _converted(self, plan: Plan, landed: Iterator[_Landed | None]) -> Iterator[pl.DataFrame]:
         """Yield converted frames as far as the plan goes: up to one of another relation, or with a new column."""
@@ -148,10 +148,11 @@ class Ahead:
         seen.add(frame)
         if filling is not None and covered:
             return filling
-        known = known_columns(self._cursor, *self._place, child, self._batch_id)
+        known = columns.of_relation(self._cursor, self._key, child, self._batch_id)
         plan = make_plan(child, known, list(seen.columns), seen.values)
         if filling is None:
-            name = relation_for(self._cursor, *self._place, child)
+            relations.add(self._cursor, self._key, [child])
+            name = relations.of_table(self._cursor, self._key)[child]
             filling = self.fillings[child] = Filling(self._cursor, name, plan, self.stamp)
         else:
             _check(filling.plan, plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -107,6 +107,11 @@ def exists(cursor: psycopg.Cursor[Any], name: str) -> bool:
     """Return whether the relation exists."""
     row = cursor.execute("select to_regclass(%s)", [relation(name).as_string(cursor)]).fetchone()
     return row is not None and row[0] is not None
+
+
+def existing(cursor: psycopg.Cursor[Any], relations: Mapping[str, str]) -> dict[str, str]:
+    """Return those of named relations that exist, in their order."""
+    return {child: name for child, name in relations.items() if exists(cursor, name)}
 
 
 def empty(cursor: psycopg.Cursor[Any], name: str) -> bool:

@@ -16,12 +16,12 @@ from psycopg import sql
 
 from tasks.bronze import ddl, kinds
 from tasks.bronze.plan import EXACT, Column, make_plan
-from tasks.bronze.registry import HISTORY, known_columns, relation_for
 from tasks.landing import Manifest
+from tasks.ops import TableKey, columns, rejects, relations
+from tasks.ops.relations import HISTORY, ROOT
 
-_READ_BEFORE = sql.SQL(
-    "t._extracted_at < %(base)s and (t._deleted_at is not null or t._id in"
-    " (select document_id from ops.rejects where (source, table_name) = (%(source)s, %(table)s)))"
+_READ_BEFORE = sql.SQL("t._extracted_at < %(base)s and (t._deleted_at is not null or t._id in ({}))").format(
+    sql.SQL(rejects.DOCUMENT_IDS)
 )
 
 
@@ -39,20 +39,20 @@ class Kept:
 
 
 def set_aside(
-    cursor: psycopg.Cursor[Any], place: tuple[str, str], relations: Mapping[str, str], base: Manifest, *, history: bool
+    cursor: psycopg.Cursor[Any], key: TableKey, existing: Mapping[str, str], base: Manifest, *, history: bool
 ) -> dict[str, Kept]:
     """Set aside what the batches from `base` on do not bring; return by child where it is, where there is something.
 
     Args:
         cursor: Of the rebuild's transaction.
-        place: Source and table.
-        relations: By child the relations that exist, the table itself first.
+        key: The table.
+        existing: By child the relations that exist, the table itself first.
         base: The first batch that will be loaded.
         history: Whether loading writes the history; if not, all of it is kept.
     """
     kept: dict[str, Kept] = {}
-    parameters = {"base": base.extracted_at, "source": place[0], "table": place[1]}
-    for child, name in relations.items():
+    parameters = {"base": base.extracted_at, "source": key.source, "table": key.table_name}
+    for child, name in existing.items():
         if child == HISTORY:
             condition: sql.Composable = sql.SQL("t._valid_from < %(base)s" if history else "true")
         elif child and "" not in kept:
@@ -76,8 +76,8 @@ def set_aside(
                 "select attname from pg_attribute where attrelid = %s::regclass",
                 [ddl.relation(aside).as_string(cursor)],
             ).fetchall()
-            columns = [column for column in _columns(cursor, place, child) if (column.name,) in there]
-            kept[child] = Kept(aside, columns)
+            held = [column for column in _columns(cursor, key, child) if (column.name,) in there]
+            kept[child] = Kept(aside, held)
         else:
             cursor.execute(sql.SQL("drop table {}").format(ddl.relation(aside)))
     return kept
@@ -117,27 +117,27 @@ def _fits(cursor: psycopg.Cursor[Any], names: Sequence[str], column: Column, kin
 
 
 def bring_back(
-    cursor: psycopg.Cursor[Any], place: tuple[str, str], kept: Mapping[str, Kept], base: Manifest, *, history: bool
+    cursor: psycopg.Cursor[Any], key: TableKey, kept: Mapping[str, Kept], base: Manifest, *, history: bool
 ) -> None:
     """Put what was set aside into its relations, which are made where they are gone."""
     # With versions but no rows loading must not take the table for a new one.
     for child in sorted({"", *kept}) if kept else ():
-        name, columns = relation_for(cursor, *place, child), _columns(cursor, place, child)
+        name, held = relations.of_table(cursor, key)[child], _columns(cursor, key, child)
         if not ddl.exists(cursor, name):
-            plan = make_plan("" if child == HISTORY else child, columns, [], {})
+            plan = make_plan(ROOT if child == HISTORY else child, held, [], {})
             if child == HISTORY:
                 ddl.create_history(cursor, name, plan)
             else:
                 ddl.create_relation(cursor, name, plan)
                 ddl.add_keys(cursor, name, child)
         if child in kept:
-            _insert(cursor, child, name, kept[child], columns, base if history else None)
+            _insert(cursor, child, name, kept[child], held, base if history else None)
 
 
 def _insert(
     cursor: psycopg.Cursor[Any], child: str, name: str, kept: Kept, columns: Sequence[Column], base: Manifest | None
 ) -> None:
-    own = "" if child == HISTORY else child
+    own = ROOT if child == HISTORY else child
     pairs: list[tuple[str, sql.Composable]] = [
         (column, sql.Identifier(column)) for column, _ in (*ddl.meta_before(own), *ddl.meta_after(own))
     ]
@@ -202,5 +202,5 @@ def drop(cursor: psycopg.Cursor[Any], kept: Mapping[str, Kept]) -> None:
         cursor.execute(sql.SQL("drop table {}").format(ddl.relation(found.relation)))
 
 
-def _columns(cursor: psycopg.Cursor[Any], place: tuple[str, str], child: str) -> list[Column]:
-    return [column for column in known_columns(cursor, *place, "" if child == HISTORY else child) if column.stored]
+def _columns(cursor: psycopg.Cursor[Any], key: TableKey, child: str) -> list[Column]:
+    return [column for column in columns.of_relation(cursor, key, child) if column.stored]

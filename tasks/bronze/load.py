@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors, sql
-from psycopg.types.json import Jsonb
 
 from tasks import checkpoints, database
 from tasks.bronze import changed, ddl, kinds, merge, stage
@@ -21,11 +20,15 @@ from tasks.bronze.ahead import Ahead, Outgrown
 from tasks.bronze.convert import Converted, convert
 from tasks.bronze.filling import Filling
 from tasks.bronze.plan import MOST_COLUMNS, Change, Plan, changes_of, make_plan
-from tasks.bronze.registry import HISTORY, known_columns, name_relations, relation_for, relations_of, write_columns
-from tasks.drift import evidence, ledger
+from tasks.drift import evidence
 from tasks.errors import LoadError, RejectLimitExceeded
 from tasks.landing import Landing, Manifest, PartitionScope
 from tasks.landing.manifest import Part
+from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, schema_changes
+from tasks.ops import checkpoints as stored
+from tasks.ops import relations as named
+from tasks.ops.batches import Batch, Counts
+from tasks.ops.relations import HISTORY, ROOT
 from tasks.overlap import read_ahead
 
 if TYPE_CHECKING:
@@ -73,6 +76,20 @@ class LoadResult:
     copied_bytes: int = 0
     window: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def counts(self) -> Counts:
+        """What `ops.batches` keeps."""
+        return Counts(
+            rows_inserted=self.inserted,
+            rows_updated=self.updated,
+            rows_unchanged=self.unchanged,
+            rows_deleted=self.deleted,
+            rows_rejected=self.rejected,
+            rows_rescued=self.rescued,
+            child_rows=self.child_rows,
+            schema_changes=self.schema_changes,
+        )
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -145,7 +162,7 @@ def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: M
     Names of new relations, and new or wider columns of those that exist, come before it in short transactions of
     their own: whoever reads the relation, or loads another new table, waits for those alone and never for the rows.
     """
-    database.ensure_ops(connection)
+    migrations.migrate(connection)
     connection.commit()
     findings = Findings()
     while True:
@@ -262,7 +279,7 @@ class Loader:
         self._findings = findings or Findings()
         self._narrow = dict(self._findings.narrow)
         self._ahead = ahead
-        self._place = (manifest.source, manifest.table)
+        self._key = TableKey(manifest.source, manifest.table)
         self._result = LoadResult(
             manifest.source, manifest.table, manifest.batch_id, rows_landed=manifest.rows, window=dict(manifest.window)
         )
@@ -282,16 +299,18 @@ class Loader:
             None when relations were named or changed, which is recorded and has to be committed: then a new loader
             finds that done and goes on, whoever came between.
         """
-        take_lock(self._cursor, *self._place)
-        known = self._known_batch()
+        take_lock(self._cursor, *self._key)
+        known = batches.find(self._cursor, self._key, self._manifest.batch_id)
         if known is not None:
-            return known
+            return self._already_loaded(known)
         if not self._replay and self._superseded():
             self._result.status = "superseded"
             self._write_batch()
             return self._result
-        wanted = ["", *self._manifest.children, *([HISTORY] * self._table.history)]
-        if name_relations(self._cursor, *self._place, wanted):
+        wanted = [ROOT, *self._manifest.children]
+        if self._table.history:
+            wanted.append(HISTORY)
+        if named.add(self._cursor, self._key, wanted):
             return None
         self._stamp = merge.stamp(self._cursor, self._manifest.batch_id, self._manifest.extracted_at)
         if self._ahead is not None:
@@ -314,23 +333,17 @@ class Loader:
         self._misfits, self._sanitised = ahead.misfits, ahead.sanitised
         self._result.rescued, self._result.copied_bytes = ahead.rescued, ahead.copied_bytes
 
-    def _known_batch(self) -> LoadResult | None:
-        row = self._cursor.execute(
-            """
-            select plan, rows_inserted, rows_updated, rows_unchanged, rows_deleted, rows_rejected, rows_rescued,
-                   child_rows, schema_changes, seconds
-            from ops.batches where (source, table_name, batch_id) = (%s, %s, %s)
-            """,
-            [*self._place, self._manifest.batch_id],
-        ).fetchone()
-        if row is None:
-            return None
-        self._result.status = "already_loaded"
-        self._result.plan = row[0] or "none"
-        r = self._result
-        r.inserted, r.updated, r.unchanged, r.deleted, r.rejected, r.rescued, r.child_rows, r.schema_changes = row[1:9]
-        r.seconds = row[9]
-        return r
+    def _already_loaded(self, known: batches.Loaded) -> LoadResult:
+        result, counts = self._result, known.counts
+        result.status, result.plan, result.seconds = "already_loaded", known.plan or "none", known.seconds
+        result.inserted, result.updated, result.unchanged = (
+            counts.rows_inserted,
+            counts.rows_updated,
+            counts.rows_unchanged,
+        )
+        result.deleted, result.rejected, result.rescued = counts.rows_deleted, counts.rows_rejected, counts.rows_rescued
+        result.child_rows, result.schema_changes = counts.child_rows, counts.schema_changes
+        return result
 
     def _superseded(self) -> bool:
         """Return whether a newer batch is loaded that holds all of this one.
@@ -338,19 +351,15 @@ class Loader:
         Where a newer one is loaded that does not, this one is `late`: it brings what is missing, and never overwrites
         or deletes what was read after it.
         """
-        row = self._cursor.execute(
-            """
-            select batch_id, previous_checkpoint, mode from ops.batches
-            where source = %s and table_name = %s and batch_id > %s order by batch_id desc limit 1
-            """,
-            [*self._place, self._manifest.batch_id],
-        ).fetchone()
-        if row is None:
+        newer = batches.newest_after(self._cursor, self._key, self._manifest.batch_id)
+        if newer is None:
             return False
-        if holds_all(self._manifest, row[1], row[2]):
+        if holds_all(self._manifest, newer.previous_checkpoint, newer.mode):
             return True
         self._late = True
-        self._result.warnings.append(f"batch {row[0]} is newer and was loaded before: what it holds stays as it is")
+        self._result.warnings.append(
+            f"batch {newer.batch_id} is newer and was loaded before: what it holds stays as it is"
+        )
         return False
 
     # -- planning ---------------------------------------------------------------------------------------------
@@ -365,17 +374,17 @@ class Loader:
         return found
 
     def _relation(
-        self, child: str, columns: list[str], fields: dict[str, Any], rows_read: int, number: int
+        self, child: str, landed: list[str], fields: dict[str, Any], rows_read: int, number: int
     ) -> _Relation:
-        name = relation_for(self._cursor, *self._place, child)
+        name = named.of_table(self._cursor, self._key)[child]
         filled = self._ahead is not None and child in self._ahead.fillings
         exists = not filled and ddl.exists(self._cursor, name)
         policy = self._table.on_drift.new
         store_new = not exists or policy == "add"
-        known = known_columns(self._cursor, *self._place, child, self._manifest.batch_id)
+        known = columns.of_relation(self._cursor, self._key, child, self._manifest.batch_id)
         types = {path: statistics["types"] for path, statistics in fields.items()}
         exact = {path for found, path in self._findings.exact if found == child}
-        plan = make_plan(child, known, columns, types, exact=exact, store_new=store_new)
+        plan = make_plan(child, known, landed, types, exact=exact, store_new=store_new)
         if exists and plan.widened:
             self._check_widening(self._alike(child, name), plan)
         if exists and policy == "fail" and plan.added:
@@ -394,8 +403,8 @@ class Loader:
 
         The history is one even while none is written: it may be again.
         """
-        history = None if child else relations_of(self._cursor, *self._place).get(HISTORY)
-        return [name, history] if history else [name]
+        history = None if child else named.of_table(self._cursor, self._key).get(HISTORY)
+        return [name, history] if history and ddl.exists(self._cursor, history) else [name]
 
     def _check_widening(self, names: list[str], plan: Plan) -> None:
         """Take back the widenings that are known not to be possible, before anything is staged under the new type."""
@@ -459,10 +468,15 @@ class Loader:
         for path in list(relation.plan.widened)[1:]:
             relation.plan.keep_narrow(path)
         self._apply_ddl(relation)
-        write_columns(self._cursor, *self._place, relation.plan, self._manifest.batch_id)
+        self._write_columns(relation.plan)
         self._changes += changes_of(relation.plan, self._why_not_stored())
         # News even in a rebuild, whose batches the name map knows but for what could not be done when they were loaded.
-        ledger.record(self._cursor, *self._place, self._manifest.batch_id, self._changes)
+        schema_changes.write(self._cursor, self._key, self._manifest.batch_id, self._changes)
+
+    def _write_columns(self, plan: Plan) -> None:
+        """Write new and widened columns into the name map."""
+        columns.add(self._cursor, self._key, plan.child, plan.new, self._manifest.batch_id)
+        columns.retype(self._cursor, self._key, plan.child, [plan.columns[path] for path in plan.retyped])
 
     def _try_to_convert(self, relations: list[_Relation]) -> None:
         """Convert all rows for nothing but what does not fit, which must fail before any column is changed."""
@@ -698,7 +712,7 @@ class Loader:
         )
 
     def _history(self, plan: Plan, name: str) -> None:
-        history = relation_for(self._cursor, *self._place, HISTORY)
+        history = named.of_table(self._cursor, self._key)[HISTORY]
         if ddl.exists(self._cursor, history):
             merge.write_history(self._cursor, name, history, plan, self._stamp)
             return
@@ -715,17 +729,10 @@ class Loader:
             if frame["_id"].null_count():
                 return None
             ids += stage.normal_keys(frame["_id"])
-        rows = self._cursor.execute(
-            "select document_id from ops.rejects where (source, table_name, batch_id, stage) = (%s, %s, %s, 'load')",
-            [*self._place, self._manifest.batch_id],
-        ).fetchall()
-        return ids + [row[0] for row in rows]
+        return ids + rejects.refused_ids(self._cursor, self._key, self._manifest.batch_id)
 
     def _write_rejects(self) -> None:
-        self._cursor.execute(
-            "delete from ops.rejects where (source, table_name, batch_id) = (%s, %s, %s)",
-            [*self._place, self._manifest.batch_id],
-        )
+        rejects.forget(self._cursor, self._key, [self._manifest.batch_id])
         write_landed_rejects(self._cursor, self._landing, self._manifest)
 
     def _reject_rows(self, relation: _Relation, flush: int, part: Part, refused: list[tuple[int, str]]) -> None:
@@ -755,15 +762,12 @@ class Loader:
 
     def _write_ops(self, relations: list[_Relation]) -> None:
         # A batch whose row in ops.batches was taken out by hand is loaded once more.
-        self._cursor.execute(
-            "delete from ops.field_statistics where (source, table_name, batch_id) = (%s, %s, %s)",
-            [*self._place, self._manifest.batch_id],
-        )
+        field_statistics.forget(self._cursor, self._key, [self._manifest.batch_id])
         for relation in relations:
             self._changes += changes_of(relation.plan, self._why_not_stored())
             self._changes += self._conflicts(relation)
             self._changes += relation.presence.values()
-            write_columns(self._cursor, *self._place, relation.plan, self._manifest.batch_id)
+            self._write_columns(relation.plan)
             child = relation.plan.child
             evidence.mark(self._cursor, self._manifest, child, relation.presence)
             rescued = _by_path(self._misfits.get(child)) + relation.plan.refused
@@ -772,8 +776,8 @@ class Loader:
                 self._cursor, self._manifest, child, relation.statistics, relation.rows_read, rescued, sanitised
             )
         if not self._rebuild:
-            ledger.record(self._cursor, *self._place, self._manifest.batch_id, self._changes)
-        self._result.schema_changes = ledger.count(self._cursor, *self._place, self._manifest.batch_id)
+            schema_changes.write(self._cursor, self._key, self._manifest.batch_id, self._changes)
+        self._result.schema_changes = schema_changes.count(self._cursor, self._key, self._manifest.batch_id)
         self._result.seconds = time.monotonic() - self._started
         self._write_batch()
         self._write_checkpoint()
@@ -800,53 +804,37 @@ class Loader:
 
     def _write_batch(self) -> None:
         manifest, result = self._manifest, self._result
-        self._cursor.execute(
-            """
-            insert into ops.batches (source, table_name, batch_id, status, mode, scope, rows_landed, rows_inserted,
-                rows_updated, rows_unchanged, rows_deleted, rows_rejected, rows_rescued, child_rows, schema_changes,
-                bytes, window_read, previous_checkpoint, fingerprint, plan, extracted_at, loaded_at, seconds,
-                flow_run_id)
-            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-            """,
-            [
-                *self._place,
-                manifest.batch_id,
-                result.status,
-                manifest.mode,
-                Jsonb(manifest.scope.model_dump(by_alias=True)),
-                manifest.rows,
-                result.inserted,
-                result.updated,
-                result.unchanged,
-                result.deleted,
-                result.rejected,
-                result.rescued,
-                result.child_rows,
-                result.schema_changes,
-                manifest.bytes,
-                Jsonb(manifest.window),
-                Jsonb(manifest.previous_checkpoint),
-                manifest.fingerprint,
-                result.plan,
-                manifest.extracted_at,
-                self._stamp.loaded_at,
-                result.seconds,
-                manifest.flow_run_id,
-            ],
+        batch = Batch(
+            batch_id=manifest.batch_id,
+            status=result.status,
+            mode=manifest.mode,
+            scope=manifest.scope.model_dump(by_alias=True),
+            rows_landed=manifest.rows,
+            bytes=manifest.bytes,
+            window_read=manifest.window,
+            previous_checkpoint=manifest.previous_checkpoint,
+            fingerprint=manifest.fingerprint,
+            plan=result.plan,
+            extracted_at=manifest.extracted_at,
+            loaded_at=self._stamp.loaded_at,
+            seconds=result.seconds,
+            flow_run_id=manifest.flow_run_id,
+            counts=result.counts,
         )
+        batches.write(self._cursor, self._key, batch)
 
     def _write_checkpoint(self) -> None:
         manifest = self._manifest
-        current = checkpoints.read(self._cursor.connection, *self._place)
+        current = stored.read(self._cursor, self._key)
         rewound = current.rewound_at if current else None
         if self._rebuild or self._late:
             return
         if rewound is not None and manifest.extracted_at < rewound:
             self._result.warnings.append("the checkpoint was set by hand after this batch was read: it stays")
             return
-        checkpoints.write(
+        stored.write(
             self._cursor,
-            *self._place,
+            self._key,
             mode=manifest.mode,
             state=manifest.checkpoint,
             batch_id=manifest.batch_id,
@@ -871,8 +859,5 @@ def _keep_rejects(connection: psycopg.Connection[Any], landing: Landing, manifes
     """Write a refused batch's rejects in a transaction of their own: they are what people need to see."""
     with connection.transaction():
         cursor = connection.cursor()
-        cursor.execute(
-            "delete from ops.rejects where (source, table_name, batch_id) = (%s, %s, %s)",
-            [manifest.source, manifest.table, manifest.batch_id],
-        )
+        rejects.forget(cursor, TableKey(manifest.source, manifest.table), [manifest.batch_id])
         write_landed_rejects(cursor, landing, manifest)

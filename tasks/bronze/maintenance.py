@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from tasks import database
 from tasks.bronze.rebuild import base_of
 from tasks.landing import Landing, Manifest
+from tasks.ops import batches, field_statistics, migrations
 from tasks.settings import Settings
 from tasks.sources import TableRef
 
@@ -43,38 +44,27 @@ def retain(ref: TableRef, settings: Settings, keep: timedelta = timedelta(days=3
         settings: Where warehouse and landing are.
         keep: Age below which nothing is removed.
     """
-    place = (ref.source_name, ref.table_name)
+    key = ref.key
     landing = Landing.open(settings.landing_root())
     with database.connect(settings.database_url(), autocommit=True) as connection:
-        database.ensure_ops(connection)
-        rows = connection.execute(
-            "select batch_id from ops.batches where (source, table_name) = (%s, %s)", place
-        ).fetchall()
-        connection.execute(
-            """
-            delete from ops.field_statistics f
-            where (source, table_name) = (%(source)s, %(table)s) and batch_id < (
-                select batch_id from ops.batches where (source, table_name) = (%(source)s, %(table)s)
-                order by batch_id desc offset %(keep)s limit 1)
-            """,
-            {"source": place[0], "table": place[1], "keep": _STATISTICS_BATCHES},
-        )
-    loaded = {row[0] for row in rows}
-    landed = landing.batches(*place)
-    manifests = [landing.manifest(*place, batch_id) for batch_id in landed]
+        migrations.migrate(connection)
+        loaded = set(batches.ids(connection, key))
+        field_statistics.keep_newest(connection, key, _STATISTICS_BATCHES)
+    landed = landing.batches(*key)
+    manifests = [landing.manifest(*key, batch_id) for batch_id in landed]
     oldest = datetime.now(UTC) - keep
     removable = _removable(manifests, loaded, oldest)
     for manifest in removable:
-        landing.delete(*place, manifest.batch_id)
+        landing.delete(*key, manifest.batch_id)
     # An unfinished batch is gone on with by the next run; one that is older than a loaded batch never will be.
     newest = max(loaded, default="")
     abandoned = [
         batch_id
-        for batch_id in landing.unfinished(*place)
-        if batch_id < newest and landing.plan(*place, batch_id).extracted_at < oldest
+        for batch_id in landing.unfinished(*key)
+        if batch_id < newest and landing.plan(*key, batch_id).extracted_at < oldest
     ]
     for batch_id in abandoned:
-        landing.delete(*place, batch_id)
+        landing.delete(*key, batch_id)
     return Retained(
         [manifest.batch_id for manifest in removable],
         abandoned,

@@ -10,9 +10,11 @@ import psycopg
 from tasks import database
 from tasks.bronze.ahead import Ahead, Outgrown
 from tasks.bronze.load import Loader, LoadResult, holds_all, load_batch, take_lock
-from tasks.bronze.registry import HISTORY, name_relations
 from tasks.errors import LandingError, LoadError
 from tasks.landing import Landing, Manifest
+from tasks.ops import TableKey, batches, migrations
+from tasks.ops import relations as named
+from tasks.ops.relations import HISTORY, ROOT
 from tasks.settings import Settings
 from tasks.sources import TableRef
 
@@ -66,12 +68,8 @@ def pending(url: str, landing: Landing, ref: TableRef) -> list[str]:
     if not landed:
         return []
     with database.connect(url) as connection:
-        database.ensure_ops(connection)
-        rows = connection.execute(
-            "select batch_id from ops.batches where (source, table_name) = (%s, %s) and batch_id = any(%s)",
-            [ref.source_name, ref.table_name, landed],
-        ).fetchall()
-    loaded = {row[0] for row in rows}
+        migrations.migrate(connection)
+        loaded = set(batches.ids(connection, ref.key, landed))
     return [batch_id for batch_id in landed if batch_id not in loaded]
 
 
@@ -88,15 +86,17 @@ def load_ahead(ref: TableRef, settings: Settings, over: Callable[[], bool]) -> L
         WarehouseError, psycopg.Error: Loading failed; nothing was committed.
     """
     landing = Landing.open(settings.landing_root())
-    place = (ref.source_name, ref.table_name)
+    key = ref.key
     look = _Look(over)
     with database.connect(settings.database_url(), application="warehouse load") as connection:
-        database.ensure_ops(connection)
+        migrations.migrate(connection)
         connection.commit()
-        batch_id = _first_batch(landing, place, look)
+        batch_id = _first_batch(landing, key, look)
         with connection.transaction():
-            relations = ["", *getattr(ref.table, "child_paths", ()), *([HISTORY] * ref.table.history)]
-            name_relations(connection.cursor(), *place, relations)
+            relations = [ROOT, *getattr(ref.table, "child_paths", ())]
+            if ref.table.history:
+                relations.append(HISTORY)
+            named.add(connection, key, relations)
         with connection.transaction():
             return _load_growing(connection.cursor(), landing, ref, batch_id, look)
 
@@ -104,14 +104,13 @@ def load_ahead(ref: TableRef, settings: Settings, over: Callable[[], bool]) -> L
 def _load_growing(
     cursor: psycopg.Cursor[tuple[object, ...]], landing: Landing, ref: TableRef, batch_id: str, look: _Look
 ) -> LoadResult:
-    place = (ref.source_name, ref.table_name)
-    take_lock(cursor, *place)
-    known = cursor.execute("select from ops.batches where (source, table_name) = (%s, %s)", place).fetchone()
-    if known is not None:
+    key = ref.key
+    take_lock(cursor, *key)
+    if batches.ids(cursor, key):
         raise Outgrown("the table has been loaded")
-    ahead = Ahead(cursor, landing, place, batch_id)
-    ahead.copy(_arriving(landing, place, batch_id, look))
-    manifest = landing.manifest(*place, batch_id)
+    ahead = Ahead(cursor, landing, key, batch_id)
+    ahead.copy(_arriving(landing, key, batch_id, look))
+    manifest = landing.manifest(*key, batch_id)
     ahead.confirm(manifest)
     result = Loader(cursor, landing, manifest, ref.table, ahead=ahead).run()
     if result is None:
@@ -119,7 +118,7 @@ def _load_growing(
     return result
 
 
-def _arriving(landing: Landing, place: tuple[str, str], batch_id: str, look: _Look) -> Iterator[str | None]:
+def _arriving(landing: Landing, key: TableKey, batch_id: str, look: _Look) -> Iterator[str | None]:
     """Yield a batch's files as they come, until it is whole; None after each look in vain.
 
     Files of the kind of the last one come first, since each change of the relation ends a COPY.
@@ -127,7 +126,7 @@ def _arriving(landing: Landing, place: tuple[str, str], batch_id: str, look: _Lo
     taken: set[str] = set()
     kind = ""
     while True:
-        found, whole = landing.growing(*place, batch_id)
+        found, whole = landing.growing(*key, batch_id)
         new = [file for file in found if file not in taken]
         if new:
             look.found()
@@ -143,10 +142,10 @@ def _arriving(landing: Landing, place: tuple[str, str], batch_id: str, look: _Lo
             yield None
 
 
-def _first_batch(landing: Landing, place: tuple[str, str], look: _Look) -> str:
+def _first_batch(landing: Landing, key: TableKey, look: _Look) -> str:
     """Wait until a table's first batch begins; return the newest that is not whole yet."""
-    while not (growing := landing.unfinished(*place)):
-        if landing.batches(*place):
+    while not (growing := landing.unfinished(*key)):
+        if landing.batches(*key):
             raise Outgrown("a batch is landed whole")
         look.again()
     return growing[-1]

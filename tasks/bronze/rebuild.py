@@ -14,10 +14,11 @@ from tasks.bronze import ddl, kept, kinds
 from tasks.bronze.kept import Kept
 from tasks.bronze.load import REPLAY, Findings, Loader, LoadResult, Replan, take_lock
 from tasks.bronze.plan import Change, Column, Plan, make_plan
-from tasks.bronze.registry import HISTORY, known_columns, relations_of
-from tasks.drift import ledger
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
+from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, schema_changes
+from tasks.ops import relations as named
+from tasks.ops.relations import HISTORY
 from tasks.settings import Settings
 from tasks.sources import Table, TableRef
 
@@ -75,29 +76,29 @@ def base_of(manifests: Sequence[Manifest]) -> int | None:
 
 def _rebuild(url: str, landing: Landing, ref: TableRef, findings: Findings, against: str) -> list[LoadResult]:
     """Rebuild in one transaction; `against` says why all columns have to stay as they are, if they have to."""
-    place = (ref.source_name, ref.table_name)
+    key = ref.key
     with database.connect(url, application="warehouse rebuild") as connection, database.named_errors(ref.name):
-        database.ensure_ops(connection)
+        migrations.migrate(connection)
         connection.commit()
         with connection.transaction():
             cursor = connection.cursor()
-            take_lock(cursor, *place)
+            take_lock(cursor, *key)
             manifests = _retained(cursor, landing, ref)
-            by_child = relations_of(cursor, *place)
+            by_child = ddl.existing(cursor, named.of_table(cursor, key))
             relations = list(by_child.values())
             base, history = manifests[0], ref.table.history
-            aside = kept.set_aside(cursor, place, by_child, base, history=history)
+            aside = kept.set_aside(cursor, key, by_child, base, history=history)
             views: list[ddl.View] = []
             granted: list[str] = []
             if against:
                 as_is = [f"all columns keep their types: {against}"]
                 ddl.empty_relations(cursor, relations)
             else:
-                as_is = _retype(cursor, place, manifests, findings, aside)
+                as_is = _retype(cursor, key, manifests, findings, aside)
                 granted = [statement for name in relations for statement in ddl.grants(cursor, name)]
                 views = _drop(cursor, relations)
-            kept.bring_back(cursor, place, aside, base, history=history)
-            _forget(cursor, place, manifests)
+            kept.bring_back(cursor, key, aside, base, history=history)
+            _forget(cursor, key, manifests)
             results = [_replay(cursor, landing, manifest, ref.table, findings) for manifest in manifests]
             if HISTORY in aside and history:
                 kept.join_versions(cursor, by_child[HISTORY], base)
@@ -134,13 +135,10 @@ def _retained(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef) -> l
     Raises:
         LoadError: A loaded batch that is needed is no longer in the landing.
     """
-    place = (ref.source_name, ref.table_name)
-    rows = cursor.execute(
-        "select batch_id from ops.batches where (source, table_name) = (%s, %s) order by batch_id", place
-    ).fetchall()
-    loaded = [row[0] for row in rows]
-    landed = set(landing.batches(*place))
-    manifests = [landing.manifest(*place, batch_id) for batch_id in loaded if batch_id in landed]
+    key = ref.key
+    loaded = batches.ids(cursor, key)
+    landed = set(landing.batches(*key))
+    manifests = [landing.manifest(*key, batch_id) for batch_id in loaded if batch_id in landed]
     base = base_of(manifests)
     missing = [
         batch_id
@@ -183,7 +181,7 @@ def _make_views(cursor: psycopg.Cursor[Any], views: Sequence[ddl.View]) -> None:
 
 def _retype(
     cursor: psycopg.Cursor[Any],
-    place: tuple[str, str],
+    key: TableKey,
     manifests: Sequence[Manifest],
     findings: Findings,
     aside: Mapping[str, Kept],
@@ -194,14 +192,15 @@ def _retype(
         A sentence for each path whose columns stay, as views name another than the first, or rows that are kept hold
         what it could not.
     """
-    cursor.execute("update ops.columns set vanished_batch = null where (source, table_name) = (%s, %s)", place)
-    relations: dict[str, str] = dict(
-        cursor.execute("select child, relation from ops.tables where (source, table_name) = (%s, %s)", place).fetchall()
-    )
+    columns.forget_vanished(cursor, key)
+    relations = named.of_table(cursor, key)
     changes: list[Change] = []
     as_is: list[str] = []
     for child, relation in relations.items():
-        plan = make_plan(child, known_columns(cursor, *place, child), [], {})
+        if child == HISTORY:
+            # It has the columns of the table, which are decided there.
+            continue
+        plan = make_plan(child, columns.of_relation(cursor, key, child), [], {})
         alike = [relation] if child else [relation, relations.get(HISTORY, relation)]
         for path, column in plan.columns.items():
             beside = [other.name for other in plan.beside.get(path, [])]
@@ -218,20 +217,12 @@ def _retype(
                 )
                 continue
             new = replace(column, kind=kind)
-            cursor.execute(
-                "update ops.columns set kind = %s, pg_type = %s"
-                " where (source, table_name, child, column_name) = (%s, %s, %s, %s)",
-                [new.kind, new.pg_type, *place, child, new.name],
-            )
+            columns.retype(cursor, key, child, [new])
             if beside:
-                cursor.execute(
-                    "delete from ops.columns"
-                    " where (source, table_name, child) = (%s, %s, %s) and column_name = any(%s)",
-                    [*place, child, beside],
-                )
+                columns.remove(cursor, key, child, beside)
                 action = f"column {new.name} takes all values: {', '.join(beside)} gone"
                 changes.append(Change(plan.field_name(path), "widened", action, column.pg_type, new.pg_type))
-    ledger.record(cursor, *place, manifests[-1].batch_id, changes)
+    schema_changes.write(cursor, key, manifests[-1].batch_id, changes)
     return as_is
 
 
@@ -267,15 +258,10 @@ def _has_large(cursor: psycopg.Cursor[Any], relation: str, column: Column) -> bo
     return ddl.inexact(cursor, [relation], column, replace(column, kind="double"))
 
 
-def _forget(cursor: psycopg.Cursor[Any], place: tuple[str, str], manifests: Sequence[Manifest]) -> None:
+def _forget(cursor: psycopg.Cursor[Any], key: TableKey, manifests: Sequence[Manifest]) -> None:
     """Forget that the batches were loaded; the checkpoint, the ledger and what extract rejected stay."""
     ids = [manifest.batch_id for manifest in manifests]
-    for table in ("batches", "field_statistics", "rejects"):
-        # What the landing holds as rejected is rejected still, under its number and with what replays said of it.
-        again = sql.SQL(" and stage = 'load'" if table == "rejects" else "")
-        cursor.execute(
-            sql.SQL("delete from ops.{} where (source, table_name) = (%s, %s) and batch_id = any(%s){}").format(
-                sql.Identifier(table), again
-            ),
-            [*place, ids],
-        )
+    batches.forget(cursor, key, ids)
+    field_statistics.forget(cursor, key, ids)
+    # What the landing holds as rejected is rejected still, under its number and with what replays said of it.
+    rejects.forget(cursor, key, ids, stage="load")

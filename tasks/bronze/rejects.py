@@ -4,50 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import polars as pl
-import psycopg
 from psycopg import sql
 
 from tasks import database
 from tasks.bronze import ddl
 from tasks.bronze.load import REPLAY, load_batch
 from tasks.bronze.pending import pending
-from tasks.bronze.registry import relation_for
 from tasks.bronze.stage import normal_keys
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
 from tasks.landing.manifest import Segment
+from tasks.ops import migrations, rejects, relations
+from tasks.ops.rejects import Reject
+from tasks.ops.relations import ROOT
 from tasks.settings import Settings
 from tasks.sources import TableRef
-
-
-@dataclass(frozen=True)
-class Reject:
-    """One rejected document or row.
-
-    Attributes:
-        stage: `extract` when it could not be decoded, `load` when Postgres refused it.
-        document: Extended JSON, as far as it could be read.
-        bytes: The original, where it came as bytes.
-        outcome: What the last replay said, if there was one.
-    """
-
-    id: int
-    source: str
-    table_name: str
-    batch_id: str
-    stage: str
-    document_id: str | None
-    path: str | None
-    reason: str
-    document: str | None
-    bytes: bytes | None
-    seen_at: datetime
-    replayed_at: datetime | None
-    outcome: str | None
 
 
 @dataclass(frozen=True)
@@ -57,44 +31,6 @@ class Replayed:
     loaded: int
     outdated: int
     refused: int
-
-
-_COLUMNS = (
-    "id, source, table_name, batch_id, stage, document_id, path, reason, document, bytes, seen_at, replayed_at, outcome"
-)
-
-
-def find(
-    connection: psycopg.Connection[Any],
-    source: str | None = None,
-    table_name: str | None = None,
-    *,
-    ids: Sequence[int] = (),
-    waiting: bool = False,
-    limit: int = 1_000,
-) -> list[Reject]:
-    """Return rejects, newest first.
-
-    Args:
-        connection: Any.
-        source: Only this source.
-        table_name: Only this table.
-        ids: Only these.
-        waiting: Only those that no replay has brought in.
-        limit: Most rejects returned.
-    """
-    rows = connection.execute(
-        f"""
-        select {_COLUMNS} from ops.rejects
-        where (%(source)s::text is null or source = %(source)s)
-          and (%(table)s::text is null or table_name = %(table)s)
-          and (cardinality(%(ids)s::bigint[]) = 0 or id = any(%(ids)s))
-          and not (%(waiting)s and coalesce(outcome, '') in ('loaded', 'outdated'))
-        order by id desc limit %(limit)s
-        """,  # noqa: S608 - only the constant above is put in
-        {"source": source, "table": table_name, "ids": list(ids), "waiting": waiting, "limit": limit},
-    ).fetchall()
-    return [Reject(*row) for row in rows]
 
 
 def replay(ref: TableRef, settings: Settings, ids: Sequence[int] = ()) -> Replayed:
@@ -115,31 +51,33 @@ def replay(ref: TableRef, settings: Settings, ids: Sequence[int] = ()) -> Replay
     if pending(url, landing, ref):
         raise LoadError("landed batches wait to be loaded", ref.name, "run the table first, then replay")
     with database.connect(url, autocommit=True) as connection:
-        database.ensure_ops(connection)
-        found = find(connection, ref.source_name, ref.table_name, ids=ids, waiting=not ids, limit=1_000_000)
+        migrations.migrate(connection)
+        found = rejects.find(connection, [ref.key], ids=ids, waiting=not ids, limit=1_000_000)
     by_batch: dict[str, list[Reject]] = {}
     for reject in found:
         by_batch.setdefault(reject.batch_id, []).append(reject)
     outcomes: dict[int, str] = {}
-    for _, rejects in sorted(by_batch.items()):
-        outcomes |= _replay_batch(url, landing, ref, rejects)
-    _note(url, outcomes)
+    for _, batch in sorted(by_batch.items()):
+        outcomes |= _replay_batch(url, landing, ref, batch)
+    with database.connect(url) as connection:
+        rejects.note_outcomes(connection.cursor(), outcomes)
+        connection.commit()
     counts = list(outcomes.values())
     return Replayed(counts.count("loaded"), counts.count("outdated"), counts.count("refused"))
 
 
-def _replay_batch(url: str, landing: Landing, ref: TableRef, rejects: Sequence[Reject]) -> dict[int, str]:
+def _replay_batch(url: str, landing: Landing, ref: TableRef, batch: Sequence[Reject]) -> dict[int, str]:
     """Land and load the rejects of one batch again; return the outcome of each."""
-    place = (ref.source_name, ref.table_name)
-    batch_id = rejects[0].batch_id
-    if batch_id not in landing.batches(*place):
-        return {reject.id: "refused" for reject in rejects}
-    manifest = landing.manifest(*place, batch_id)
+    key = ref.key
+    batch_id = batch[0].batch_id
+    if batch_id not in landing.batches(*key):
+        return {reject.id: "refused" for reject in batch}
+    manifest = landing.manifest(*key, batch_id)
     again = _next_id(landing, ref, batch_id)
     keys: dict[int, str] = {}
-    with landing.writer(*place, again) as writer:
+    with landing.writer(*key, again) as writer:
         statistics: dict[str, Any] = {"": {"rows": 0, "fields": {}}}
-        for reject in rejects:
+        for reject in batch:
             raw = reject.bytes
             frames = _landed(landing, manifest, reject) if raw is None else ref.connector.decode_reject(ref, bytes(raw))
             rows = frames.pop("", None)
@@ -152,11 +90,11 @@ def _replay_batch(url: str, landing: Landing, ref: TableRef, rejects: Sequence[R
                 writer.write(frame, kind="child", child=path)
         segment = writer.finish(statistics, 0, 0.0)
     if not keys:
-        landing.delete(*place, again)
-        return {reject.id: "refused" for reject in rejects}
+        landing.delete(*key, again)
+        return {reject.id: "refused" for reject in batch}
     landed = _commit(landing, manifest, again, segment)
     load_batch(url, landing, landed, ref.table)
-    return {reject.id: _outcome(url, ref, again, keys.get(reject.id)) for reject in rejects}
+    return {reject.id: _outcome(url, ref, again, keys.get(reject.id)) for reject in batch}
 
 
 def _commit(landing: Landing, manifest: Manifest, batch_id: str, segment: Segment) -> Manifest:
@@ -195,28 +133,16 @@ def _landed(landing: Landing, manifest: Manifest, reject: Reject) -> dict[str, p
     return found
 
 
-def _outcome(url: str, ref: TableRef, batch_id: str, key: str | None) -> str:
+def _outcome(url: str, ref: TableRef, batch_id: str, document_id: str | None) -> str:
     """Return `loaded`, `refused` again, or `outdated` when bronze holds a later read of the document."""
-    if key is None:
+    if document_id is None:
         return "refused"
-    place = (ref.source_name, ref.table_name)
     with database.connect(url) as connection, connection.cursor() as cursor:
-        name = relation_for(cursor, *place, "")
-        row = cursor.execute(
-            sql.SQL(
-                "select exists (select from {} where _id = %s and _batch_id = %s), exists (select from ops.rejects"
-                " where (source, table_name, batch_id, document_id) = (%s, %s, %s, %s))"
-            ).format(ddl.relation(name)),
-            [key, batch_id, *place, batch_id, key],
-        ).fetchone()
-    loaded, refused = row or (False, False)
-    return "refused" if refused else "loaded" if loaded else "outdated"
-
-
-def _note(url: str, outcomes: dict[int, str]) -> None:
-    with database.connect(url) as connection, connection.cursor() as cursor:
-        cursor.executemany(
-            "update ops.rejects set replayed_at = now(), outcome = %s where id = %s",
-            [(outcome, number) for number, outcome in outcomes.items()],
-        )
-        connection.commit()
+        if rejects.holds(cursor, ref.key, batch_id, document_id):
+            return "refused"
+        name = relations.of_table(cursor, ref.key)[ROOT]
+        [[loaded]] = cursor.execute(
+            sql.SQL("select exists (select from {} where _id = %s and _batch_id = %s)").format(ddl.relation(name)),
+            [document_id, batch_id],
+        ).fetchall()
+    return "loaded" if loaded else "outdated"

@@ -7,12 +7,14 @@ from typing import Any
 
 from psycopg import sql
 
-from tasks import checkpoints, database
+from tasks import database
 from tasks.bronze import ddl
 from tasks.bronze.load import take_lock
 from tasks.bronze.pending import pending
-from tasks.bronze.registry import HISTORY, relations_of
 from tasks.landing import Landing
+from tasks.ops import checkpoints, migrations
+from tasks.ops import relations as named
+from tasks.ops.relations import HISTORY, ROOT
 from tasks.settings import Settings
 from tasks.sources import TableRef
 
@@ -32,23 +34,24 @@ def reset_table(ref: TableRef, settings: Settings, state: Mapping[str, Any], mod
     Returns:
         The number of rows that were live.
     """
-    place = (ref.source_name, ref.table_name)
+    key = ref.key
     url, landing = settings.database_url(), Landing.open(settings.landing_root())
     with database.connect(url, application="warehouse reset") as connection:
-        database.ensure_ops(connection)
+        migrations.migrate(connection)
         connection.commit()
         with database.named_errors(ref.name), connection.transaction():
             cursor = connection.cursor()
-            take_lock(cursor, *place)
-            relations = {child: name for child, name in relations_of(cursor, *place).items() if child != HISTORY}
+            take_lock(cursor, *key)
+            relations = ddl.existing(cursor, named.of_table(cursor, key))
+            relations.pop(HISTORY, None)
             live = 0
-            if "" in relations:
-                root = ddl.relation(relations[""])
+            if ROOT in relations:
+                root = ddl.relation(relations[ROOT])
                 counted = sql.SQL("select count(*) from {} where _deleted_at is null").format(root)
                 live = cursor.execute(counted).fetchall()[0][0]
             ddl.empty_relations(cursor, list(relations.values()))
-            checkpoints.write(cursor, *place, mode=mode, state=state, batch_id=None, cause="reset")
+            checkpoints.write(cursor, key, mode=mode, state=state, batch_id=None, cause="reset")
             # Under the lock, as none of them is being loaded then; before the commit, as none can be from then on.
             for batch_id in pending(url, landing, ref):
-                landing.delete(*place, batch_id)
+                landing.delete(*key, batch_id)
     return live

@@ -13,6 +13,8 @@ from tasks.bronze import copying, extended
 from tasks.bronze.convert import keys_of, rescue_cells
 from tasks.bronze.plan import Plan
 from tasks.landing import Manifest
+from tasks.ops import TableKey, rejects
+from tasks.ops.rejects import NewReject
 
 Types = Sequence[tuple[str, str]]
 _REFUSALS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
@@ -81,11 +83,11 @@ def with_sequence(frame: pl.DataFrame, base: int, roots: bool) -> pl.DataFrame:
 
 def write_rejects(cursor: psycopg.Cursor[Any], manifest: Manifest, frame: pl.DataFrame) -> None:
     """Write landed rejects into `ops.rejects`."""
-    rows = [
-        _reject(manifest, "extract", row["_id"], row["path"], row["reason"], row["document"], row["bytes"])
+    found = (
+        NewReject("extract", row["_id"], row["path"], row["reason"], row["document"], row["bytes"])
         for row in frame.iter_rows(named=True)
-    ]
-    _insert(cursor, rows)
+    )
+    rejects.write(cursor, TableKey(manifest.source, manifest.table), manifest.batch_id, found)
 
 
 def write_refused(
@@ -96,11 +98,11 @@ def write_refused(
     refused: Sequence[tuple[int, str]],
 ) -> None:
     """Write rows that Postgres refused, with all their landed values as extended JSON."""
-    rows = []
-    for index, reason in refused:
-        row = landed[index]
-        rows.append(_reject(manifest, "load", row["_id"][0], child or None, reason, document_of(row), None))
-    _insert(cursor, rows)
+    found = (
+        NewReject("load", landed["_id"][index], child or None, reason, document_of(landed[index]))
+        for index, reason in refused
+    )
+    rejects.write(cursor, TableKey(manifest.source, manifest.table), manifest.batch_id, found)
 
 
 def document_of(row: pl.DataFrame) -> str:
@@ -115,24 +117,3 @@ def document_of(row: pl.DataFrame) -> str:
         elif column.dtype == pl.String:
             parts.append(f"{extended.quote(column.name)}:{extended.quote(column[0])}")
     return "{" + ",".join(parts) + "}"
-
-
-def _reject(
-    manifest: Manifest,
-    stage: str,
-    document_id: str | None,
-    path: str | None,
-    reason: str,
-    document: str | None,
-    raw: bytes | None,
-) -> tuple[Any, ...]:
-    texts = [text.replace("\x00", "\\u0000") if text else text for text in (document_id, path, reason, document)]
-    return (manifest.source, manifest.table, manifest.batch_id, stage, *texts, raw)
-
-
-def _insert(cursor: psycopg.Cursor[Any], rows: Sequence[tuple[Any, ...]]) -> None:
-    statement = """
-        insert into ops.rejects (source, table_name, batch_id, stage, document_id, path, reason, document, bytes)
-        values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-    """
-    cursor.executemany(statement, rows)

@@ -22,10 +22,11 @@ from psycopg import sql
 from tasks import database
 from tasks.bronze import canonical, ddl
 from tasks.bronze.convert import keys_of
-from tasks.bronze.registry import known_columns, relation_for
 from tasks.bronze.stage import normal_keys
 from tasks.errors import LoadError
 from tasks.landing import Landing
+from tasks.ops import TableKey, columns, migrations, rejects, relations
+from tasks.ops.relations import ROOT
 
 if TYPE_CHECKING:
     from tasks.settings import Settings
@@ -112,8 +113,7 @@ def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: 
         children = {path: partial(frames, path) for path in ref.table.child_paths}
         connected = database.connect(settings.database_url(), application="warehouse verify")
         with connected as connection, database.named_errors(ref.name):
-            place = (ref.source_name, ref.table_name)
-            return verify(connection, *place, frames, children, unreadable=unreadable, deep=deep, most=most)
+            return verify(connection, *ref.key, frames, children, unreadable=unreadable, deep=deep, most=most)
 
 
 def _flushes(landing: Landing, ref: TableRef, child: str) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -165,15 +165,14 @@ def verify_sample(ref: TableRef, settings: Settings, documents: int, *, most: in
     sample = ref.connector.sample(ref, documents)
     if sample is None:
         return verify_table(ref, settings, most=most)
-    place = (ref.source_name, ref.table_name)
     connected = database.connect(settings.database_url(), application="warehouse verify")
     with connected as connection, database.named_errors(ref.name):
-        database.ensure_ops(connection)
+        migrations.migrate(connection)
         connection.commit()
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute("set transaction isolation level repeatable read")
-            name = _relation_of(cursor, *place)
-            return _Comparison(cursor, *place, name, lambda: iter([sample.frame]), True, most).run_sample(sample)
+            name = _relation_of(cursor, ref.key)
+            return _Comparison(cursor, ref.key, name, lambda: iter([sample.frame]), True, most).run_sample(sample)
 
 
 def verify(
@@ -202,12 +201,12 @@ def verify(
     Raises:
         LoadError: The table was never loaded.
     """
-    database.ensure_ops(connection)
+    migrations.migrate(connection)
     connection.commit()
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("set transaction isolation level repeatable read")
-        name = _relation_of(cursor, source, table_name)
-        comparison = _Comparison(cursor, source, table_name, name, frames, deep, most, unreadable)
+        key = TableKey(source, table_name)
+        comparison = _Comparison(cursor, key, _relation_of(cursor, key), frames, deep, most, unreadable)
         result = comparison.run()
         if deep and result.equal:
             for path, found in (children or {}).items():
@@ -215,10 +214,10 @@ def verify(
         return result
 
 
-def _relation_of(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> str:
-    name = relation_for(cursor, source, table_name, "")
-    if not ddl.exists(cursor, name):
-        raise LoadError("the table was never loaded", f"{source}.{table_name}", "run it first")
+def _relation_of(cursor: psycopg.Cursor[Any], key: TableKey) -> str:
+    name = relations.of_table(cursor, key).get(ROOT)
+    if name is None or not ddl.exists(cursor, name):
+        raise LoadError("the table was never loaded", str(key), "run it first")
     return name
 
 
@@ -226,8 +225,7 @@ class _Comparison:
     def __init__(
         self,
         cursor: psycopg.Cursor[Any],
-        source: str,
-        table_name: str,
+        key: TableKey,
         name: str,
         frames: Frames,
         deep: bool,
@@ -235,14 +233,14 @@ class _Comparison:
         unreadable: Sequence[str | None] = (),
     ) -> None:
         self._cursor = cursor
-        self._place = (source, table_name)
+        self._key = key
         self._relation = ddl.relation(name)
         self._name = name
         self._frames = frames
         self._most = most
-        self._columns = [column for column in known_columns(cursor, source, table_name, "") if column.stored]
+        self._columns = [column for column in columns.of_relation(cursor, key, ROOT) if column.stored]
         self._unreadable = set(unreadable)
-        self._result = Verified(f"{source}.{table_name}", unreadable=len(unreadable), deep=deep)
+        self._result = Verified(str(key), unreadable=len(unreadable), deep=deep)
 
     def run(self) -> Verified:
         bounds = self._bounds()
@@ -330,16 +328,16 @@ class _Comparison:
 
     def compare_child(self, path: str, frames: Frames) -> None:
         """Compare the rows of one array with its child table, values included, and count both."""
-        name = relation_for(self._cursor, *self._place, path)
-        columns = [column for column in known_columns(self._cursor, *self._place, path) if column.stored]
-        exists = ddl.exists(self._cursor, name)
+        name = relations.of_table(self._cursor, self._key).get(path, "")
+        stored = [column for column in columns.of_relation(self._cursor, self._key, path) if column.stored]
+        exists = bool(name) and ddl.exists(self._cursor, name)
         count = 0
         for frame in frames():
             count += frame.height
             for part in frame.iter_slices(_DEEP_ROWS):
                 keys = keys_of(part.select("_id", "_root_id", "_parent_id", "_position"))
                 ids = keys["_id"].to_list()
-                held = canonical.fetch(self._cursor.connection, name, columns, ids, child=True) if exists else {}
+                held = canonical.fetch(self._cursor.connection, name, stored, ids, child=True) if exists else {}
                 for (key, *place), wanted in zip(keys.rows(), canonical.of_landed(part), strict=True):
                     found = held.get(key)
                     if found is None or not found[1]:
@@ -347,7 +345,7 @@ class _Comparison:
                     elif found[0] != place:
                         told = f"_root_id, _parent_id, _position: {place}, not {found[0]}"
                         self._differs(key, f"element of {path}: {told}")
-                    elif (row := canonical.of_bronze(columns, found[2], found[3])) != wanted:
+                    elif (row := canonical.of_bronze(stored, found[2], found[3])) != wanted:
                         self._differs(key, f"element of {path}: {_why_values(wanted, row)}")
         statement = sql.SQL("select count(*) from {} where _deleted_at is null").format(ddl.relation(name))
         [[live]] = self._cursor.execute(statement).fetchall() if exists else [[0]]
@@ -410,14 +408,8 @@ class _Comparison:
             self._differs(key, f"another version: bronze has the one read at {held[2]} by batch {held[3]}")
 
     def _rejected(self, key: str) -> str:
-        row = self._cursor.execute(
-            """
-            select reason from ops.rejects where (source, table_name, document_id) = (%s, %s, %s)
-            order by id desc limit 1
-            """,
-            [*self._place, key],
-        ).fetchone()
-        return f": rejected, {row[0]}" if row else ""
+        reason = rejects.reason(self._cursor, self._key, key)
+        return f": rejected, {reason}" if reason else ""
 
 
 _NONE = (0, 0, 0)

@@ -7,11 +7,12 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
-from tasks.bronze import ddl, names
+from tasks.bronze import ddl
 from tasks.bronze.plan import Change, Column, Plan
 from tasks.landing import Manifest
+from tasks.ops import TableKey, columns, field_statistics
+from tasks.ops.field_statistics import FieldStatistics, Presence
 
 # A field is held to be gone when its absence would be a one in ten thousand chance at the rate seen so far.
 _CHANCE = 1e-4
@@ -48,28 +49,19 @@ def write_statistics(
     """
     if not fields:
         return
-    with cursor.copy(
-        "copy ops.field_statistics (source, table_name, child, path, batch_id, row_count, present, null_count,"
-        " empty_count, types, extracted_at, rescued, sanitised) from stdin"
-    ) as copy:
-        for path, found in fields.items():
-            copy.write_row(
-                (
-                    manifest.source,
-                    manifest.table,
-                    child,
-                    names.stored(path),
-                    manifest.batch_id,
-                    rows,
-                    found["present"],
-                    found["types"].get("null", 0),
-                    found["empty"],
-                    Jsonb(found["types"]),
-                    manifest.extracted_at,
-                    rescued.get(path, 0),
-                    sanitised.get(path, 0),
-                )
-            )
+    found = (
+        FieldStatistics(
+            path,
+            statistics["present"],
+            statistics["types"].get("null", 0),
+            statistics["empty"],
+            statistics["types"],
+            rescued.get(path, 0),
+            sanitised.get(path, 0),
+        )
+        for path, statistics in fields.items()
+    )
+    field_statistics.write(cursor, _key(manifest), manifest.batch_id, child, rows, manifest.extracted_at, found)
 
 
 def vanished_and_back(
@@ -84,10 +76,12 @@ def vanished_and_back(
         return {}
     absent = [path for path in known if not fields.get(path, {}).get("present") and not plan.columns[path].vanished]
     back = [path for path in known if fields.get(path, {}).get("present") and plan.columns[path].vanished]
-    before = _presence(cursor, manifest, plan.child) if absent else {}
+    before: dict[str, Presence] = {}
+    if absent:
+        before = field_statistics.presence(cursor, _key(manifest), plan.child, manifest.batch_id, _RECENT_BATCHES)
     changes = {}
     for path in absent:
-        rate, rows_without = before.get(path, (0.0, 0))
+        rate, rows_without = before.get(path, Presence(0.0, 0))
         if is_gone(rate, rows_without + rows):
             evidence = {"rows": rows_without + rows, "presence_before": round(rate, 6)}
             column = plan.columns[path]
@@ -108,50 +102,15 @@ def is_gone(rate: float, rows: int) -> bool:
     return bool((1 - min(rate, _MOST_RATE)) ** rows < _CHANCE)
 
 
-def _presence(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str) -> dict[str, tuple[float, int]]:
-    """Return by path, of recent batches: its share of the rows until it was last seen, and how many came since."""
-    rows = cursor.execute(
-        """
-        with recent as (
-            select batch_id, max(row_count) as row_count from ops.field_statistics
-            where (source, table_name, child) = (%(source)s, %(table)s, %(child)s) and batch_id <> %(batch)s
-            group by batch_id order by batch_id desc limit %(limit)s
-        ), seen as (
-            select f.path, sum(f.present) as present, max(batch_id) as last
-            from ops.field_statistics f join recent using (batch_id)
-            where (f.source, f.table_name, f.child) = (%(source)s, %(table)s, %(child)s) and f.present > 0
-            group by f.path
-        )
-        select path, present::float8 / nullif(sum(row_count) filter (where batch_id <= last), 0)::float8,
-               coalesce(sum(row_count) filter (where batch_id > last), 0)::int8
-        from seen cross join recent group by path, present, last
-        """,
-        {
-            "source": manifest.source,
-            "table": manifest.table,
-            "child": child,
-            "batch": manifest.batch_id,
-            "limit": _RECENT_BATCHES,
-        },
-    ).fetchall()
-    return {names.landed(path): (min(rate or 0.0, 1.0), since) for path, rate, since in rows}
-
-
 def mark(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, changes: Mapping[str, Change]) -> None:
     """Note in the name map which fields vanished and which came back."""
-    cursor.executemany(
-        "update ops.columns set vanished_batch = %s where (source, table_name, child, path) = (%s, %s, %s, %s)",
-        [
-            (
-                manifest.batch_id if change.change == "vanished" else None,
-                manifest.source,
-                manifest.table,
-                child,
-                names.stored(path),
-            )
-            for path, change in changes.items()
-        ],
-    )
+    for path, change in changes.items():
+        batch_id = manifest.batch_id if change.change == "vanished" else None
+        columns.mark_vanished(cursor, _key(manifest), child, path, batch_id)
+
+
+def _key(manifest: Manifest) -> TableKey:
+    return TableKey(manifest.source, manifest.table)
 
 
 def renames(cursor: psycopg.Cursor[Any], relation: str, plan: Plan, stage: str) -> list[Change]:
@@ -193,12 +152,12 @@ def renames(cursor: psycopg.Cursor[Any], relation: str, plan: Plan, stage: str) 
 
 def _counted(new: Column, old: Column) -> sql.Composed:
     """Return an array: rows that moved from old to new, those with the same value, and how many distinct values."""
-    names = {"new": sql.Identifier(new.name), "old": sql.Identifier(old.name)}
-    moved = sql.SQL("s.{new} is not null and t.{old} is not null and s.{old} is null").format(**names)
+    identifiers = {"new": sql.Identifier(new.name), "old": sql.Identifier(old.name)}
+    moved = sql.SQL("s.{new} is not null and t.{old} is not null and s.{old} is null").format(**identifiers)
     return sql.SQL(
         "array[count(*) filter (where {moved}), count(*) filter (where {moved} and s.{new} = t.{old}),"
         " count(distinct case when {moved} then md5(s.{new}::text) end)]"
-    ).format(moved=moved, **names)
+    ).format(moved=moved, **identifiers)
 
 
 def _rename(plan: Plan, new: Column, old: Column, both: int, same: int, distinct: int) -> Change:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from typing_extensions import TypeVar
 
+from tasks.ops import TableKey
 from tasks.sources import registry
 
 if TYPE_CHECKING:
@@ -213,9 +214,14 @@ class TableRef(Generic[AnySource, AnyTable]):
     table: AnyTable
 
     @property
+    def key(self) -> TableKey:
+        """What names the table in the control tables."""
+        return TableKey(self.source_name, self.table_name)
+
+    @property
     def name(self) -> str:
         """`source.table`, as people write it."""
-        return f"{self.source_name}.{self.table_name}"
+        return str(self.key)
 
     @property
     def connector(self) -> Connector[Any, Any]:

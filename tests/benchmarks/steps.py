@@ -113,7 +113,7 @@ def through(
     from concurrent.futures import ThreadPoolExecutor
 
     os.environ["WAREHOUSE_URL"], os.environ["WAREHOUSE_LANDING"] = url, landing
-    from tasks.bronze import load_ahead
+    from tasks.bronze.pending import load_ahead
     from tasks.extract import ExtractContext
     from tasks.landing import Landing
     from tasks.mongodb.extract import extract_table
@@ -163,7 +163,7 @@ def load(url: str, landing: str, uri: str, database: str, collection: str) -> di
     import os
 
     os.environ["WAREHOUSE_URL"], os.environ["WAREHOUSE_LANDING"] = url, landing
-    from tasks.bronze import load_pending
+    from tasks.bronze.pending import load_pending
     from tasks.settings import Settings
 
     settings = Settings()
@@ -194,7 +194,7 @@ def no_change(url: str, landing: str, uri: str, database: str, tables: int) -> d
     from pymongo import MongoClient
 
     os.environ["WAREHOUSE_URL"], os.environ["WAREHOUSE_LANDING"] = url, landing
-    from tasks.bronze import load_pending
+    from tasks.bronze.pending import load_pending
     from tasks.extract import ExtractContext, extract_table
     from tasks.landing import Landing
     from tasks.settings import Settings
@@ -247,7 +247,7 @@ def sweep_land(landing: str, count: int, memory_bytes: int = 512 << 20) -> dict[
 
 def sweep_load(url: str, landing: str) -> dict[str, Any]:
     """Load the next landed batch of `sweep_land`: first the documents, then the list of ids."""
-    from tasks.bronze import load_batch
+    from tasks.bronze.load import load_batch
     from tasks.bronze.pending import pending
     from tasks.landing import Landing
 

@@ -65,7 +65,7 @@ def environment(
     from pymongo import MongoClient
 
     from infra.embedded import mongodb, postgres
-    from tasks.bronze import load_pending
+    from tasks.bronze.pending import load_pending
     from tasks.extract import ExtractContext, extract_table
     from tasks.landing import Landing
     from tasks.settings import Settings

@@ -232,7 +232,7 @@ def test_a_position_of_a_source_that_is_no_longer_configured_is_told_as_json() -
 @pytest.mark.parametrize("name", ["orders", "shop.", ".orders", "a.b.c", ""])
 def test_names_of_tables_have_one_dot(name: str) -> None:
     with pytest.raises(ConfigError, match=r"source\.table"):
-        views.split(name)
+        views.key_of(name)
 
 
 def test_cells_are_for_people() -> None:

@@ -38,7 +38,7 @@ _LOADERS = textwrap.dedent(
     import contextlib, json, os, signal, sys
     import psycopg
     from tasks import database
-    from tasks.bronze import load_batch
+    from tasks.bronze.load import load_batch
     from tasks.landing import Landing
     from tasks.mongodb.config import MongoTable
 

@@ -11,7 +11,8 @@ import bson
 import psycopg
 import pytest
 
-from tasks.bronze import LoadResult, copying, load_batch
+from tasks.bronze import copying
+from tasks.bronze.load import LoadResult, load_batch
 from tasks.landing import Landing, Manifest
 from tasks.mongodb.config import MongoTable
 from tasks.mongodb.decoder import make_decoder

@@ -14,7 +14,10 @@ from bson.int64 import Int64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.bronze import LoadResult, Outgrown, copying, load_ahead
+from tasks.bronze import copying
+from tasks.bronze.ahead import Outgrown
+from tasks.bronze.load import LoadResult
+from tasks.bronze.pending import load_ahead
 from tasks.landing import BatchWriter, Manifest, Plan, new_batch_id
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.mongodb.decoder import Decoder, make_decoder

@@ -21,9 +21,9 @@ from tasks.bronze import ddl, merge
 from tasks.bronze.filling import Filling
 from tasks.bronze.plan import Column, reading
 from tasks.bronze.rebuild import rebuild_table
-from tasks.bronze.registry import known_columns
 from tasks.errors import LoadError
 from tasks.mongodb.config import MongoSource, MongoTable
+from tasks.ops import TableKey, columns
 from tasks.settings import Settings
 from tasks.sources import OnDrift, TableRef
 from tests.integration.bronze.conftest import Warehouse
@@ -98,6 +98,8 @@ def test_what_cannot_be_widened_gets_a_column_beside_it_and_the_reason_is_told(w
         (Decimal("0.5"),),
         (Decimal(7),),
     ]
+    published = "select path, column_name, data_type, place from ops.bronze_columns where relation = 'shop__orders'"
+    assert sorted(warehouse.rows(published)) == [("n", "n", "bigint", 1), ("n", "n__double", "double precision", 2)]
     warehouse.execute("refresh materialized view fixed")
     assert warehouse.load_landed(manifest).status == "already_loaded"
     assert warehouse.rows(query) == rows
@@ -315,7 +317,7 @@ def in_bson(value: Any) -> Any:
 
 def columns_of(warehouse: Warehouse) -> list[Column]:
     with psycopg.connect(warehouse.url) as connection:
-        return known_columns(connection.cursor(), *warehouse.place, "")
+        return columns.of_relation(connection, TableKey(*warehouse.place), "")
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

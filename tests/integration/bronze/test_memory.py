@@ -18,7 +18,7 @@ _LOAD = textwrap.dedent(
     """
     import json, re, sys
     from pathlib import Path
-    from tasks.bronze import load_batch
+    from tasks.bronze.load import load_batch
     from tasks.landing import Landing
     from tasks.mongodb.config import MongoTable
 

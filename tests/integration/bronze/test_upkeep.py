@@ -12,13 +12,16 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 from tasks import checkpoints, database
-from tasks.bronze import ddl, load_pending
+from tasks.bronze import ddl
 from tasks.bronze.maintenance import retain
+from tasks.bronze.pending import load_pending
 from tasks.bronze.rebuild import rebuild_table
-from tasks.bronze.rejects import find, replay
+from tasks.bronze.rejects import replay
 from tasks.bronze.reset import reset_table
 from tasks.errors import LoadError
 from tasks.mongodb.config import MongoSource, MongoTable
+from tasks.ops import TableKey, migrations
+from tasks.ops.rejects import find
 from tasks.settings import Settings
 from tasks.sources import OnDrift, TableRef
 from tests.integration.bronze.conftest import Warehouse
@@ -371,7 +374,7 @@ def test_rejects_are_replayed_unless_a_later_read_is_there(
     assert len(rebuild_table(*place)) == 3
     assert warehouse.rows(query) == rows and warehouse.rows(rejects) == told
     with database.connect(warehouse.url) as connection:
-        assert find(connection, "shop", waiting=True) == []
+        assert find(connection, [TableKey(*warehouse.place)], waiting=True) == []
     assert warehouse.value("select state from ops.checkpoints") == {"tick": 2}
     assert load_pending(*place) == []
     assert warehouse.load([{"_id": 0, "v": 1}]).updated == 1
@@ -387,7 +390,7 @@ class Block:
 def test_row_and_block_are_reconciled_in_both_directions(warehouse: Warehouse) -> None:
     place = ("shop", "orders")
     with database.connect(warehouse.url, autocommit=True) as connection:
-        database.ensure_ops(connection)
+        migrations.migrate(connection)
         assert checkpoints.reconcile(connection, *place, None).checkpoint is None
         stale = checkpoints.reconcile(connection, *place, Block({"tick": 9}, 9))
         assert stale.checkpoint is None and stale.block_behind

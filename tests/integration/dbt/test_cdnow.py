@@ -19,7 +19,7 @@ from pymongo import MongoClient
 
 from infra.sample import cdnow
 from tasks import dbt
-from tasks.bronze import load_pending
+from tasks.bronze.pending import load_pending
 from tasks.extract import ExtractContext, extract_table
 from tasks.landing import Landing
 from tasks.settings import Settings

@@ -14,6 +14,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from pymongo import MongoClient
 
 from monitoring import log
+from tasks.ops import TableKey, models_built
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -266,7 +267,7 @@ def test_models_are_due_for_what_was_loaded_and_not_built(shop: Shop, run_pipeli
     with psycopg.connect(shop.warehouse, autocommit=True) as connection:
         now = connection.execute("select clock_timestamp()").fetchone()
         assert now is not None
-        log.note_built(connection, [("shop", "orders"), ("shop", "tags")], now[0])
+        models_built.write(connection.cursor(), [TableKey("shop", "orders"), TableKey("shop", "tags")], now[0])
     assert tables_to_model(get_settings(), names) == []
     run_pipeline()
     assert tables_to_model(get_settings(), names) == []

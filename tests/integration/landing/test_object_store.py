@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tasks.bronze import load_pending
 from tasks.bronze.maintenance import retain
+from tasks.bronze.pending import load_pending
 from tasks.bronze.rebuild import rebuild_table
 from tasks.bronze.verify import verify_table
 from tasks.errors import LandingError

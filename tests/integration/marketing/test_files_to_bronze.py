@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from infra.sample import Size, ad_spend, write_ad_spend
-from tasks.bronze import load_pending
+from tasks.bronze.pending import load_pending
 from tasks.bronze.verify import verify_table
 from tasks.extract import ExtractContext, extract_table
 from tasks.landing import Landing

@@ -10,7 +10,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from monitoring import log, queries, schema
+from monitoring import log, queries
+from tasks.ops.migrations import migrate
 
 NOW = datetime.now(UTC)
 
@@ -18,7 +19,7 @@ NOW = datetime.now(UTC)
 @pytest.fixture
 def connection(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(postgres_url, autocommit=True) as opened:
-        schema.ensure(opened)
+        migrate(opened)
         yield opened
 
 
@@ -54,18 +55,6 @@ def test_an_empty_warehouse_has_nothing_to_show(connection: psycopg.Connection[A
     )
     assert [panel(connection) for panel in panels] == [[]] * len(panels)
     assert queries.last_look(connection) is None
-
-
-def test_making_the_tables_again_and_from_the_first_version_loses_nothing(
-    connection: psycopg.Connection[Any], postgres_url: str
-) -> None:
-    log.write(connection, [row(str(uuid4()), "pipeline")])
-    connection.execute("alter table monitoring.pipeline_log drop column process, drop column expected_at")
-    connection.execute("drop table monitoring.reconciliation")
-    schema.ensure(connection)
-    assert len(queries.runs(connection)) == 1
-    log.write(connection, [row(str(uuid4()), "pipeline", process="host:1")])
-    assert len(queries.runs(connection)) == 2
 
 
 def test_figures_of_runs_tables_and_stages(connection: psycopg.Connection[Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.bronze import Outgrown
+from tasks.bronze.ahead import Outgrown
 from tasks.bronze.pending import _arriving, _Look
 
 

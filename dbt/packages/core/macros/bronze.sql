@@ -41,14 +41,8 @@
 {#- Path and name of each column that takes what the column of its path could neither take nor be widened for. -#}
 {% macro columns_beside(relation_name) %}
     {%- set query -%}
-        select c.path, c.column_name from ops.columns as c
-        inner join ops.tables as t using (source, table_name, child)
-        where t.relation = '{{ relation_name }}' and exists (
-            select 1 from ops.columns as f
-            where f.source = c.source and f.table_name = c.table_name and f.child = c.child and f.path = c.path
-                and f.position < c.position
-        )
-        order by c.position
+        select path, column_name from ops.bronze_columns
+        where relation = '{{ relation_name }}' and place > 1 order by path, place
     {%- endset -%}
     {{ return(run_query(query).rows | map('list') | list) }}
 {% endmacro %}

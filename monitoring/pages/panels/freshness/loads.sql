@@ -3,7 +3,7 @@ title: Last loads
 question: When did each table last get rows, and are they in the models?
 definition: Last load is the last batch that was committed; in models is the moment up to which loads are in silver and gold.
 order: 20
-needs: [ops.batches, monitoring.models_built]
+needs: [ops.batches, ops.models_built]
 columns:
   table: text
   last_load: {title: last load, format: time}
@@ -20,7 +20,7 @@ with loads as (
         ) as waiting,
         max(m.built_at) as in_models
     from ops.batches as b
-    left join monitoring.models_built as m on m.source = b.source and m.table_name = b.table_name
+    left join ops.models_built as m on m.source = b.source and m.table_name = b.table_name
     where %(source)s::text is null or b.source = %(source)s
     group by b.source, b.table_name
 )

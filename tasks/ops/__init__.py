@@ -1,0 +1,36 @@
+"""The control tables: a module for each table of schema `ops`, with all of its SQL, and the migrations that make them.
+
+| module | table | one row per |
+|---|---|---|
+| `batches` | `ops.batches` | loaded batch |
+| `checkpoints` | `ops.checkpoints`, `ops.checkpoint_history` | table; value that its checkpoint had |
+| `columns` | `ops.columns`, published as the view `ops.bronze_columns` | column of bronze |
+| `field_statistics` | `ops.field_statistics` | field and batch |
+| `models_built` | `ops.models_built` | table that dbt models read |
+| `rejects` | `ops.rejects` | rejected document or row |
+| `relations` | `ops.tables` | relation of bronze |
+| `schema_changes` | `ops.schema_changes` | change of a source's schema |
+
+Functions commit nothing: they take part in the transaction of whoever calls them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    import psycopg
+
+Executor: TypeAlias = "psycopg.Connection[Any] | psycopg.Cursor[Any]"
+"""What statements are run on."""
+
+
+class TableKey(NamedTuple):
+    """What names a table in every control table: its source and its own name there."""
+
+    source: str
+    table_name: str
+
+    def __str__(self) -> str:
+        """Return `source.table`, as people write it."""
+        return f"{self.source}.{self.table_name}"

@@ -1,0 +1,428 @@
+"""The versions of the control tables and of the log: forward only, each applied once, in this order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+# Any number, the same in every process: only one of them migrates at a time.
+_LOCK = 5_064_201_101
+# The models try casts with this function: Postgres has one of its own since 16, which is then used without any cost.
+INPUT_IS_VALID = """
+    create function ops.input_is_valid(value text, type_name text) returns boolean language sql stable
+        as 'select pg_input_is_valid($1, $2)'
+"""
+INPUT_IS_VALID_BEFORE_16 = """
+    create function ops.input_is_valid(value text, type_name text) returns boolean language plpgsql stable strict
+    as $body$ begin
+        execute format('select %L::%s', value, type_name);
+        return true;
+    exception when data_exception then
+        return false;
+    end $body$
+"""
+# Append only: a version that is applied somewhere never changes.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    create table ops.checkpoints (
+        source text not null,
+        table_name text not null,
+        mode text not null,
+        state jsonb not null,
+        batch_id text,
+        version bigint not null,
+        updated_at timestamptz not null default now(),
+        flow_run_id text,
+        rewound_at timestamptz,
+        primary key (source, table_name)
+    );
+    comment on table ops.checkpoints is
+        'One row per table: how far it is loaded. Committed together with the rows it stands for.';
+    create table ops.checkpoint_history (
+        id bigint generated always as identity primary key,
+        source text not null,
+        table_name text not null,
+        version bigint not null,
+        state jsonb not null,
+        batch_id text,
+        cause text not null,
+        updated_at timestamptz not null default now(),
+        flow_run_id text
+    );
+    create index on ops.checkpoint_history (source, table_name, version);
+    comment on table ops.checkpoint_history is 'Every value a checkpoint has had, and who set it.';
+    create table ops.tables (
+        source text not null,
+        table_name text not null,
+        child text not null default '',
+        relation text not null unique,
+        created_at timestamptz not null default now(),
+        primary key (source, table_name, child)
+    );
+    comment on table ops.tables is 'Which bronze relation holds which table, array (child) or history.';
+    create table ops.columns (
+        source text not null,
+        table_name text not null,
+        child text not null default '',
+        path text not null,
+        column_name text not null,
+        kind text not null,
+        pg_type text not null,
+        stored boolean not null,
+        first_batch text not null,
+        position integer not null,
+        vanished_batch text,
+        created_at timestamptz not null default now(),
+        primary key (source, table_name, child, path),
+        unique (source, table_name, child, column_name)
+    );
+    comment on table ops.columns is
+        'The name map: the column of each document path, stable for ever. Not stored: its values live in _rescued.';
+    create table ops.batches (
+        source text not null,
+        table_name text not null,
+        batch_id text not null,
+        status text not null,
+        mode text not null,
+        scope jsonb not null,
+        rows_landed bigint not null,
+        rows_inserted bigint not null default 0,
+        rows_updated bigint not null default 0,
+        rows_unchanged bigint not null default 0,
+        rows_deleted bigint not null default 0,
+        rows_rejected bigint not null default 0,
+        rows_rescued bigint not null default 0,
+        child_rows bigint not null default 0,
+        schema_changes integer not null default 0,
+        bytes bigint not null,
+        window_read jsonb,
+        previous_checkpoint jsonb,
+        fingerprint text,
+        plan text,
+        extracted_at timestamptz not null,
+        loaded_at timestamptz not null,
+        seconds double precision not null,
+        flow_run_id text,
+        primary key (source, table_name, batch_id)
+    );
+    comment on table ops.batches is 'Every batch that was loaded; a batch in here is never loaded again.';
+    create table ops.schema_changes (
+        id bigint generated always as identity primary key,
+        source text not null,
+        table_name text not null,
+        field text not null,
+        change text not null,
+        old_type text,
+        new_type text,
+        batch_id text not null,
+        seen_at timestamptz not null default now(),
+        action text not null,
+        evidence jsonb not null default '{}'
+    );
+    create index on ops.schema_changes (source, table_name, field);
+    comment on table ops.schema_changes is
+        'The ledger of drift: fields that appeared, widened, changed type, vanished or were probably renamed.';
+    create table ops.rejects (
+        id bigint generated always as identity primary key,
+        source text not null,
+        table_name text not null,
+        batch_id text not null,
+        stage text not null,
+        document_id text,
+        path text,
+        reason text not null,
+        document text,
+        bytes bytea,
+        seen_at timestamptz not null default now(),
+        replayed_at timestamptz,
+        outcome text
+    );
+    create index on ops.rejects (source, table_name, batch_id);
+    comment on table ops.rejects is
+        'Documents and rows that could not be loaded, whole: extended JSON in document, the original in bytes.';
+    create table ops.field_statistics (
+        source text not null,
+        table_name text not null,
+        child text not null default '',
+        path text not null,
+        batch_id text not null,
+        row_count bigint not null,
+        present bigint not null,
+        null_count bigint not null,
+        empty_count bigint not null,
+        types jsonb not null,
+        extracted_at timestamptz not null,
+        primary key (source, table_name, batch_id, child, path)
+    );
+    comment on table ops.field_statistics is
+        'How often each field was present, null and empty in each batch, and as which BSON types.';
+    """,
+    """
+    alter table ops.field_statistics
+        add column rescued bigint not null default 0,
+        add column sanitised bigint not null default 0;
+    comment on column ops.field_statistics.rescued is
+        'Values that did not fit their column and are in _rescued alone, of the rows that were loaded.';
+    comment on column ops.field_statistics.sanitised is
+        'Values that Postgres holds in another form only (a NUL, an exponent); the original is in _rescued.';
+    """,
+    f"""
+    do $choose$ begin
+        if current_setting('server_version_num')::integer >= 160000 then {INPUT_IS_VALID};
+        else {INPUT_IS_VALID_BEFORE_16};
+        end if;
+        comment on function ops.input_is_valid is
+            'Whether a text can be read as a type; on a server older than 16 by trying, which is slower.';
+    end $choose$;
+    """,
+    """
+    alter table ops.columns drop constraint columns_pkey;
+    alter table ops.columns add primary key (source, table_name, child, path, column_name);
+    comment on table ops.columns is
+        'The name map: the column of each document path, stable for ever. Not stored: its values live in _rescued. '
+        'Where a path has several, the first by position is its own, the others take what those before them cannot.';
+    """,
+    """
+    create schema if not exists monitoring;
+    create table if not exists monitoring.pipeline_log (
+        id uuid,
+        flow_run_id uuid,
+        parent_run_id uuid,
+        flow_name text,
+        stage text,
+        source text,
+        table_name text,
+        state text,
+        started_at timestamptz,
+        ended_at timestamptz,
+        seconds double precision,
+        rows_read bigint,
+        bytes_read bigint,
+        rows_landed bigint,
+        rows_loaded bigint,
+        rows_unchanged bigint,
+        rows_rejected bigint,
+        rows_rescued bigint,
+        rows_deleted bigint,
+        rows_per_second double precision,
+        window_from text,
+        window_to text,
+        batch_id text,
+        schema_changes bigint,
+        attempt integer,
+        pod text,
+        peak_memory_bytes bigint,
+        cpu_seconds double precision,
+        error_class text,
+        error_message text,
+        artifact_key text,
+        expected_at timestamptz,
+        process text,
+        logged_at timestamptz not null default now(),
+        primary key (id)
+    );
+    alter table monitoring.pipeline_log add column if not exists expected_at timestamptz;
+    alter table monitoring.pipeline_log add column if not exists process text;
+    create index if not exists pipeline_log_run on monitoring.pipeline_log (parent_run_id, flow_run_id);
+    create index if not exists pipeline_log_flow_run on monitoring.pipeline_log (flow_run_id);
+    create index if not exists pipeline_log_table on monitoring.pipeline_log (source, table_name, started_at);
+    create index if not exists pipeline_log_started on monitoring.pipeline_log (started_at);
+    comment on table monitoring.pipeline_log is
+        'One row per flow run, and per table or dbt node in it: what it did, how fast, and why it failed.';
+    create table if not exists monitoring.pipeline_daily (
+        day date not null,
+        stage text not null,
+        source text not null,
+        table_name text not null,
+        runs integer not null,
+        failures integer not null,
+        rows_read bigint,
+        bytes_read bigint,
+        rows_landed bigint,
+        rows_loaded bigint,
+        rows_rejected bigint,
+        rows_rescued bigint,
+        rows_deleted bigint,
+        seconds double precision,
+        seconds_p50 double precision,
+        seconds_p95 double precision,
+        cpu_seconds double precision,
+        peak_memory_bytes bigint,
+        primary key (day, stage, source, table_name)
+    );
+    comment on table monitoring.pipeline_daily is
+        'pipeline_log by day (UTC) and table, kept when the rows it sums up are removed. Empty names: the run itself.';
+    create table if not exists monitoring.lineage (
+        node text not null,
+        relation text not null,
+        layer text not null,
+        owner text,
+        sla_seconds bigint,
+        parents text[] not null,
+        sources text[] not null,
+        models_below text[] not null,
+        updated_at timestamptz not null default now(),
+        primary key (node)
+    );
+    comment on table monitoring.lineage is
+        'One row per dbt model, snapshot and seed as of the last dbt run: the tables (source.table) it is made of.';
+    create table if not exists monitoring.freshness (
+        layer text not null,
+        relation text not null,
+        as_of timestamptz,
+        sla_seconds bigint not null,
+        state text not null,
+        since timestamptz,
+        because text,
+        owner text,
+        checked_at timestamptz not null default now(),
+        primary key (layer, relation)
+    );
+    comment on table monitoring.freshness is
+        'One row per bronze table and mart: as of when its data is, what was promised, stale since when and why.';
+    create table if not exists monitoring.measures (
+        day date not null,
+        measure text not null,
+        source text not null,
+        table_name text not null,
+        platform text not null default '',
+        account text not null default '',
+        field text not null default '',
+        value double precision not null,
+        final boolean not null default true,
+        primary key (measure, source, table_name, platform, account, field, day)
+    );
+    comment on table monitoring.measures is
+        'Daily figures that the anomaly rules look at; not final while the day goes on.';
+    create table if not exists monitoring.anomalies (
+        id uuid primary key,
+        day date not null,
+        measure text not null,
+        source text not null,
+        table_name text not null,
+        platform text not null default '',
+        account text not null default '',
+        field text not null default '',
+        rule text not null,
+        value double precision,
+        expected double precision,
+        low double precision,
+        high double precision,
+        score double precision,
+        message text not null,
+        status text not null default 'open',
+        first_seen timestamptz not null default now(),
+        last_seen timestamptz not null default now()
+    );
+    create index if not exists anomalies_day on monitoring.anomalies (day);
+    comment on table monitoring.anomalies is
+        'One row per day and series that a rule found odd: open, confirmed (left out of later baselines) or dismissed.';
+    create table if not exists monitoring.reconciliation (
+        day date not null,
+        line text not null,
+        source text not null,
+        table_name text not null,
+        measure text not null,
+        source_value numeric,
+        bronze_value numeric,
+        gold_value numeric,
+        difference numeric,
+        state text not null,
+        note text,
+        checked_at timestamptz not null default now(),
+        primary key (day, line)
+    );
+    create index if not exists reconciliation_checked on monitoring.reconciliation (checked_at);
+    comment on table monitoring.reconciliation is
+        'One row per day and line: the same figure at the source, in bronze and in gold, and whether they agree.';
+    create table if not exists monitoring.incidents (
+        id bigint generated always as identity primary key,
+        fingerprint text not null,
+        kind text not null,
+        severity text not null,
+        error_class text not null,
+        subject text not null,
+        title text not null,
+        message text not null,
+        owner text not null,
+        first_step text not null,
+        runbook text not null,
+        first_seen timestamptz not null,
+        last_seen timestamptz not null,
+        seen integer not null default 1,
+        resolved_at timestamptz,
+        acknowledged_at timestamptz,
+        acknowledged_by text,
+        told_at timestamptz,
+        escalated_at timestamptz,
+        recovery_told_at timestamptz
+    );
+    create unique index if not exists incidents_open on monitoring.incidents (fingerprint) where resolved_at is null;
+    create index if not exists incidents_seen on monitoring.incidents (last_seen);
+    comment on table monitoring.incidents is
+        'One row per thing that went wrong, from the first time it was seen until it was well again, and who was told.';
+    create table if not exists monitoring.looks (
+        id boolean primary key default true check (id),
+        looked_at timestamptz not null,
+        seconds double precision not null,
+        message text not null
+    );
+    comment on table monitoring.looks is 'One row: when monitoring last looked at everything, and how long it took.';
+    create table ops.models_built (
+        source text not null,
+        table_name text not null,
+        built_at timestamptz not null,
+        primary key (source, table_name)
+    );
+    comment on table ops.models_built is
+        'Per bronze table, the moment up to which its loads are known to be in the dbt models above it.';
+    do $move$ begin
+        if to_regclass('monitoring.models_built') is not null then
+            insert into ops.models_built select source, table_name, built_at from monitoring.models_built;
+            drop table monitoring.models_built;
+        end if;
+    end $move$;
+    """,
+    """
+    create view ops.bronze_columns as
+        select t.relation, c.path, c.column_name, c.pg_type as data_type,
+            row_number() over (partition by t.relation, c.path order by c.position) as place
+        from ops.tables t join ops.columns c on c.source = t.source and c.table_name = t.table_name
+            and c.child = case t.child when '$history' then '' else t.child end
+        where c.stored;
+    comment on view ops.bronze_columns is
+        'The columns of each bronze relation by document path, for models and people. Where a path has several, a row '
+        'fills one of them at most: place 1 is the path''s own, the next ones take what those before them cannot.';
+    """,
+)
+
+
+def migrate(connection: psycopg.Connection[Any]) -> None:
+    """Create or upgrade the schemas `bronze`, `ops` and `monitoring`; costs one query when all is there.
+
+    Args:
+        connection: Outside a transaction, or inside one that may create schemas.
+    """
+    if _version(connection) >= len(MIGRATIONS):
+        return
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+        connection.execute("create schema if not exists ops")
+        connection.execute("create schema if not exists bronze")
+        connection.execute(
+            "create table if not exists ops.schema_version "
+            "(version integer primary key, applied_at timestamptz not null default now())"
+        )
+        for version in range(_version(connection) + 1, len(MIGRATIONS) + 1):
+            connection.execute(sql.SQL(MIGRATIONS[version - 1]))
+            connection.execute("insert into ops.schema_version (version) values (%s)", [version])
+
+
+def _version(connection: psycopg.Connection[Any]) -> int:
+    found = connection.execute("select to_regclass('ops.schema_version')").fetchone()
+    if found is None or found[0] is None:
+        return 0
+    row = connection.execute("select coalesce(max(version), 0) from ops.schema_version").fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,159 @@
+"""`ops.rejects`: documents and rows that could not be loaded, whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from tasks.ops import Executor, TableKey
+
+if TYPE_CHECKING:
+    import psycopg
+
+DOCUMENT_IDS: LiteralString = "select document_id from ops.rejects where (source, table_name) = (%(source)s, %(table)s)"
+"""The ids of a table's rejected documents, for statements of others."""
+
+
+@dataclass(frozen=True)
+class NewReject:
+    """A reject to be written; see `Reject`."""
+
+    stage: str
+    document_id: str | None
+    path: str | None
+    reason: str
+    document: str | None
+    bytes: bytes | None = None
+
+    @property
+    def texts(self) -> tuple[str | None, ...]:
+        """All texts, in the order of the columns."""
+        return self.document_id, self.path, self.reason, self.document
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One rejected document or row.
+
+    Attributes:
+        stage: `extract` when it could not be decoded, `load` when Postgres refused it.
+        document: Extended JSON, as far as it could be read.
+        bytes: The original, where it came as bytes.
+        outcome: What the last replay said, if there was one.
+    """
+
+    id: int
+    source: str
+    table_name: str
+    batch_id: str
+    stage: str
+    document_id: str | None
+    path: str | None
+    reason: str
+    document: str | None
+    bytes: bytes | None
+    seen_at: datetime
+    replayed_at: datetime | None
+    outcome: str | None
+
+
+def write(cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, rejects: Iterable[NewReject]) -> None:
+    """Add rejects of a batch."""
+    cursor.executemany(
+        """
+        insert into ops.rejects (source, table_name, batch_id, stage, document_id, path, reason, document, bytes)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+        """,
+        [(*key, batch_id, found.stage, *map(_storable, found.texts), found.bytes) for found in rejects],
+    )
+
+
+def find(
+    db: Executor,
+    tables: Sequence[TableKey] = (),
+    *,
+    ids: Sequence[int] = (),
+    waiting: bool = False,
+    limit: int = 1_000,
+) -> list[Reject]:
+    """Return rejects, newest first.
+
+    Args:
+        db: Any.
+        tables: Only of these; none means all.
+        ids: Only these.
+        waiting: Only those that no replay has brought in.
+        limit: Most rejects returned.
+    """
+    rows = db.execute(
+        """
+        select id, source, table_name, batch_id, stage, document_id, path, reason, document, bytes, seen_at,
+            replayed_at, outcome
+        from ops.rejects
+        where (cardinality(%(tables)s::text[]) = 0 or source || '.' || table_name = any(%(tables)s))
+          and (cardinality(%(ids)s::bigint[]) = 0 or id = any(%(ids)s))
+          and not (%(waiting)s and coalesce(outcome, '') in ('loaded', 'outdated'))
+        order by id desc limit %(limit)s
+        """,
+        {"tables": [str(key) for key in tables], "ids": list(ids), "waiting": waiting, "limit": limit},
+    ).fetchall()
+    return [Reject(*row) for row in rows]
+
+
+def refused_ids(db: Executor, key: TableKey, batch_id: str) -> list[str]:
+    """Return the ids of a batch's documents that Postgres refused."""
+    rows = db.execute(
+        "select document_id from ops.rejects where (source, table_name, batch_id, stage) = (%s, %s, %s, 'load')",
+        [*key, batch_id],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def reason(db: Executor, key: TableKey, document_id: str) -> str | None:
+    """Return why a document was rejected last, or None when it never was."""
+    row = db.execute(
+        """
+        select reason from ops.rejects where (source, table_name, document_id) = (%s, %s, %s)
+        order by id desc limit 1
+        """,
+        [*key, document_id],
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def holds(db: Executor, key: TableKey, batch_id: str, document_id: str) -> bool:
+    """Return whether a batch's document is among the rejects."""
+    [[found]] = db.execute(
+        """
+        select exists (
+            select from ops.rejects where (source, table_name, batch_id, document_id) = (%s, %s, %s, %s))
+        """,
+        [*key, batch_id, document_id],
+    ).fetchall()
+    return bool(found)
+
+
+def note_outcomes(cursor: psycopg.Cursor[Any], outcomes: Mapping[int, str]) -> None:
+    """Note what a replay said, by reject: loaded, outdated or refused."""
+    cursor.executemany(
+        "update ops.rejects set replayed_at = now(), outcome = %s where id = %s",
+        [(outcome, number) for number, outcome in outcomes.items()],
+    )
+
+
+def forget(db: Executor, key: TableKey, batch_ids: Sequence[str], stage: str | None = None) -> None:
+    """Remove the rejects of batches, with `stage` only those of it."""
+    db.execute(
+        """
+        delete from ops.rejects
+        where (source, table_name) = (%s, %s) and batch_id = any(%s) and (%s::text is null or stage = %s)
+        """,
+        [*key, list(batch_ids), stage, stage],
+    )
+
+
+def _storable(text: str | None) -> str | None:
+    """Return a text as Postgres can hold it."""
+    return text and text.replace("\x00", "\\u0000")
