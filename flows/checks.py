@@ -57,7 +57,7 @@ def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Findin
 def _versions() -> Iterator[Finding]:
     from importlib.metadata import version
 
-    from tasks.mongodb.decoder import native_available
+    from tasks.landing.decoder import native_available
 
     yield Finding(
         "ok", "versions", f"Python {sys.version.split()[0]}, Prefect {version('prefect')}, dbt {version('dbt-core')}"
@@ -90,7 +90,7 @@ def _mistyped() -> Iterator[Finding]:
     """Find variables that are nearly a setting: nobody reads them. Others may be the company's own."""
     from difflib import get_close_matches
 
-    from tasks.mongodb.transforms import HASH_KEY_VARIABLE
+    from tasks.landing.transforms import HASH_KEY_VARIABLE
     from tasks.settings import PREFIX, Settings
 
     known = [name.upper() for name in Settings.model_fields] + [HASH_KEY_VARIABLE.removeprefix(PREFIX)]
@@ -122,7 +122,7 @@ def _sources(findings: list[Finding], settings: Settings | None) -> Sources | No
 
 
 def _transforms(ref: TableRef) -> Iterator[Finding]:
-    from tasks.mongodb.transforms import Transforms
+    from tasks.landing.transforms import Transforms
 
     Transforms(ref.table.transforms)
     yield Finding("ok", ref.name, f"{len(ref.table.transforms)} transform(s) can be carried out")

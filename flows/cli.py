@@ -142,7 +142,7 @@ def down(
 def status() -> None:
     """Show servers, decoder, and each table's last load."""
     from flows.console import say
-    from tasks.mongodb.decoder import native_available
+    from tasks.landing.decoder import native_available
 
     settings = _settings()
     _print_servers(settings)

@@ -92,4 +92,4 @@ def _extract(
     result = extract_from_source(ref, context)
     for warning in result.warnings:
         get_run_logger().warning(warning)
-    return result.metrics
+    return result.metrics.row()

@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasks.landing import Landing, Manifest
+    from tasks.landing import Landing, Manifest, Segment
     from tasks.marketing.rest.windows import Window
     from tasks.sources import TableRef
     from tasks.sources.connector import Shared
+
+
+@dataclass(frozen=True)
+class ExtractMetrics:
+    """The columns of monitoring.pipeline_log that extract knows.
+
+    Attributes:
+        rows_read: Documents or rows read, those rejected included.
+        bytes_read: Bytes that came from the source.
+        rows_landed: Rows landed: less than read where some had landed before.
+        rows_rejected: Documents or rows that could not be landed.
+        seconds: Time spent reading.
+        window_from: From where the last batch was read, as people would say it.
+        window_to: Up to where.
+        batch_id: The last batch.
+    """
+
+    rows_read: int = 0
+    bytes_read: int = 0
+    rows_landed: int = 0
+    rows_rejected: int = 0
+    seconds: float = 0.0
+    window_from: str | None = None
+    window_to: str | None = None
+    batch_id: str | None = None
+
+    @classmethod
+    def of(cls, landed: Sequence[Manifest] | Sequence[Segment]) -> ExtractMetrics:
+        """Return the sums over the batches of one extract, or over ranges of one batch that is not committed yet."""
+        last = landed[-1] if landed else None
+        window = getattr(last, "window", {})
+        return cls(
+            rows_read=sum(one.rows_read + one.reject_rows for one in landed),
+            bytes_read=sum(one.source_bytes for one in landed),
+            rows_landed=sum(one.rows for one in landed),
+            rows_rejected=sum(one.reject_rows for one in landed),
+            seconds=round(sum(one.seconds for one in landed), 3),
+            window_from=window.get("from"),
+            window_to=window.get("to"),
+            batch_id=getattr(last, "batch_id", None),
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Return the columns by name, with the rows that were read in a second."""
+        return {**asdict(self), "rows_per_second": round(self.rows_read / self.seconds) if self.seconds else None}
 
 
 @dataclass(frozen=True)
@@ -19,12 +64,12 @@ class ExtractResult:
 
     Attributes:
         manifest: The landed batch, or None when there was nothing to land.
-        metrics: Columns of monitoring.pipeline_log that extract knows.
+        metrics: What the log keeps of it.
         warnings: Sentences for the run report, such as a cursor without an index.
     """
 
     manifest: Manifest | None
-    metrics: dict[str, Any]
+    metrics: ExtractMetrics
     warnings: tuple[str, ...] = ()
 
 

@@ -47,7 +47,7 @@ impl ArrowTable {
     }
 }
 
-/// See `tasks.mongodb.decoder.Decoder`.
+/// See `tasks.landing.decoder.Decoder`.
 #[pyclass]
 struct Decoder {
     core: Core,

@@ -19,6 +19,7 @@ from psycopg import sql
 
 from tasks.bronze import ddl, extended, kinds, names
 from tasks.bronze.plan import Column
+from tasks.landing.kinds import fragment, plain
 
 Row = dict[str, str]
 # Enough for every double and Decimal128 written out; normalising must never round.
@@ -31,12 +32,10 @@ def of_landed(frame: pl.DataFrame) -> Iterator[Row]:
     """Yield the canonical rows of a landed frame."""
     columns: list[tuple[str, str, list[Any]]] = []
     for path, found in kinds.landed_kinds(frame.columns).items():
-        columns += [(path, kind, extended.plain(frame[f"{path}|{kind}"], kind).to_list()) for kind in found]
+        columns += [(path, kind, plain(frame[f"{path}|{kind}"], kind).to_list()) for kind in found]
     rescued = frame["_rescued"].to_list() if "_rescued" in frame.columns else [None] * frame.height
     for index in range(frame.height):
-        fragments = {
-            path: extended.fragment(kind, values[index]) for path, kind, values in columns if values[index] is not None
-        }
+        fragments = {path: fragment(kind, values[index]) for path, kind, values in columns if values[index] is not None}
         if rescued[index]:
             yield _of_rescued(extended.merge(fragments, rescued[index]), {})
         else:
@@ -58,7 +57,7 @@ def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | N
         # What is rescued is the original; the column holds at most a readable form of it.
         if value is None or column.path in kept:
             continue
-        text = canonical(extended.fragment(column.kind, _plain_value(column.kind, value)))
+        text = canonical(fragment(column.kind, _plain_value(column.kind, value)))
         # Two columns of a path must not both have a value: such a row equals no document.
         row[column.path] = f"{row[column.path]} beside {text}" if column.path in row else text
     return _of_rescued(rescued, row) if rescued else row

@@ -15,6 +15,7 @@ import psycopg
 
 from tasks.bronze import copying, extended, kinds
 from tasks.bronze.plan import Plan
+from tasks.landing.kinds import KINDS, fragment, plain, quote
 
 # A B-tree entry holds about 2,700 bytes; a longer key is replaced by its beginning and a digest, the whole rescued.
 MOST_KEY_BYTES = 2_000
@@ -30,7 +31,7 @@ _KEYS = ("_id", "_root_id", "_parent_id")
 # A row has to fit a page of 8,160 bytes even with every long value moved out of line; this is left for data columns.
 _MOST_ROW_BYTES = 7_400
 _OUT_OF_LINE_BYTES = 24
-_FIXED_BYTES = {"bigint": 8, "double precision": 8, "boolean": 8, "timestamp with time zone": 8, "date": 8, "uuid": 16}
+_COLUMN = {name: kind.columns["postgres"] for name, kind in KINDS.items()}
 
 
 @dataclass
@@ -84,7 +85,7 @@ def convert(landed: pl.DataFrame, plan: Plan) -> Converted:
     stored = [
         pl.coalesce(values[column.name]).alias(column.name)
         if column.name in values
-        else pl.lit(None, _polars_type(column.pg_type)).alias(column.name)
+        else pl.lit(None, _COLUMN[column.kind].dtype).alias(column.name)
         for column in plan.stored
     ]
     result.frame = landed.select(*meta, *stored).with_columns(rescued)
@@ -115,9 +116,9 @@ def rescue_cells(frame: pl.DataFrame, plan: Plan, cells: Sequence[tuple[int, str
             raise psycopg.DataError(f"Postgres cannot hold the value of {name}")
         column = by_name[name]
         kind = "micros" if column.kind == "date" else column.kind
-        value = extended.plain(frame[name].slice(row, 1), kind)[0]
+        value = plain(frame[name].slice(row, 1), kind)[0]
         # jsonb refuses the text, or would drop a repeated key: the text itself is kept.
-        text = extended.wrapped(value) if kind == "json" else extended.fragment(kind, value)
+        text = extended.wrapped(value) if kind == "json" else fragment(kind, value)
         fragments.setdefault(row, {})[column.path] = text
         taken.setdefault(name, []).append(row)
         plan.refused[column.path] += 1
@@ -125,17 +126,6 @@ def rescue_cells(frame: pl.DataFrame, plan: Plan, cells: Sequence[tuple[int, str
     texts = [extended.merge(own, rescued[row]) for row, own in fragments.items()]
     columns = [frame[name].scatter(rows, None) for name, rows in taken.items()]
     return frame.with_columns(*columns, rescued.scatter(list(fragments), texts))
-
-
-def _polars_type(pg_type: str) -> pl.DataType:
-    return {
-        "bigint": pl.Int64(),
-        "double precision": pl.Float64(),
-        "boolean": pl.Boolean(),
-        "timestamp with time zone": pl.Datetime("us", "UTC"),
-        "date": pl.Date(),
-        "bytea": pl.Binary(),
-    }.get(pg_type, pl.String())
 
 
 _Fragments = dict[int, dict[str, str]]
@@ -162,7 +152,7 @@ def _short_keys(frame: pl.DataFrame, suspects: Container[str]) -> tuple[pl.DataF
         texts = {int(row): str(column[int(row)]) for row in odd}
         if name == "_id":
             originals = {
-                row: {"_id": extended.fragment("string", text)}
+                row: {"_id": fragment("string", text)}
                 for row, text in texts.items()
                 if len(text.encode()) > MOST_KEY_BYTES
             }
@@ -178,7 +168,7 @@ def _narrow_rows(landed: pl.DataFrame, plan: Plan, set_aside: _Fragments) -> pl.
     cells = [(c, kind) for c in plan.stored for kind in found.get(c.path, []) if plan.taking(c.path, kind)[:1] == [c]]
     widths = landed.select(
         pl.when(pl.col(f"{c.path}|{kind}").is_not_null())
-        .then(_FIXED_BYTES.get(c.pg_type, _OUT_OF_LINE_BYTES))
+        .then(_COLUMN[c.kind].width or _OUT_OF_LINE_BYTES)
         .otherwise(0)
         .cast(pl.Int32)
         .alias(f"{c.path}|{kind}")
@@ -194,9 +184,9 @@ def _narrow_rows(landed: pl.DataFrame, plan: Plan, set_aside: _Fragments) -> pl.
                 taken.setdefault(landed_name, []).append(row)
     for landed_name, places in taken.items():
         path, _, kind = landed_name.rpartition("|")
-        values = extended.plain(landed[landed_name].gather(places), kind).to_list()
+        values = plain(landed[landed_name].gather(places), kind).to_list()
         for row, value in zip(places, values, strict=True):
-            set_aside.setdefault(row, {})[path] = extended.fragment(kind, value)
+            set_aside.setdefault(row, {})[path] = fragment(kind, value)
         landed = landed.with_columns(landed[landed_name].scatter(places, None))
     return landed
 
@@ -206,7 +196,7 @@ def key_text(key: str) -> str:
     if len(key.encode()) > MOST_KEY_BYTES:
         beginning = key[:_KEY_BEGINNING].replace("\x00", "")
         return f"{beginning}#sha256:{hashlib.sha256(key.encode()).hexdigest()}"
-    return extended.quote(key) if "\x00" in key else key
+    return quote(key) if "\x00" in key else key
 
 
 def _piece(plan: Plan, path: str, kind: str, suspects: Container[str]) -> _Piece:
@@ -356,10 +346,10 @@ def _rescue(landed: pl.DataFrame, pieces: list[_Piece], found: _Fragments) -> tu
         for counter, count in ((result.sanitised, readable), (result.misfits, len(places) - readable)):
             if count:
                 counter[piece.path, piece.kind] += count
-        values = extended.plain(column, piece.kind).to_list()
+        values = plain(column, piece.kind).to_list()
         for row, value in zip(places.to_list(), values, strict=True):
             fragments = found.setdefault(row, {})
-            fragments[piece.path] = extended.fragment(piece.kind, value)
+            fragments[piece.path] = fragment(piece.kind, value)
     for row in decoder.is_not_null().arg_true().to_list():
         found.setdefault(row, {})
     rows = sorted(found)

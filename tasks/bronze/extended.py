@@ -1,22 +1,15 @@
-"""Values as extended JSON text, in a form that jsonb accepts and that loses nothing."""
+"""`_rescued`: extended JSON in a form that jsonb accepts and that loses nothing."""
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import orjson
-import polars as pl
-
 from tasks.bronze import names
+from tasks.landing.kinds import in_base64, quote
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_READABLE_MS = 253_402_300_799_999
 # `\u0000` as an escape: an even number of backslashes before it. jsonb cannot hold it.
 _NUL_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -32,16 +25,6 @@ def without_nul(text: str) -> str:
     while previous != text:
         previous, text = text, _NUL_ESCAPE.sub(r"\1", text)
     return text
-
-
-def fragment(kind: str, value: Any) -> str:
-    """Return the extended JSON text of a landed value.
-
-    Args:
-        kind: Landed kind.
-        value: As Polars gives it; dates as int milliseconds, `micros` as int microseconds since 1970.
-    """
-    return str(_WRITERS[kind](value))
 
 
 def safe_json(text: str) -> str:
@@ -65,7 +48,7 @@ def repeats_key(text: str) -> bool:
 
 def wrapped(text: str) -> str:
     """Return a JSON text wrapped in base64: kept to the letter."""
-    return _base64("$json", text)
+    return in_base64("$json", text)
 
 
 def merge(own: Mapping[str, str], decoder: str | None) -> str:
@@ -97,61 +80,3 @@ def _dump(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(_dump(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def quote(text: str) -> str:
-    """Return a JSON string."""
-    return orjson.dumps(text).decode()
-
-
-def _base64(key: str, text: str) -> str:
-    return f'{{"{key}":{{"base64":"{base64.b64encode(text.encode()).decode()}"}}}}'
-
-
-def _string(value: str) -> str:
-    return _base64("$text", value) if "\x00" in value else quote(value)
-
-
-def _double(value: float) -> str:
-    if math.isnan(value):
-        return '{"$numberDouble":"NaN"}'
-    if math.isinf(value):
-        return f'{{"$numberDouble":"{"-" if value < 0 else ""}Infinity"}}'
-    if value == 0 and math.copysign(1, value) < 0:
-        return '{"$numberDouble":"-0.0"}'
-    return repr(value)
-
-
-def _date(milliseconds: int) -> str:
-    if not 0 <= milliseconds <= _LAST_READABLE_MS:
-        return f'{{"$date":{{"$numberLong":"{milliseconds}"}}}}'
-    moment = _EPOCH + timedelta(milliseconds=milliseconds)
-    tail = f".{milliseconds % 1000:03d}Z" if milliseconds % 1000 else "Z"
-    return f'{{"$date":"{moment:%Y-%m-%dT%H:%M:%S}{tail}"}}'
-
-
-def _day(value: date | int) -> str:
-    return f'{{"$day":"{value.isoformat()}"}}' if isinstance(value, date) else f'{{"$day":{value}}}'
-
-
-_WRITERS: dict[str, Any] = {
-    "int": str,
-    "double": _double,
-    "decimal": lambda value: f'{{"$numberDecimal":"{value}"}}',
-    "string": _string,
-    "bool": lambda value: "true" if value else "false",
-    "date": _date,
-    "objectid": lambda value: f'{{"$oid":{quote(value)}}}',
-    "uuid": lambda value: f'{{"$uuid":"{value}"}}',
-    "binary": lambda value: f'{{"$binary":{{"base64":"{base64.b64encode(value).decode()}","subType":"00"}}}}',
-    "json": str,
-    "day": _day,
-    "micros": lambda value: f'{{"$micros":{value}}}',
-}
-
-
-def plain(values: pl.Series, kind: str) -> pl.Series:
-    """Return values as Python can hold them: dates as numbers, since Python's own end at year 9999."""
-    if kind in ("date", "micros"):
-        return values.cast(pl.Int64)
-    return values.cast(pl.Int32) if kind == "day" else values

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# In the order that decides between kinds that were seen equally often.
-PG_TYPES: dict[str, str] = {
-    "int": "bigint",
-    "double": "double precision",
-    "decimal": "numeric",
-    "string": "text",
-    "bool": "boolean",
-    "date": "timestamp with time zone",
-    "objectid": "text",
-    "uuid": "uuid",
-    "binary": "bytea",
-    "json": "jsonb",
-    "day": "date",
-    "micros": "timestamp with time zone",
-}
+from tasks.landing.kinds import KINDS
+
+PG_TYPES: dict[str, str] = {name: kind.columns["postgres"].name for name, kind in KINDS.items()}
 _ORDER = {kind: index for index, kind in enumerate(PG_TYPES)}
 _NUMBERS = ("int", "double", "decimal")
 _TIMES = ("day", "date", "micros")
@@ -42,7 +30,7 @@ _WIDER: dict[tuple[str, str], str] = {
 }
 _EXACT: dict[tuple[str, str], str] = {("double", "int"): "decimal"}
 # Type names of the statistics, as kinds; all others land as json. Only used to weigh kinds against each other.
-_KIND_OF_TYPE: dict[str, str] = {"int32": "int", "int64": "int"}
+_KIND_OF_TYPE: dict[str, str] = {kind.statistics: name for name, kind in KINDS.items()} | {"int32": "int", "int": "int"}
 # Nested documents are counted at their path, but their values are at the paths below.
 _WITHOUT_COLUMN = ("null", "document")
 
@@ -99,7 +87,7 @@ def counts(landed: Mapping[str, list[str]], types: Mapping[str, Mapping[str, int
         for name, count in types.get(path, {}).items():
             if name in _WITHOUT_COLUMN:
                 continue
-            kind = _KIND_OF_TYPE.get(name, name if name in PG_TYPES else "json")
+            kind = _KIND_OF_TYPE.get(name, "json")
             seen[kind] = seen.get(kind, 0) + count
         weighed[path] = {kind: max(seen.get(kind, 0), 1) for kind in kinds}
     return weighed

@@ -9,10 +9,11 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import copying, extended
+from tasks.bronze import copying
 from tasks.bronze.convert import keys_of, rescue_cells
 from tasks.bronze.plan import Plan
 from tasks.landing import Manifest
+from tasks.landing.kinds import fragment, plain, quote
 from tasks.ops import TableKey, rejects
 from tasks.ops.rejects import NewReject
 
@@ -113,7 +114,7 @@ def document_of(row: pl.DataFrame) -> str:
         if column[0] is None:
             continue
         if separator:
-            parts.append(f"{extended.quote(path)}:{extended.fragment(kind, extended.plain(column, kind)[0])}")
+            parts.append(f"{quote(path)}:{fragment(kind, plain(column, kind)[0])}")
         elif column.dtype == pl.String:
-            parts.append(f"{extended.quote(column.name)}:{extended.quote(column[0])}")
+            parts.append(f"{quote(column.name)}:{quote(column[0])}")
     return "{" + ",".join(parts) + "}"

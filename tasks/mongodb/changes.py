@@ -25,13 +25,13 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
 from tasks.errors import ResumeTokenLost, SourceError
-from tasks.mongodb.decoder import make_decoder
+from tasks.landing.keys import key_texts
 from tasks.mongodb.values import freeze, thaw
 from tasks.sources import TableRef
 
 if TYPE_CHECKING:
+    from tasks.landing.lander import Lander
     from tasks.mongodb.extract import Reader
-    from tasks.mongodb.reading import Lander
 
 # One landed batch holds the changed documents of at most so many events: their keys are held in memory.
 BATCH_EVENTS = 100_000
@@ -167,7 +167,7 @@ def land_changes(reader: Reader, keys: list[bytes], lander: Lander) -> None:
     lander.flush()
     lander.keep = None
     landed = set(pl.concat(present).to_list()) if present else set()
-    absent = [index for index, text in enumerate(_key_texts(keys)) if text not in landed]
+    absent = [index for index, text in enumerate(key_texts(b"".join(keys))) if text not in landed]
     for index in _confirmed(reader, ids, absent):
         lander.push_delete(keys[index])
 
@@ -179,21 +179,10 @@ def _confirmed(reader: Reader, ids: list[Any], absent: list[int]) -> list[int]:
         chunk = absent[start : start + _LOOKUP_IDS]
         query = {"_id": {"$in": [ids[index] for index in chunk]}}
         raw = b"".join(reader.find(query, projection={"_id": 1}))
-        there = set(_key_texts([raw]) if raw else [])
-        texts = _key_texts([_encode(ids[index]) for index in chunk])
+        there = set(key_texts(raw))
+        texts = key_texts(b"".join(_encode(ids[index]) for index in chunk))
         gone += [index for index, text in zip(chunk, texts, strict=True) if text not in there]
     return gone
-
-
-def _key_texts(documents: list[bytes]) -> list[str]:
-    """Return the key text of each `_id`, by the decoder itself, so that there is one rule."""
-    decoder = make_decoder()
-    texts: list[str] = []
-    raw, offset = b"".join(documents), 0
-    while offset < len(raw):
-        offset = decoder.push(raw, offset)
-        texts += decoder.flush().tables[""]["_id"].to_list()
-    return texts
 
 
 def _take(reader: Reader, event: Any, found: Changes, positions: dict[str, list[int]]) -> bool:

@@ -88,8 +88,8 @@ class MongoConnector(Connector[MongoSource, MongoTable]):
 
     def decode_reject(self, ref: MongoRef, raw: bytes) -> dict[str, pl.DataFrame]:
         """See `Connector`."""
-        from tasks.mongodb.decoder import make_decoder
-        from tasks.mongodb.transforms import Transforms
+        from tasks.landing.decoder import make_decoder
+        from tasks.landing.transforms import Transforms
 
         decoder = make_decoder(children=ref.table.child_paths, seed=ref.table.fingerprint())
         decoder.push(raw)

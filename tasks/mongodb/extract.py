@@ -19,15 +19,17 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from tasks.errors import LandingError, ResumeTokenLost, SourceError
-from tasks.extract import ExtractContext, ExtractResult
+from tasks.extract import ExtractContext, ExtractMetrics, ExtractResult
 from tasks.landing import Landing, Manifest, Plan, Segment, new_batch_id
+from tasks.landing.lander import Lander
 from tasks.mongodb import changes, incremental, ranges
 from tasks.mongodb.batches import RawBatches
 from tasks.mongodb.client import connect, named_errors, open_collection, plain
 from tasks.mongodb.config import MongoRef, MongoSource, MongoTable
-from tasks.mongodb.reading import BATCH_DOCUMENTS, Lander, RateLimit, land_batches
+from tasks.mongodb.reading import BATCH_DOCUMENTS, RateLimit, land_batches
 from tasks.mongodb.shared import Share, SharedStream
 from tasks.mongodb.values import describe, freeze, thaw
+from tasks.overlap import read_ahead
 
 # A range that is lost to a crash is read again, so none should take longer than a few minutes to read.
 RANGE_BYTES = 1 << 30
@@ -414,7 +416,7 @@ def _read_one_segment(reader: Reader) -> ExtractResult:
     segment = done or _read_range(
         reader, reader.context.batch_id, reader.landing.plan(*place), index, reader.context.memory_bytes
     )
-    return ExtractResult(None, _metrics(reader, [segment], None), tuple(reader.warnings))
+    return ExtractResult(None, ExtractMetrics.of([segment]), tuple(reader.warnings))
 
 
 def _commit(reader: Reader, batch_id: str, plan: Plan) -> Manifest:
@@ -472,7 +474,7 @@ def _lander(reader: Reader, writer: Any, with_op: bool = False, memory_bytes: in
 def _write_ids(reader: Reader, lander: Lander) -> None:
     """Land the complete list of ids, read from the `_id` index alone."""
     options = {"hint": {"_id": 1}} if reader.collection_type == "collection" and not reader.table.filter else {}
-    lander.write_ids(reader.find({}, projection={"_id": 1}, **options))
+    lander.write_ids(read_ahead(reader.find({}, projection={"_id": 1}, **options)))
 
 
 def server_time(reader: Reader) -> datetime | None:
@@ -513,24 +515,4 @@ def _common(reader: Reader, state: dict[str, Any]) -> dict[str, Any]:
 
 def _result(reader: Reader, manifests: list[Manifest]) -> ExtractResult:
     last = manifests[-1] if manifests else None
-    return ExtractResult(last, _metrics(reader, manifests, last), tuple(reader.warnings))
-
-
-def _metrics(reader: Reader, done: list[Manifest] | list[Segment], last: Manifest | None) -> dict[str, Any]:
-    seconds = sum(item.seconds for item in done)
-    rows = sum(item.rows_read for item in done)
-    window = last.window if last else {}
-    return {
-        "stage": "extract",
-        "source": reader.ref.source_name,
-        "table_name": reader.ref.table_name,
-        "rows_read": rows,
-        "bytes_read": sum(item.source_bytes for item in done),
-        "rows_landed": sum(item.rows for item in done),
-        "rows_rejected": sum(item.reject_rows for item in done),
-        "seconds": round(seconds, 3),
-        "rows_per_second": round(rows / seconds) if seconds else None,
-        "window_from": window.get("from"),
-        "window_to": window.get("to"),
-        "batch_id": last.batch_id if last else None,
-    }
+    return ExtractResult(last, ExtractMetrics.of(manifests), tuple(reader.warnings))

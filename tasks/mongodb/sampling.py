@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.landing.decoder import make_decoder
+from tasks.landing.transforms import Transforms
 from tasks.mongodb.client import connect, named_errors, open_collection
 from tasks.mongodb.config import MongoRef
-from tasks.mongodb.decoder import make_decoder
 from tasks.mongodb.extract import projection_of
-from tasks.mongodb.transforms import Transforms
 from tasks.sources.connector import Sample
 
 

@@ -50,7 +50,7 @@ def drain(uri: str, database: str, collection: str, cursor: str = "RawBatches") 
 
 def decode(shape: str, count: int) -> dict[str, Any]:
     """Decode documents that are in memory already."""
-    from tasks.mongodb.decoder import make_decoder, native_available
+    from tasks.landing.decoder import make_decoder, native_available
 
     batches = _raw_batches(shape, count)
     decoder = make_decoder()
@@ -66,7 +66,7 @@ def decode(shape: str, count: int) -> dict[str, Any]:
 def parquet(shape: str, count: int) -> dict[str, Any]:
     """Write decoded frames as the landing writes them."""
     from tasks.landing import Landing
-    from tasks.mongodb.decoder import make_decoder
+    from tasks.landing.decoder import make_decoder
 
     frames = []
     decoder = make_decoder()
@@ -136,7 +136,7 @@ def copy(url: str, shape: str, count: int) -> dict[str, Any]:
 
     from tasks.bronze.copying import copy_frames
     from tasks.bronze.kinds import PG_TYPES
-    from tasks.mongodb.decoder import make_decoder
+    from tasks.landing.decoder import make_decoder
 
     decoder = make_decoder(max_bytes=1 << 40)
     for raw in _raw_batches(shape, count):
@@ -227,7 +227,7 @@ def sweep_land(landing: str, count: int, memory_bytes: int = 512 << 20) -> dict[
     from datetime import UTC, datetime
 
     from tasks.landing import Landing, new_batch_id
-    from tasks.mongodb.reading import Lander
+    from tasks.landing.lander import Lander
 
     ref, store = _sweep_ref(), Landing.open(landing)
     for kind in ("rows", "ids"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,10 +17,10 @@ import bson
 import polars as pl
 
 from tasks.errors import SourceUnreachable
-from tasks.extract import ExtractContext, ExtractResult
+from tasks.extract import ExtractContext, ExtractMetrics, ExtractResult
 from tasks.landing import Manifest, Plan, Segment, new_batch_id
-from tasks.mongodb.decoder import make_decoder
-from tasks.mongodb.reading import Lander
+from tasks.landing.decoder import make_decoder
+from tasks.landing.lander import Lander
 from tasks.sources import Source, Table, TableRef
 from tasks.sources.connector import Connector, Finding, Sample, Shared
 
@@ -69,10 +68,10 @@ class ToyConnector(Connector[ToySource, ToyTable]):
             assert context.batch_id is not None
             plan = context.landing.plan(ref.source_name, ref.table_name, context.batch_id)
             self._land(ref, context, context.batch_id, context.segment[0], *plan.ranges[context.segment[0]])
-            return ExtractResult(None, {})
+            return ExtractResult(None, ExtractMetrics())
         begin, end = context.state.get("lines", 0), len(_lines(ref))
         if begin == end:
-            return ExtractResult(None, {"rows_read": 0})
+            return ExtractResult(None, ExtractMetrics())
         at = datetime.now(UTC)
         batch_id = new_batch_id(at)
         return self._commit(ref, context, batch_id, [self._land(ref, context, batch_id, 0, begin, end)], at, end)
@@ -125,16 +124,14 @@ class ToyConnector(Connector[ToySource, ToyTable]):
             lander = Lander(writer, ref.table, context.memory_bytes)
             for line in _lines(ref)[begin:end]:
                 if line.startswith("!"):
-                    lander.reject_rows += 1
-                    writer.write(_reject(line), kind="rejects")
+                    lander.reject("broken", line.encode())
                 else:
-                    lander.push(bson.encode(json.loads(line)))
+                    lander.add(bson.encode(json.loads(line)))
             return lander.finish()
 
     def _commit(
         self, ref: ToyRef, context: ExtractContext, batch_id: str, segments: list[Segment], at: datetime, end: int
     ) -> ExtractResult:
-        started = time.monotonic()
         manifest: Manifest = context.landing.commit(
             ref.source_name,
             ref.table_name,
@@ -146,17 +143,7 @@ class ToyConnector(Connector[ToySource, ToyTable]):
             extracted_at=at,
             fingerprint=f"{ref.table.fingerprint():016x}",
         )
-        return ExtractResult(
-            manifest,
-            {
-                "rows_read": manifest.rows + manifest.reject_rows,
-                "rows_landed": manifest.rows,
-                "rows_rejected": manifest.reject_rows,
-                "bytes_read": manifest.source_bytes,
-                "seconds": time.monotonic() - started,
-                "batch_id": batch_id,
-            },
-        )
+        return ExtractResult(manifest, ExtractMetrics.of([manifest]))
 
 
 def _lines(ref: ToyRef) -> list[str]:
@@ -164,10 +151,3 @@ def _lines(ref: ToyRef) -> list[str]:
         return (ref.source.folder / ref.table.file).read_text().splitlines()
     except OSError as error:
         raise SourceUnreachable(f"no toy: {error}", ref.name, "make one") from error
-
-
-def _reject(line: str) -> pl.DataFrame:
-    return pl.DataFrame(
-        {"_id": [None], "reason": ["broken"], "path": [None], "document": [None], "bytes": [line.encode()]},
-        schema={"_id": pl.String, "reason": pl.String, "path": pl.String, "document": pl.String, "bytes": pl.Binary},
-    )

@@ -125,18 +125,3 @@ def hashes(frame: pl.DataFrame, seed: int) -> pl.Series:
     names = repr(frame.columns).encode()
     rows = (xxhash.xxh3_128_digest(names + repr(row).encode(), seed=seed) for row in frame.iter_rows())
     return pl.Series("_hash", list(rows) if frame.width else [b""] * frame.height, dtype=pl.Binary)
-
-
-def statistics(frame: pl.DataFrame, landed_columns: Sequence[str], into: dict[str, Any]) -> None:
-    """Add presence, types and empty values of a landed frame to `into`, by path."""
-    for name in landed_columns:
-        path, _, kind = name.rpartition("|")
-        field = into.setdefault(path, {"present": 0, "types": {}, "empty": 0})
-        count = frame.height - frame[name].null_count()
-        field["present"] += frame.height
-        field["types"][kind] = field["types"].get(kind, 0) + count
-        nulls = frame[name].null_count()
-        if nulls:
-            field["types"]["null"] = field["types"].get("null", 0) + nulls
-        if kind == "string":
-            field["empty"] += int((frame[name] == "").sum())

@@ -15,30 +15,19 @@ import polars as pl
 import xxhash
 
 from tasks.errors import MissingCollection
-from tasks.extract import ExtractContext, ExtractResult
-from tasks.landing import BatchWriter, Manifest, Segment, new_batch_id
+from tasks.extract import ExtractContext, ExtractMetrics, ExtractResult
+from tasks.landing import BatchWriter, Segment, new_batch_id
+from tasks.landing.keys import key_texts
+from tasks.landing.lander import Lander
+from tasks.landing.typed import decimal_text
 from tasks.marketing.files import columnar
 from tasks.marketing.files.config import FilesRef, FilesTable
 from tasks.marketing.files.folder import Folder, FoundFile
 from tasks.marketing.files.records import FileProblem, Record, csv_records, json_records
-from tasks.marketing.files.typed import Types, decimal_text
-from tasks.mongodb.decoder import make_decoder
-from tasks.mongodb.transforms import Transforms
 
-_PUSH_BYTES = 1 << 20
-# Share of the memory budget that decoded rows may fill before a part is cut; the same as for MongoDB.
-_PART_SHARE = 16
-_PART_LEAST, _PART_MOST = 4 << 20, 64 << 20
 _PROBLEM_BYTES = 4_096
 # Keys of one file that are remembered to find repeated ones: some 80 bytes each.
 _MOST_KEYS = 1_000_000
-_REJECT_SCHEMA = {
-    "_id": pl.String(),
-    "reason": pl.String(),
-    "path": pl.String(),
-    "document": pl.String(),
-    "bytes": pl.Binary(),
-}
 
 
 class Days(NamedTuple):
@@ -105,7 +94,7 @@ def extract_table(ref: FilesRef, context: ExtractContext) -> ExtractResult:
         )
     changed = [file for file in found if known.fingerprints.get(file.name) != file.fingerprint]
     if not changed:
-        return ExtractResult(None, _metrics(ref, None, time.monotonic() - started))
+        return ExtractResult(None, ExtractMetrics(seconds=round(time.monotonic() - started, 3)))
     chosen, gap = _with_neighbours(folder, table, found, changed, known)
     batch_id = new_batch_id(extracted_at)
     with context.landing.writer(ref.source_name, ref.table_name, batch_id) as writer:
@@ -134,7 +123,7 @@ def extract_table(ref: FilesRef, context: ExtractContext) -> ExtractResult:
         fingerprint=shape,
         flow_run_id=context.flow_run_id,
     )
-    return ExtractResult(manifest, _metrics(ref, manifest, segment.seconds), tuple(warnings))
+    return ExtractResult(manifest, ExtractMetrics.of([manifest]), tuple(warnings))
 
 
 def _scope(table: FilesTable, days: Days) -> dict[str, str]:
@@ -221,24 +210,6 @@ def _frame_days(frame: pl.DataFrame, partition: str) -> Days:
     return Days()
 
 
-def _metrics(ref: FilesRef, manifest: Manifest | None, seconds: float) -> dict[str, Any]:
-    rows = (manifest.rows + manifest.reject_rows) if manifest else 0
-    return {
-        "stage": "extract",
-        "source": ref.source_name,
-        "table_name": ref.table_name,
-        "rows_read": rows,
-        "bytes_read": manifest.source_bytes if manifest else 0,
-        "rows_landed": manifest.rows if manifest else 0,
-        "rows_rejected": manifest.reject_rows if manifest else 0,
-        "seconds": round(seconds, 3),
-        "rows_per_second": round(rows / seconds) if rows and seconds else None,
-        "window_from": manifest.window.get("from") if manifest else None,
-        "window_to": manifest.window.get("to") if manifest else None,
-        "batch_id": manifest.batch_id if manifest else None,
-    }
-
-
 @dataclass
 class _Reader:
     """Reads files into the parts of one batch."""
@@ -249,24 +220,21 @@ class _Reader:
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        part_bytes = min(max(self.context.memory_bytes // _PART_SHARE, _PART_LEAST), _PART_MOST)
         self._seed = self.table.fingerprint()
-        self._decoder = make_decoder(children=self.table.child_paths, seed=self._seed, max_bytes=part_bytes)
-        self._types = Types(self.table.types)
-        self._transforms = Transforms(self.table.transforms, self.table.child_paths)
-        self._pending = bytearray()
-        self._rejects: list[dict[str, Any]] = []
+        self._lander = Lander(
+            self.writer,
+            self.table,
+            self.context.memory_bytes,
+            types=dict(self.table.types),
+            progress=self.context.progress,
+        )
         self._keys: set[bytes] = set()
-        self._rows = self._reject_rows = self._bytes = 0
-        self._columnar_fields: dict[str, Any] = {}
-        self._columnar_rows = 0
-        self._started = time.monotonic()
 
     def read(self, folder: Folder, name: str) -> tuple[FoundFile, Days]:
         """Read one file; return what it was when it was opened, and its days."""
         file, chunks = folder.open(name)
         self._keys.clear()
-        self._bytes += file.size
+        self._lander.source_bytes += file.size
         try:
             if self.table.format == "parquet":
                 with folder.local(name) as (file, path):
@@ -276,7 +244,7 @@ class _Reader:
         except FileProblem as problem:
             self.warnings.append(f"{name}: {problem}")
             beginning = next(folder.open(name)[1](), b"")[:_PROBLEM_BYTES]
-            self._reject(None, f"{name}: {problem}", None, beginning)
+            self._lander.reject(f"{name}: {problem}", beginning)
             return file, Days()
         if len(self._keys) >= _MOST_KEYS:
             self.warnings.append(f"{name}: repeated keys were looked for in its first {_MOST_KEYS:,} rows only")
@@ -284,15 +252,7 @@ class _Reader:
 
     def finish(self) -> Segment:
         """Write what is pending, and the segment's record."""
-        self._push()
-        self._flush()
-        self._write_rejects()
-        statistics = self._decoder.stats()
-        main = statistics.get("", {"rows": 0, "fields": {}})
-        fields = self._types.statistics({**main["fields"], **self._columnar_fields})
-        statistics[""] = {**main, "rows": main["rows"] + self._columnar_rows, "fields": fields}
-        statistics = self._transforms.apply_statistics(statistics)
-        return self.writer.finish(statistics, self._bytes, time.monotonic() - self._started, self._reject_rows)
+        return self._lander.finish()
 
     # -- CSV and JSON lines -------------------------------------------------------------------------------------
 
@@ -300,16 +260,13 @@ class _Reader:
         days = Days()
         for record in _records(self.table, chunks):
             if record.document is None:
-                self._reject(None, f"{file.name}, line {record.line}: {record.reason}", None, record.raw)
+                self._lander.reject(f"{file.name}, line {record.line}: {record.reason}", record.raw)
                 continue
             if self._take(file, record) and self.table.partition:
                 days = days.joined(_record_days(record, self.table.partition))
-            if len(self._pending) >= _PUSH_BYTES:
-                self._push()
         if self.table.child_paths:
             # Of a key in several files the last one's elements count, and loading tells them apart by their flush.
-            self._push()
-            self._flush()
+            self._lander.flush()
         return days
 
     def _take(self, file: FoundFile, record: Record) -> bool:
@@ -319,18 +276,18 @@ class _Reader:
         values = [_key_value(record.document.get(name), self.table.types.get(name)) for name in self.table.key]
         if None in values:
             name = self.table.key[values.index(None)]
-            self._reject(None, f"{where}: the key {name} is empty", name, record.raw)
+            self._lander.reject(f"{where}: the key {name} is empty", record.raw, name)
             return False
         key = values[0] if len(values) == 1 else values
         try:
             encoded = bson.encode({"_id": key, **{k: v for k, v in record.document.items() if k != "_id"}})
         except (bson.errors.BSONError, OverflowError, UnicodeError, ValueError) as error:
-            self._reject(None, f"{where}: {error}", None, record.raw)
+            self._lander.reject(f"{where}: {error}", record.raw)
             return False
         if self._seen(bson.encode({"_id": key})):
-            self._reject(None, f"{where}: another row of this file has the same key", None, record.raw)
+            self._lander.reject(f"{where}: another row of this file has the same key", record.raw)
             return False
-        self._pending += encoded
+        self._lander.add(encoded)
         return True
 
     def _seen(self, key: bytes) -> bool:
@@ -340,30 +297,6 @@ class _Reader:
         digest = xxhash.xxh3_128_digest(key)
         self._keys.add(digest)
         return len(self._keys) == before
-
-    def _push(self) -> None:
-        raw, self._pending = bytes(self._pending), bytearray()
-        offset = 0
-        while offset < len(raw):
-            reached = self._decoder.push(raw, offset)
-            if reached < len(raw):
-                self._flush()
-            offset = reached
-
-    def _flush(self) -> None:
-        decoded = self._decoder.flush()
-        rows = decoded.tables.pop("")
-        self._write(rows)
-        for path, frame in self._transforms.apply_tables(decoded.tables).items():
-            self.writer.write(frame, kind="child", child=path)
-        self._reject_rows += decoded.rejects.height
-        self.writer.write(self._transforms.apply_rejects(decoded.rejects), kind="rejects")
-
-    def _write(self, rows: pl.DataFrame) -> None:
-        self._rows += rows.height
-        self.writer.write(self._transforms.apply(self._types.apply(rows)))
-        if self.context.progress:
-            self.context.progress(self._rows)
 
     # -- Parquet ------------------------------------------------------------------------------------------------
 
@@ -375,10 +308,7 @@ class _Reader:
             line += frame.height
             if self.table.partition:
                 days = days.joined(_frame_days(landed, self.table.partition))
-            columns = [name for name in landed.columns if "|" in name]
-            columnar.statistics(landed, columns, self._columnar_fields)
-            self._columnar_rows += landed.height
-            self._write(landed)
+            self._lander.push_frame(landed)
         return days
 
     def _with_keys(self, file: FoundFile, frame: pl.DataFrame, landed: pl.DataFrame, line: int) -> pl.DataFrame:
@@ -394,27 +324,14 @@ class _Reader:
                 reason = "another row of this file has the same key"
             if reason:
                 where = f"{file.name}, row {line + number + 1}"
-                self._reject(None, f"{where}: {reason}", None, repr(frame.row(number, named=True)).encode())
+                self._lander.reject(f"{where}: {reason}", repr(frame.row(number, named=True)).encode())
             else:
                 keys.append(encoded)
             keep.append(not reason)
         kept = landed.filter(pl.Series(keep, dtype=pl.Boolean)) if landed.width else landed
         columns = [name for name in kept.columns if not name.startswith("_id|")]
-        meta = [_key_texts(keys), columnar.hashes(kept, self._seed)]
+        meta = [key_texts(b"".join(keys)), columnar.hashes(kept, self._seed)]
         return pl.DataFrame(meta).hstack(kept.select(columns)).with_columns(pl.lit(None, pl.String).alias("_rescued"))
-
-    # -- rejects ------------------------------------------------------------------------------------------------
-
-    def _reject(self, key: str | None, reason: str, path: str | None, raw: bytes) -> None:
-        self._rejects.append({"_id": key, "reason": reason, "path": path, "document": None, "bytes": raw})
-        self._reject_rows += 1
-        if len(self._rejects) >= 10_000:
-            self._write_rejects()
-
-    def _write_rejects(self) -> None:
-        frame = pl.DataFrame(self._rejects, schema=_REJECT_SCHEMA)
-        self._rejects = []
-        self.writer.write(self._transforms.apply_rejects(frame), kind="rejects")
 
 
 def _key_value(value: Any, kind: str | None) -> Any:
@@ -437,15 +354,3 @@ def _native(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bytes | bool):
         return value
     return str(value)
-
-
-def _key_texts(encoded: list[bytes]) -> pl.Series:
-    """Return the key texts of encoded `{_id: ...}`, as every table of the warehouse writes them."""
-    decoder = make_decoder()
-    parts = []
-    raw = b"".join(encoded)
-    offset = 0
-    while offset < len(raw):
-        offset = decoder.push(raw, offset)
-        parts.append(decoder.flush().tables[""]["_id"])
-    return pl.concat(parts) if parts else pl.Series("_id", [], dtype=pl.String)

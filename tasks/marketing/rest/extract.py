@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from tasks.errors import SourceAuthError, SourceError, SourceUnreachable
-from tasks.extract import ExtractContext, ExtractResult
+from tasks.extract import ExtractContext, ExtractMetrics, ExtractResult
 from tasks.landing import AccountDaysScope, Manifest, Replaced, Segment, UpsertScope, new_batch_id
 from tasks.marketing.rest.channel import ACCOUNT, Account, Ask, Channel, Layout
 from tasks.marketing.rest.errors import JobFailed, QuotaExhausted, ReducePage, SplitWindow, VersionEnded
@@ -18,10 +18,6 @@ from tasks.marketing.rest.rows import Rows
 from tasks.marketing.rest.state import TableState
 from tasks.marketing.rest.windows import Window, today
 from tasks.sources import TableRef
-
-# Share of the memory budget that decoded rows may fill before a part is cut; the same as for MongoDB.
-_PART_SHARE = 16
-_PART_LEAST, _PART_MOST = 4 << 20, 64 << 20
 
 
 class AccountsFailed(SourceError):
@@ -187,11 +183,10 @@ class _Run:
 
     def _piece(self, ask: Ask, batch_id: str, into: _Pulled) -> None:
         before = self.channel.client.bytes
-        part_bytes = min(max(self.context.memory_bytes // _PART_SHARE, _PART_LEAST), _PART_MOST)
         place = (self.ref.source_name, self.ref.table_name, batch_id)
         with self.context.landing.writer(*place, self.segment) as writer:
             self.segment += 1
-            rows = Rows(self.ref.table, self.layout, ask, writer, part_bytes)
+            rows = Rows(self.ref.table, self.layout, ask, writer, self.context.memory_bytes)
             rows.take(self._watched(self.channel.read(ask)))
             into.segments.append(rows.finish(self.channel.client.bytes - before))
         into.by_day |= rows.by_day
@@ -250,7 +245,7 @@ def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable
         now = channel.client.clock.now()
         if state.until and state.until > now:
             said = f"the quota is used up: reading goes on after {state.until:%F %H:%M} UTC"
-            return ExtractResult(None, _metrics(ref, [], started), (said,))
+            return ExtractResult(None, _metrics([], started), (said,))
         state.begin(context.window)
         run = _Run(ref, context, channel, channel.layout(ref.table_name), state, previous=dict(context.state))
         accounts = channel.accounts()
@@ -264,7 +259,7 @@ def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable
         raise run.stop
     if run.failures:
         raise _failed(ref, run, accounts)
-    return ExtractResult(run.manifests[-1] if run.manifests else None, _metrics(ref, run.manifests, started), warnings)
+    return ExtractResult(run.manifests[-1] if run.manifests else None, _metrics(run.manifests, started), warnings)
 
 
 def _failed(ref: TableRef, run: _Run, accounts: Sequence[Account]) -> SourceError:
@@ -294,22 +289,11 @@ def _warnings(channel: Channel, now: datetime) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _metrics(ref: TableRef, manifests: Sequence[Manifest], started: float) -> dict[str, Any]:
-    seconds = time.monotonic() - started
-    rows = sum(manifest.rows for manifest in manifests)
-    froms = [manifest.window["from"] for manifest in manifests if manifest.window.get("from")]
-    tos = [manifest.window["to"] for manifest in manifests if manifest.window.get("to")]
-    return {
-        "stage": "extract",
-        "source": ref.source_name,
-        "table_name": ref.table_name,
-        "rows_read": rows,
-        "bytes_read": sum(manifest.source_bytes for manifest in manifests),
-        "rows_landed": rows,
-        "rows_rejected": 0,
-        "seconds": round(seconds, 3),
-        "rows_per_second": round(rows / seconds) if rows and seconds else None,
-        "window_from": min(froms, default=None),
-        "window_to": max(tos, default=None),
-        "batch_id": manifests[-1].batch_id if manifests else None,
-    }
+def _metrics(manifests: Sequence[Manifest], started: float) -> ExtractMetrics:
+    """Return the sums over the batches, with the window over all of them and the time that the service took."""
+    return replace(
+        ExtractMetrics.of(manifests),
+        seconds=round(time.monotonic() - started, 3),
+        window_from=min((str(one.window["from"]) for one in manifests if one.window.get("from")), default=None),
+        window_to=max((str(one.window["to"]) for one in manifests if one.window.get("to")), default=None),
+    )

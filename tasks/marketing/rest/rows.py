@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
@@ -14,14 +13,11 @@ import xxhash
 
 from tasks.errors import SourceError
 from tasks.landing import BatchWriter, Segment
-from tasks.marketing.files.typed import Types
+from tasks.landing.lander import Lander
 from tasks.marketing.rest.channel import ACCOUNT, Ask, Layout
 from tasks.marketing.rest.decode import without_nulls
-from tasks.mongodb.decoder import make_decoder
-from tasks.mongodb.transforms import Transforms
 from tasks.sources import Table
 
-_PUSH_BYTES = 1 << 20
 # Keys of one pull that are remembered to find repeated ones: some 80 bytes each.
 _MOST_KEYS = 1_000_000
 
@@ -34,17 +30,14 @@ class Rows:
         layout: How its rows are read.
         ask: What was asked for: rows of anything else are refused.
         writer: Where they land.
-        part_bytes: Memory that decoded rows may fill before a part is cut.
+        memory_bytes: Memory budget of this reader.
     """
 
-    def __init__(self, table: Table, layout: Layout, ask: Ask, writer: BatchWriter, part_bytes: int) -> None:
-        self._layout, self._ask, self._writer = layout, ask, writer
-        self._decoder = make_decoder(children=table.child_paths, seed=table.fingerprint(), max_bytes=part_bytes)
-        self._types = Types({**layout.types, layout.day: "day"} if layout.day else layout.types)
-        self._transforms = Transforms(table.transforms, table.child_paths)
-        self._pending = bytearray()
+    def __init__(self, table: Table, layout: Layout, ask: Ask, writer: BatchWriter, memory_bytes: int) -> None:
+        self._layout, self._ask = layout, ask
+        types = {**layout.types, layout.day: "day"} if layout.day else dict(layout.types)
+        self._lander = Lander(writer, table, memory_bytes, types=types)
         self._keys: set[bytes] = set()
-        self._started = time.monotonic()
         self._key_names = [name for name in layout.key if name != ACCOUNT]
         self._allowed = {day.isoformat() for day in ask.window.days()} if ask.window else set()
         self.count = 0
@@ -76,13 +69,11 @@ class Rows:
         Raises:
             SourceError: A row could not be decoded.
         """
-        self._push()
-        self._flush()
-        statistics = self._decoder.stats()
-        main = statistics.get("", {"rows": 0, "fields": {}})
-        statistics[""] = {**main, "fields": self._types.statistics(dict(main["fields"]))}
-        statistics = self._transforms.apply_statistics(statistics)
-        return self._writer.finish(statistics, source_bytes, time.monotonic() - self._started)
+        self._lander.flush()
+        if self._lander.reject_rows:
+            raise self._wrong(f"{self._lander.reject_rows} row(s) cannot be decoded")
+        self._lander.source_bytes = source_bytes
+        return self._lander.finish()
 
     def _place(self, record: dict[str, Any]) -> None:
         """Check the day of a row, and note what its account has come to."""
@@ -111,27 +102,7 @@ class Rows:
                 )
             self._keys.add(digest)
         self.count += 1
-        self._pending += encoded
-        if len(self._pending) >= _PUSH_BYTES:
-            self._push()
-
-    def _push(self) -> None:
-        raw, self._pending = bytes(self._pending), bytearray()
-        offset = 0
-        while offset < len(raw):
-            reached = self._decoder.push(raw, offset)
-            if reached < len(raw):
-                self._flush()
-            offset = reached
-
-    def _flush(self) -> None:
-        decoded = self._decoder.flush()
-        if decoded.rejects.height:
-            raise self._wrong(f"a row cannot be decoded: {decoded.rejects['reason'][0]}")
-        rows = decoded.tables.pop("")
-        self._writer.write(self._transforms.apply(self._types.apply(rows)))
-        for path, frame in self._transforms.apply_tables(decoded.tables).items():
-            self._writer.write(frame, kind="child", child=path)
+        self._lander.add(encoded)
 
     def _wrong(self, what: str) -> SourceError:
         window = self._ask.window

@@ -14,8 +14,8 @@ import pytest
 from tasks.bronze import copying
 from tasks.bronze.load import LoadResult, load_batch
 from tasks.landing import Landing, Manifest
+from tasks.landing.decoder import make_decoder
 from tasks.mongodb.config import MongoTable
-from tasks.mongodb.decoder import make_decoder
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -19,8 +19,8 @@ from tasks.bronze.ahead import Outgrown
 from tasks.bronze.load import LoadResult
 from tasks.bronze.pending import load_ahead
 from tasks.landing import BatchWriter, Manifest, Plan, new_batch_id
+from tasks.landing.decoder import Decoder, make_decoder
 from tasks.mongodb.config import MongoSource, MongoTable
-from tasks.mongodb.decoder import Decoder, make_decoder
 from tasks.settings import Settings
 from tasks.sources import TableRef
 from tests.integration.bronze.conftest import START, Warehouse

@@ -343,7 +343,7 @@ def test_rejects_are_replayed_unless_a_later_read_is_there(
     warehouse.load([{"_id": 0, "v": 0}, *bad])
     warehouse.load([{"_id": 2, "v": 22}])
     assert replay(*place).refused == 2
-    from tasks.mongodb import decoder
+    from tasks.landing import decoder
 
     make = decoder.make_decoder
 

@@ -23,8 +23,8 @@ from tasks import database
 from tasks.bronze import ddl
 from tasks.bronze.verify import Verified, verify, verify_table
 from tasks.errors import LoadError
+from tasks.landing.decoder import make_decoder
 from tasks.mongodb.config import MongoSource, MongoTable
-from tasks.mongodb.decoder import make_decoder
 from tasks.settings import Settings
 from tasks.sources import TableRef
 from tests.integration.bronze.conftest import Warehouse

@@ -142,4 +142,4 @@ def test_an_empty_collection_is_no_error_in_any_mode(shop: Shop) -> None:
     for mode, config in CONFIGS.items():
         shop.state = {}
         result = shop.extract(shop.ref(**config))
-        assert result.metrics["rows_landed"] == 0, mode
+        assert result.metrics.rows_landed == 0, mode

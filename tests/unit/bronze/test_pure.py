@@ -15,6 +15,7 @@ from tasks.bronze import canonical, convert, copying, extended, kinds, names
 from tasks.bronze.plan import Column, make_plan, reading
 from tasks.bronze.rebuild import base_of
 from tasks.landing import Manifest
+from tasks.landing.kinds import fragment
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_small_letters_keep_the_plain_name_whatever_comes_first() -> None:
 
 @given(st.floats())
 def test_doubles_as_extended_json_come_back_bit_for_bit(value: float) -> None:
-    text = extended.fragment("double", value)
+    text = fragment("double", value)
     read = json.loads(text)
     number = float(read["$numberDouble"]) if isinstance(read, dict) else read
     assert repr(number) == repr(value) and isinstance(number, float)
@@ -184,7 +185,7 @@ def test_doubles_as_extended_json_come_back_bit_for_bit(value: float) -> None:
 
 @given(st.text())
 def test_strings_as_extended_json_come_back_and_never_hold_an_escaped_nul(value: str) -> None:
-    text = extended.fragment("string", value)
+    text = fragment("string", value)
     assert not extended.has_nul(text)
     assert canonical.canonical(text) == json.dumps(value)
 

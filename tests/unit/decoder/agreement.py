@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from tasks.mongodb.decoder import Decoded, Decoder, make_decoder, native_available
+from tasks.landing.decoder import Decoded, Decoder, make_decoder, native_available
 
 _Drained = tuple[list[Decoded], list[tuple[int, int, int]]]
 

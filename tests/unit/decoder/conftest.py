@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.mongodb.decoder import Decoder, make_decoder, native_available
+from tasks.landing.decoder import Decoder, make_decoder, native_available
 
 NEEDS_NATIVE = pytest.mark.skipif(not native_available(), reason="the native decoder is not built")
 

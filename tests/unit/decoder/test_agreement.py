@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.mongodb.decoder import KINDS, TYPE_KINDS
+from tasks.landing.decoder import KINDS, TYPE_KINDS
 from tests.unit.decoder import bson_bytes as b
 from tests.unit.decoder.agreement import assert_same, drain, plain
 

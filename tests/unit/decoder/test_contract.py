@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tasks.mongodb.decoder import MAX_PATH_BYTES, MAX_PATHS, Decoder, make_decoder, native_available
+from tasks.landing.decoder import MAX_PATH_BYTES, MAX_PATHS, Decoder, make_decoder, native_available
 from tests.unit.decoder import bson_bytes as b
 from tests.unit.decoder.agreement import drain
 from tests.unit.decoder.conftest import NEEDS_NATIVE

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
-from tasks.mongodb.decoder import MAX_PATHS, Decoder
+from tasks.landing.decoder import MAX_PATHS, Decoder
 from tests.unit.decoder import bson_bytes as b
 from tests.unit.decoder.agreement import drain
 from tests.unit.decoder.conftest import NEEDS_NATIVE
@@ -136,7 +136,7 @@ def test_any_number_of_values_set_aside_costs_linear_time(make: Make) -> None:
 
 _PEAK = """
 import resource, sys
-from tasks.mongodb.decoder import make_decoder
+from tasks.landing.decoder import make_decoder
 from tests.unit.decoder import bson_bytes as b
 documents = [b.document(("_id", b.int32(i)), *((f"field_{(i * 7 + k * 13) % 3000}", b.text("some text value " * 2))
              for k in range(40))) for i in range(3000)]

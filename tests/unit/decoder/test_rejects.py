@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.mongodb.decoder import MAX_NESTING, Decoder
+from tasks.landing.decoder import MAX_NESTING, Decoder
 from tests.unit.decoder import bson_bytes as b
 from tests.unit.decoder.agreement import drain
 

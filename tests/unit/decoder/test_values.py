@@ -17,8 +17,8 @@ from bson.son import SON
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.mongodb.decoder import TYPE_KINDS, Decoder, make_decoder
-from tasks.mongodb.decoder.bson_walk import escape_key
+from tasks.landing.decoder import TYPE_KINDS, Decoder, make_decoder
+from tasks.landing.decoder.bson_walk import escape_key
 from tests.unit.decoder import bson_bytes as b
 from tests.unit.decoder.agreement import drain
 from tests.unit.decoder.conftest import NEEDS_NATIVE

@@ -218,7 +218,7 @@ def test_rejected_rows_keep_their_day_from_being_deleted(place: Place) -> None:
     place.write("a.csv", "day,id,cost\n2026-01-01,1,1\n2026-01-01,2\n")
     result = place.extract(**PARTITION)
     assert _span(result.manifest) == "upsert"
-    assert result.metrics["rows_rejected"] == 1
+    assert result.metrics.rows_rejected == 1
 
 
 def test_one_broken_file_does_not_stop_the_others(place: Place) -> None:
@@ -352,5 +352,5 @@ def test_the_search_for_repeated_keys_is_bounded_and_says_so(place: Place, monke
     monkeypatch.setattr(files, "_MOST_KEYS", 2)
     place.write("a.csv", "id\n1\n1\n2\n3\n3\n")
     result = place.extract()
-    assert result.metrics["rows_rejected"] == 1
+    assert result.metrics.rows_rejected == 1
     assert "first 2 rows only" in result.warnings[0]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.marketing.files.typed import Types
+from tasks.landing.typed import Types
 
 _NUMBERLIKE = st.one_of(
     st.text("0123456789+-.eE, ", max_size=12),

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tasks.errors import ConfigError
-from tasks.mongodb.transforms import Transforms
+from tasks.landing.transforms import Transforms
 from tasks.sources import Transform
 
 FRAME = pl.DataFrame(

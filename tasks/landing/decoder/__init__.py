@@ -174,13 +174,13 @@ def make_decoder(
 def _implementation(name: Literal["native", "driver", "reference"]) -> Callable[..., Decoder]:
     """Return a decoder's class, imported only where it is used."""
     if name == "native":
-        from tasks.mongodb.decoder.native import NativeDecoder
+        from tasks.landing.decoder.native import NativeDecoder
 
         return NativeDecoder
     if name == "driver":
-        from tasks.mongodb.decoder.driver import DriverDecoder
+        from tasks.landing.decoder.driver import DriverDecoder
 
         return DriverDecoder
-    from tasks.mongodb.decoder.reference import ReferenceDecoder
+    from tasks.landing.decoder.reference import ReferenceDecoder
 
     return ReferenceDecoder

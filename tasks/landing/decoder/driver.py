@@ -21,9 +21,9 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from tasks.mongodb.decoder import MAX_NESTING
-from tasks.mongodb.decoder import extended_json as ejson
-from tasks.mongodb.decoder.reference import MAX_DOCUMENT_BYTES, Node, ReferenceDecoder, Table, variable
+from tasks.landing.decoder import MAX_NESTING
+from tasks.landing.decoder import extended_json as ejson
+from tasks.landing.decoder.reference import MAX_DOCUMENT_BYTES, Node, ReferenceDecoder, Table, variable
 
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     document_class=dict,
@@ -231,7 +231,7 @@ def _held_json(column: str, held: Any) -> str:
 
 
 class DriverDecoder(ReferenceDecoder):
-    """See `tasks.mongodb.decoder.Decoder` and `make_decoder`."""
+    """See `tasks.landing.decoder.Decoder` and `make_decoder`."""
 
     table_type = DriverTable
 

@@ -15,26 +15,11 @@ from typing import Any
 import polars as pl
 
 from tasks.errors import ConfigError
+from tasks.landing.cast import cast, text_of
+from tasks.landing.kinds import KINDS
 from tasks.sources import Derive, Transform
 
 HASH_KEY_VARIABLE = "WAREHOUSE_HASH_KEY"
-
-DTYPES: dict[str, pl.DataType] = {
-    "int": pl.Int64(),
-    "double": pl.Float64(),
-    "decimal": pl.String(),
-    "string": pl.String(),
-    "bool": pl.Boolean(),
-    "date": pl.Datetime("ms", "UTC"),
-    "objectid": pl.String(),
-    "uuid": pl.String(),
-    "binary": pl.Binary(),
-    "json": pl.String(),
-    "day": pl.Date(),
-    "micros": pl.Datetime("us", "UTC"),
-}
-# The statistics count BSON types; a transform's result is counted under the type that its kind came from.
-_BSON_TYPE = {"int": "int64", "micros": "date", "day": "date", "binary": "binData", "uuid": "binData", "json": "object"}
 
 
 class Transforms:
@@ -124,9 +109,9 @@ class Transforms:
         if not found:
             return frame
         own = columns_of(frame, path, nested=False)
-        text = pl.coalesce(*(_as_text(name) for name in own), _document_text(frame, set(found) - set(own)))
+        texts = [text_of(frame[name], _kind_of(name)) for name in own]
         digest = (
-            frame.select(text)
+            frame.select(pl.coalesce(*texts, _document_text(frame, set(found) - set(own))))
             .to_series()
             .map_elements(
                 lambda value: hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest(), return_dtype=pl.String
@@ -165,7 +150,7 @@ class Transforms:
         decided = [step.hash] if step.hash else list(step.cast or ()) or ([step.derive.name] if step.derive else [])
         for path in decided:
             counts = self._counts.get(path, {})
-            types = {_BSON_TYPE.get(kind, kind): count for kind, count in counts.items() if count}
+            types = {KINDS[kind].statistics: count for kind, count in counts.items() if count}
             nulls = fields.get(path, {}).get("types", {}).get("null", 0)
             types |= {"null": nulls} if nulls else {}
             fields = {**fields, path: {"present": sum(types.values()), "types": types, "empty": 0}}
@@ -226,14 +211,9 @@ def _rename(frame: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
     return frame.rename(mapping)
 
 
-def _as_text(name: str) -> pl.Expr:
-    kind = name.rsplit("|", 1)[1]
-    return pl.col(name).bin.encode("hex") if kind == "binary" else pl.col(name).cast(pl.String)
-
-
 def _document_text(frame: pl.DataFrame, names: Iterable[str]) -> pl.Series:
     """Return one text for all that rows hold in these columns, whatever their order; null where they hold nothing."""
-    parts = frame.select(_as_text(name) for name in sorted(names))
+    parts = pl.DataFrame([text_of(frame[name], _kind_of(name)) for name in sorted(names)])
     held = [[[name, value] for name, value in row.items() if value is not None] for row in parts.iter_rows(named=True)]
     return pl.Series([json.dumps(row) if row else None for row in held] or [None] * frame.height, dtype=pl.String)
 
@@ -241,35 +221,17 @@ def _document_text(frame: pl.DataFrame, names: Iterable[str]) -> pl.Series:
 def _cast(frame: pl.DataFrame, path: str, kind: str) -> pl.DataFrame:
     """Move values of other kinds into `path|kind` where that is exact; the rest stay as they are, for the rescue."""
     target = f"{path}|{kind}"
-    others = [name for name in columns_of(frame, path, nested=False) if name != target]
-    if not others:
-        return frame
-    dtype = DTYPES[kind]
-    result = pl.col(target) if target in frame.columns else pl.lit(None, dtype)
-    updates: list[pl.Expr] = []
-    for name in others:
-        moved = _exact_cast(name, kind, dtype)
-        result = pl.coalesce(result, moved)
-        updates.append(pl.when(moved.is_null()).then(pl.col(name)).alias(name))
-    return frame.with_columns(result.alias(target), *updates)
+    for name in columns_of(frame, path, nested=False):
+        if name == target:
+            continue
+        moved = cast(frame[name], _kind_of(name), kind).alias(target)
+        left = pl.when(moved.is_null()).then(pl.col(name)).alias(name)
+        frame = frame.with_columns(left, pl.coalesce(target, moved) if target in frame.columns else moved)
+    return frame
 
 
-def _exact_cast(name: str, kind: str, dtype: pl.DataType) -> pl.Expr:
-    """Return the cast, null where it would not read back as the same text or number."""
-    column = pl.col(name)
-    if kind == "decimal":
-        return pl.when(_as_text(name).str.contains(r"^-?\d+(\.\d+)?$")).then(_as_text(name))
-    if kind == "string":
-        return _as_text(name)
-    moved = column.cast(dtype, strict=False)
-    if name.endswith("|string"):
-        return moved
-    return pl.when(moved.cast(column_dtype(name), strict=False) == column).then(moved)
-
-
-def column_dtype(name: str) -> pl.DataType:
-    """Return the Polars type of a landed column."""
-    return DTYPES[name.rsplit("|", 1)[1]]
+def _kind_of(name: str) -> str:
+    return name.rpartition("|")[2]
 
 
 def _derive(frame: pl.DataFrame, derive: Derive) -> pl.DataFrame:
@@ -283,7 +245,8 @@ def _derive(frame: pl.DataFrame, derive: Derive) -> pl.DataFrame:
     expression = pl.sql_expr(derive.expression)
     choices = {root: columns_of(frame, root, nested=False) for root in expression.meta.root_names()}
     choices = {root: found or [root] * (root in frame.columns) for root, found in choices.items()}
-    dtype, parts, problems = DTYPES[derive.kind], [], []
+    dtype, parts = KINDS[derive.kind].dtype, []
+    problems: list[BaseException] = []
     numbered = frame.with_row_index("#row").with_columns(
         pl.coalesce(pl.when(pl.col(name).is_not_null()).then(index) for index, name in enumerate(found))
         .fill_null(0)
@@ -299,7 +262,8 @@ def _derive(frame: pl.DataFrame, derive: Derive) -> pl.DataFrame:
         )
         try:
             parts.append(view.select("#row", value=expression.cast(dtype)))
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            # Polars panics where an expression leads past the years that it can tell.
             problems.append(error)
             parts.append(view.select("#row", value=pl.lit(None, dtype)))
     if len(problems) == len(parts):

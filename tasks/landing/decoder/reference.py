@@ -10,9 +10,10 @@ from typing import Any
 import polars as pl
 import xxhash
 
-from tasks.mongodb.decoder import DUPLICATES, KINDS, MAX_PATH_BYTES, MAX_PATHS, TYPE_KINDS, Decoded
-from tasks.mongodb.decoder import bson_walk as walk
-from tasks.mongodb.decoder import extended_json as ejson
+from tasks.landing import kinds
+from tasks.landing.decoder import DUPLICATES, KINDS, MAX_PATH_BYTES, MAX_PATHS, TYPE_KINDS, Decoded
+from tasks.landing.decoder import bson_walk as walk
+from tasks.landing.decoder import extended_json as ejson
 
 # Bytes a row takes in a dense column: Arrow's value or 16-byte view, and its share of the validity bitmap rounded up.
 WIDTHS = {kind: 17 for kind in KINDS} | {"int": 9, "double": 9, "date": 9, "bool": 1}
@@ -28,13 +29,6 @@ _CHILD_LIMIT = 256 << 20
 _MAX_RAW_BYTES = (1 << 31) - 1
 MAX_DOCUMENT_BYTES = 256 << 20
 
-_DTYPES: dict[str, pl.DataType | type[pl.DataType]] = {
-    "int": pl.Int64,
-    "double": pl.Float64,
-    "bool": pl.Boolean,
-    "date": pl.Datetime("ms", "UTC"),
-    "binary": pl.Binary,
-}
 _FIXED_NAMES = {
     walk.DOUBLE: "double",
     walk.DOCUMENT: "document",
@@ -325,14 +319,14 @@ def _meta_series(name: str, values: list[Any]) -> pl.Series:
 
 
 def _series(name: str, kind: str, values: list[Any]) -> pl.Series:
-    dtype = _DTYPES.get(kind, pl.String)
+    dtype = kinds.KINDS[kind].dtype
     if kind == "date":
         return pl.Series(name, values, dtype=pl.Int64).cast(dtype)
     return pl.Series(name, values, dtype=dtype)
 
 
 class ReferenceDecoder:
-    """See `tasks.mongodb.decoder.Decoder` and `make_decoder`."""
+    """See `tasks.landing.decoder.Decoder` and `make_decoder`."""
 
     table_type = Table
 

@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 import warehouse_native
 
-from tasks.mongodb.decoder import Decoded
+from tasks.landing.decoder import Decoded
 
 
 class NativeDecoder:
-    """See `tasks.mongodb.decoder.Decoder` and `make_decoder`."""
+    """See `tasks.landing.decoder.Decoder` and `make_decoder`."""
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from tasks.mongodb.decoder import MAX_NESTING
+from tasks.landing.decoder import MAX_NESTING
 
 DOUBLE, STRING, DOCUMENT, ARRAY, BINARY, UNDEFINED, OBJECTID, BOOL, DATE, NULL, REGEX = range(1, 12)
 DBPOINTER, CODE, SYMBOL, CODE_WITH_SCOPE, INT32, TIMESTAMP, INT64, DECIMAL = range(12, 20)

@@ -1,0 +1,162 @@
+"""Text columns into the types that sources.yaml gives them: a value that cannot be read exactly stays text.
+
+Files and APIs spell values in more ways than a cast reads: blanks around a value, a plus sign, zeros in front,
+`20261123`, `TRUE`, capital letters in a UUID, times of other zones. What a value tells is never changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import polars as pl
+
+from tasks.landing.kinds import KINDS
+
+_PLAIN_DECIMAL = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+_ANY_DECIMAL = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
+_BOOLS = {"true": "true", "1": "true", "false": "false", "0": "false"}
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "infinity": "Infinity", "-inf": "-Infinity", "-infinity": "-Infinity"}
+_FINER_THAN_MICROS = re.compile(r"[.,]\d{6}\d*[1-9]")
+
+
+class Types:
+    """The configured types of a table; converts frames and keeps the statistics true.
+
+    Args:
+        types: By path the kind that its values are to have.
+    """
+
+    def __init__(self, types: Mapping[str, str]) -> None:
+        self._types = {path: kind for path, kind in types.items() if kind != "string"}
+        self._moved: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+
+    def apply(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the frame with what can be read as its type moved from `path|<other kind>` to `path|<type>`."""
+        for path, kind in self._types.items():
+            for other in ("string", "int", "decimal", "double"):
+                if other != kind and f"{path}|{other}" in frame.columns:
+                    frame = self._move(frame, path, other, kind)
+        return frame
+
+    def _move(self, frame: pl.DataFrame, path: str, other: str, kind: str) -> pl.DataFrame:
+        source, target = f"{path}|{other}", f"{path}|{kind}"
+        values = frame[source].alias(target)
+        read = KINDS[kind].parse(_SPELT.get(kind, _as_is)(values.cast(pl.String))).alias(target)
+        if other == "string":
+            empty = int((values == "").sum())
+            # In a column of another type a quoted nothing is a nothing.
+            frame = frame.with_columns(pl.when(pl.col(source) != "").then(pl.col(source)).alias(source))
+            self._moved[path][other, "null"] += empty
+        left = frame[source].to_frame().with_columns(pl.when(read.is_null()).then(pl.col(source)).alias(source))
+        self._moved[path][other, kind] += len(read) - read.null_count()
+        frame = frame.with_columns(left.to_series())
+        if target in frame.columns:
+            frame = frame.with_columns(pl.coalesce(pl.col(target), read).alias(target))
+        else:
+            # Beside its source: the columns of a table keep the order of the file.
+            frame = frame.insert_column(frame.get_column_index(source) + 1, read)
+        return frame.drop(source) if frame[source].null_count() == frame.height else frame
+
+    def statistics(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the decoder's statistics with the moved values counted under their new type."""
+        for path, moved in self._moved.items():
+            if path not in fields:
+                continue
+            types = Counter(fields[path]["types"])
+            empty = fields[path]["empty"]
+            for (other, kind), count in moved.items():
+                count -= _take(types, other, count)
+                types[kind] += moved[other, kind] - count
+                empty -= moved[other, kind] if kind == "null" else 0
+            fields[path] = {**fields[path], "types": {k: n for k, n in sorted(types.items()) if n}, "empty": empty}
+        return fields
+
+
+def _take(types: Counter[str], kind: str, count: int) -> int:
+    """Take `count` values from the type names that a kind comes from; return how many were there."""
+    left = count
+    for name in {"int": ("int32", "int64", "int")}.get(kind, (kind,)):
+        taken = min(types[name], left)
+        types[name] -= taken
+        left -= taken
+    return count - left
+
+
+def decimal_text(text: str) -> str | None:
+    """Return a number's canonical text (`1.20E+3`, `-0`), None when it is no plain number."""
+    if not _ANY_DECIMAL.fullmatch(text):
+        return None
+    try:
+        return str(Decimal(text.strip()))
+    except InvalidOperation:
+        return None
+
+
+# -- spellings ------------------------------------------------------------------------------------------------------
+
+
+def _as_is(values: pl.Series) -> pl.Series:
+    return values
+
+
+def _ints(values: pl.Series) -> pl.Series:
+    texts = values.str.strip_chars().str.replace(r"^\+([0-9])", "$1").str.replace(r"^(-?)0+([0-9])", "$1$2")
+    return texts.str.replace(r"^-0$", "0")
+
+
+def _decimals(values: pl.Series) -> pl.Series:
+    odd = (~values.str.contains(_PLAIN_DECIMAL).fill_null(True)).arg_true()
+    return values.scatter(odd, [decimal_text(values[row]) for row in odd]) if len(odd) else values
+
+
+def _doubles(values: pl.Series) -> pl.Series:
+    numbers = _decimals(values)
+    others = (numbers.is_null() & values.is_not_null()).arg_true()
+    return numbers.scatter(others, [_NOT_FINITE.get(values[row].strip().lower()) for row in others])
+
+
+def _days(values: pl.Series) -> pl.Series:
+    return values.str.strip_chars().str.replace(r"^([0-9]{4})([0-9]{2})([0-9]{2})$", "$1-$2-$3")
+
+
+def _lower(values: pl.Series) -> pl.Series:
+    return values.str.strip_chars().str.to_lowercase()
+
+
+def _bools(values: pl.Series) -> pl.Series:
+    return _lower(values).replace_strict(_BOOLS, default=None, return_dtype=pl.String)
+
+
+def _moments(values: pl.Series) -> pl.Series:
+    known = {text: _moment(text) for text in values.unique() if text is not None}
+    return pl.Series(values.name, [known.get(text) for text in values], dtype=pl.String)
+
+
+def _moment(text: str) -> str | None:
+    """Return a time in UTC; one without a zone is UTC, by the product's convention."""
+    if _FINER_THAN_MICROS.search(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()
+    except (ValueError, OverflowError):
+        return None
+
+
+_SPELT: dict[str, Callable[[pl.Series], pl.Series]] = {
+    "int": _ints,
+    "double": _doubles,
+    "decimal": _decimals,
+    "bool": _bools,
+    "day": _days,
+    "date": _moments,
+    "micros": _moments,
+    "uuid": _lower,
+    "objectid": _lower,
+}
+"""By kind, its spellings in files as the one that the kind's own parser reads."""
