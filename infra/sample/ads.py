@@ -14,8 +14,6 @@ from typing import Any
 from infra.sample.catalogue import Campaign, random_of
 from infra.sample.shop import Shop
 
-PLATFORMS = ("google_ads", "meta_ads", "tiktok_ads", "linkedin_ads")
-
 
 @dataclass(frozen=True, slots=True)
 class CampaignDay:

@@ -18,8 +18,6 @@ from bson import Decimal128
 
 from infra.sample.seed import insert_documents
 
-PERIOD_END = datetime(1998, 6, 30, tzinfo=UTC)
-
 
 class Purchase(NamedTuple):
     """One line of the file."""

@@ -17,7 +17,6 @@ import polars as pl
 
 from tasks.landing.kinds import KINDS
 
-_PLAIN_DECIMAL = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
 _ANY_DECIMAL = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 _BOOLS = {"true": "true", "1": "true", "false": "false", "0": "false"}
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "infinity": "Infinity", "-inf": "-Infinity", "-infinity": "-Infinity"}
@@ -46,7 +45,7 @@ class Types:
     def _move(self, frame: pl.DataFrame, path: str, other: str, kind: str) -> pl.DataFrame:
         source, target = f"{path}|{other}", f"{path}|{kind}"
         values = frame[source].alias(target)
-        read = KINDS[kind].parse(_SPELT.get(kind, _as_is)(values.cast(pl.String))).alias(target)
+        read = _read(values.cast(pl.String), kind)
         if other == "string":
             empty = int((values == "").sum())
             # In a column of another type a quoted nothing is a nothing.
@@ -97,11 +96,16 @@ def decimal_text(text: str) -> str | None:
         return None
 
 
+def _read(values: pl.Series, kind: str) -> pl.Series:
+    """Return texts read as a kind; only those that are not spelt as its parser wants are looked at twice."""
+    read = KINDS[kind].parse(values)
+    odd = (read.is_null() & values.is_not_null()).arg_true()
+    if not len(odd) or kind not in _SPELT:
+        return read
+    return read.scatter(odd, KINDS[kind].parse(_SPELT[kind](values.gather(odd))))
+
+
 # -- spellings ------------------------------------------------------------------------------------------------------
-
-
-def _as_is(values: pl.Series) -> pl.Series:
-    return values
 
 
 def _ints(values: pl.Series) -> pl.Series:
@@ -110,8 +114,7 @@ def _ints(values: pl.Series) -> pl.Series:
 
 
 def _decimals(values: pl.Series) -> pl.Series:
-    odd = (~values.str.contains(_PLAIN_DECIMAL).fill_null(True)).arg_true()
-    return values.scatter(odd, [decimal_text(values[row]) for row in odd]) if len(odd) else values
+    return pl.Series(values.name, [decimal_text(text) for text in values], dtype=pl.String)
 
 
 def _doubles(values: pl.Series) -> pl.Series:
