@@ -34,11 +34,11 @@ _SOURCES = ("shop", "ads")
 _DATABASE = "shop"
 # What people are shown to try: a question of marketing, one of sales, and what became of values that did not fit.
 _BY_CHANNEL = (
-    "select channel_group, sum(sessions) as sessions, sum(orders) as orders, sum(revenue) as revenue, "
+    "select channel_group, sum(sessions) as sessions, round(sum(orders)) as orders, sum(revenue) as revenue, "
     "round(sum(spend), 2) as spend from gold.rpt_channel_performance_daily group by 1 order by revenue desc"
 )
 _BY_SEGMENT = (
-    "select segment, count(*) as customers, sum(net_revenue) as revenue from gold.rpt_customer_rfm group by 1 "
+    "select segment, count(*) as customers, sum(net_revenue) as revenue from gold.rpt_rfm group by 1 "
     "order by revenue desc"
 )
 _RESCUED = "select _id, total, _rescued from bronze.shop__orders where _rescued is not null"

@@ -208,7 +208,7 @@ def selection(refs: Iterable[TableRef]) -> tuple[str, ...]:
 
 
 def missing_models(url: str, project: Path = PROJECT) -> tuple[str, ...]:
-    """Return the models of silver and gold that the warehouse does not hold (yet, or any more).
+    """Return the models and snapshots of silver and gold that the warehouse does not hold (yet, or any more).
 
     A table's first load selects models that also read other models; those may never have been built.
     """
@@ -219,7 +219,7 @@ def missing_models(url: str, project: Path = PROJECT) -> tuple[str, ...]:
         for part in _parts(project)
         for layer in ("silver", "gold")
         for path in (part / "models" / layer).rglob("*.sql")
-    }
+    } | {("silver", path.stem) for part in _parts(project) for path in (part / "snapshots").glob("*.sql")}
     query = "select schemaname, viewname from pg_views union all select schemaname, tablename from pg_tables"
     try:
         with psycopg.connect(url, connect_timeout=10) as connection:
@@ -278,7 +278,7 @@ def _parts(project: Path) -> list[Path]:
 
 
 def _files(project: Path, suffix: str) -> list[Path]:
-    folders = [part / name for part in _parts(project) for name in ("models", "tests")]
+    folders = [part / name for part in _parts(project) for name in ("models", "snapshots", "tests")]
     return [path for folder in folders for path in sorted(folder.rglob(f"*{suffix}"))]
 
 

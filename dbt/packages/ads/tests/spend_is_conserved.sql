@@ -1,9 +1,10 @@
--- Ad spend per platform and day is the same in the fact as in the platforms' own tables.
-{%- set platforms = ['google_ads', 'meta_ads', 'tiktok_ads', 'linkedin_ads'] %}
+-- Spend per platform and day is the same in the fact as in the platforms' own tables, in the currency it came in.
 with by_platform as (
 
-    {% for platform in platforms -%}
-    select '{{ platform }}' as platform, spent_on, sum(spend) as spend from {{ ref('stg_ads__' ~ platform) }} group by 1, 2
+    {% for platform in warehouse_ads.platforms() -%}
+    select '{{ platform.platform }}' as platform, spent_on, sum(spend) as spend
+    from {{ ref('stg_ads__' ~ platform.platform) }}
+    group by 1, 2
     {% if not loop.last %}union all{% endif %}
     {% endfor %}
 
@@ -11,7 +12,7 @@ with by_platform as (
 
 by_fact as (
 
-    select platform, spent_on, sum(spend) as spend from {{ ref('fct_ad_spend_daily') }} group by 1, 2
+    select platform, spent_on, sum(original_spend) as spend from {{ ref('fct_ad_spend_daily') }} group by 1, 2
 
 )
 

@@ -72,6 +72,39 @@
     {%- endif -%}
 {% endmacro %}
 
+{#-
+  The elements of a field as a JSON array, in each shape that bronze holds it in: an array, one object instead (whose fields
+  became columns below the path), or either in `_rescued`. Null where there is nothing.
+-#}
+{% macro bronze_array(bronze, path) %}
+    {%- set column = path | replace('.', '__') -%}
+    {%- set fields = [] -%}
+    {%- for name in bronze.columns if name.startswith(column ~ '__') -%}
+        {%- do fields.append("'" ~ name[column | length + 2:] ~ "', to_jsonb(bronze_rows." ~ adapter.quote(name) ~ ')') -%}
+    {%- endfor -%}
+    {%- set shapes = [] -%}
+    {%- if bronze.columns.get(column) == 'jsonb' -%}
+        {%- do shapes.append('bronze_rows.' ~ adapter.quote(column)) -%}
+    {%- endif -%}
+    {%- if fields -%}
+        {%- do shapes.append("nullif(jsonb_strip_nulls(jsonb_build_object(" ~ fields | join(', ') ~ ")), '{}')") -%}
+    {%- endif -%}
+    {%- if '_rescued' in bronze.columns -%}
+        {%- do shapes.append("bronze_rows._rescued -> '" ~ path ~ "'") -%}
+    {%- endif -%}
+    {%- if shapes -%}
+    (
+        select case jsonb_typeof(shape.value)
+            when 'array' then shape.value
+            when 'object' then jsonb_build_array(shape.value)
+        end
+        from (select coalesce({{ shapes | join(', ') }}) as value) as shape
+    )
+    {%- else -%}
+    null::jsonb
+    {%- endif -%}
+{% endmacro %}
+
 {#- A column as `type`: as it is where the types agree, else through its text. -#}
 {% macro cast_column(expression, column_type, type) %}
     {%- set names = {'timestamptz': 'timestamp with time zone', 'int': 'integer'} -%}

@@ -1,16 +1,21 @@
 {%- set bronze = warehouse.bronze_table('ads', 'google_ads') -%}
+{#- Google counts money in millionths. -#}
 select
-    bronze_rows._id as ad_spend_id,
-    {{ warehouse.bronze_value(bronze, 'segments_date', 'date') }} as spent_on,
-    {{ warehouse.bronze_value(bronze, 'customer_id', 'text') }} as account_id,
-    {{ warehouse.bronze_value(bronze, 'campaign_id', 'text') }} as campaign_id,
-    {{ warehouse.bronze_value(bronze, 'campaign_name', 'text') }} as campaign_name,
-    'google' as source,
-    {{ warehouse.bronze_value(bronze, 'currency', 'text') }} as currency,
-    {{ warehouse.bronze_value(bronze, 'impressions', 'bigint') }} as impressions,
-    {{ warehouse.bronze_value(bronze, 'clicks', 'bigint') }} as clicks,
-    {#- Google counts money in millionths. #}
-    {{ warehouse.bronze_value(bronze, 'cost_micros', 'numeric') }} / 1000000 as spend,
-    coalesce({{ warehouse.bronze_value(bronze, 'conversions', 'numeric') }}, 0) as conversions,
-    coalesce({{ warehouse.bronze_value(bronze, 'conversions_value', 'numeric') }}, 0) as conversions_value
+    {{ warehouse_ads.ad_columns(bronze,
+        spent_on=warehouse.bronze_value(bronze, 'segments_date', 'date'),
+        account_id=warehouse.bronze_value(bronze, 'customer_id', 'text'),
+        campaign_id=warehouse.bronze_value(bronze, 'campaign_id', 'text'),
+        campaign_name=warehouse.bronze_value(bronze, 'campaign_name', 'text'),
+        currency=warehouse.bronze_value(bronze, 'currency', 'text'),
+        impressions=warehouse.bronze_value(bronze, 'impressions', 'bigint'),
+        clicks=warehouse.bronze_value(bronze, 'clicks', 'bigint'),
+        spend=warehouse.bronze_value(bronze, 'cost_micros', 'numeric') ~ ' / 1000000',
+        conversions=warehouse.bronze_value(bronze, 'conversions', 'numeric'),
+        conversions_value=warehouse.bronze_value(bronze, 'conversions_value', 'numeric'),
+        objective=warehouse.bronze_value(bronze, 'advertising_channel_type', 'text'),
+        ad_group_id=warehouse.bronze_value(bronze, 'ad_group_id', 'text'),
+        ad_group_name=warehouse.bronze_value(bronze, 'ad_group_name', 'text'),
+        ad_id=warehouse.bronze_value(bronze, 'ad_id', 'text'),
+        ad_name=warehouse.bronze_value(bronze, 'ad_name', 'text')
+    ) }}
 from {{ bronze.rows }}

@@ -1,15 +1,22 @@
 {%- set bronze = warehouse.bronze_table('ads', 'meta_ads') -%}
 select
-    bronze_rows._id as ad_spend_id,
-    {{ warehouse.bronze_value(bronze, 'date_start', 'date') }} as spent_on,
-    {{ warehouse.bronze_value(bronze, 'account_id', 'text') }} as account_id,
-    {{ warehouse.bronze_value(bronze, 'campaign_id', 'text') }} as campaign_id,
-    {{ warehouse.bronze_value(bronze, 'campaign_name', 'text') }} as campaign_name,
-    lower({{ warehouse.bronze_value(bronze, 'publisher_platform', 'text') }}) as source,
-    {{ warehouse.bronze_value(bronze, 'account_currency', 'text') }} as currency,
-    {{ warehouse.bronze_value(bronze, 'impressions', 'bigint') }} as impressions,
-    {{ warehouse.bronze_value(bronze, 'inline_link_clicks', 'bigint') }} as clicks,
-    {{ warehouse.bronze_value(bronze, 'spend', 'numeric') }} as spend,
-    coalesce({{ warehouse.bronze_value(bronze, 'purchases', 'numeric') }}, 0) as conversions,
-    coalesce({{ warehouse.bronze_value(bronze, 'purchase_value', 'numeric') }}, 0) as conversions_value
+    {{ warehouse_ads.ad_columns(bronze,
+        spent_on=warehouse.bronze_value(bronze, 'date_start', 'date'),
+        account_id=warehouse.bronze_value(bronze, 'account_id', 'text'),
+        campaign_id=warehouse.bronze_value(bronze, 'campaign_id', 'text'),
+        campaign_name=warehouse.bronze_value(bronze, 'campaign_name', 'text'),
+        currency=warehouse.bronze_value(bronze, 'account_currency', 'text'),
+        impressions=warehouse.bronze_value(bronze, 'impressions', 'bigint'),
+        clicks=warehouse.bronze_value(bronze, 'inline_link_clicks', 'bigint'),
+        spend=warehouse.bronze_value(bronze, 'spend', 'numeric'),
+        conversions=warehouse.bronze_value(bronze, 'purchases', 'numeric'),
+        conversions_value=warehouse.bronze_value(bronze, 'purchase_value', 'numeric'),
+        source='lower(' ~ warehouse.bronze_value(bronze, 'publisher_platform', 'text') ~ ')',
+        objective=warehouse.bronze_value(bronze, 'objective', 'text'),
+        ad_group_id=warehouse.bronze_value(bronze, 'adset_id', 'text'),
+        ad_group_name=warehouse.bronze_value(bronze, 'adset_name', 'text'),
+        ad_id=warehouse.bronze_value(bronze, 'ad_id', 'text'),
+        ad_name=warehouse.bronze_value(bronze, 'ad_name', 'text'),
+        attribution_setting=warehouse.bronze_value(bronze, 'attribution_setting', 'text')
+    ) }}
 from {{ bronze.rows }}

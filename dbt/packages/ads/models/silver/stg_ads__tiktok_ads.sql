@@ -1,15 +1,20 @@
 {%- set bronze = warehouse.bronze_table('ads', 'tiktok_ads') -%}
 select
-    bronze_rows._id as ad_spend_id,
-    {{ warehouse.bronze_value(bronze, 'stat_time_day', 'date') }} as spent_on,
-    {{ warehouse.bronze_value(bronze, 'advertiser_id', 'text') }} as account_id,
-    {{ warehouse.bronze_value(bronze, 'campaign_id', 'text') }} as campaign_id,
-    {{ warehouse.bronze_value(bronze, 'campaign_name', 'text') }} as campaign_name,
-    'tiktok' as source,
-    {{ warehouse.bronze_value(bronze, 'currency', 'text') }} as currency,
-    {{ warehouse.bronze_value(bronze, 'impressions', 'bigint') }} as impressions,
-    {{ warehouse.bronze_value(bronze, 'clicks', 'bigint') }} as clicks,
-    {{ warehouse.bronze_value(bronze, 'spend', 'numeric') }} as spend,
-    coalesce({{ warehouse.bronze_value(bronze, 'complete_payment', 'numeric') }}, 0) as conversions,
-    coalesce({{ warehouse.bronze_value(bronze, 'total_complete_payment_value', 'numeric') }}, 0) as conversions_value
+    {{ warehouse_ads.ad_columns(bronze,
+        spent_on=warehouse.bronze_value(bronze, 'stat_time_day', 'date'),
+        account_id=warehouse.bronze_value(bronze, 'advertiser_id', 'text'),
+        campaign_id=warehouse.bronze_value(bronze, 'campaign_id', 'text'),
+        campaign_name=warehouse.bronze_value(bronze, 'campaign_name', 'text'),
+        currency=warehouse.bronze_value(bronze, 'currency', 'text'),
+        impressions=warehouse.bronze_value(bronze, 'impressions', 'bigint'),
+        clicks=warehouse.bronze_value(bronze, 'clicks', 'bigint'),
+        spend=warehouse.bronze_value(bronze, 'spend', 'numeric'),
+        conversions=warehouse.bronze_value(bronze, 'complete_payment', 'numeric'),
+        conversions_value=warehouse.bronze_value(bronze, 'total_complete_payment_value', 'numeric'),
+        objective=warehouse.bronze_value(bronze, 'objective_type', 'text'),
+        ad_group_id=warehouse.bronze_value(bronze, 'adgroup_id', 'text'),
+        ad_group_name=warehouse.bronze_value(bronze, 'adgroup_name', 'text'),
+        ad_id=warehouse.bronze_value(bronze, 'ad_id', 'text'),
+        ad_name=warehouse.bronze_value(bronze, 'ad_name', 'text')
+    ) }}
 from {{ bronze.rows }}

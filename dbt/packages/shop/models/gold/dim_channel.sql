@@ -1,18 +1,34 @@
 with pairs as (
 
-    select source, medium from {{ ref('int_shop__sessions') }}
+    select source, medium, campaign_hint from {{ ref('fct_session') }}
     union
-    select source, medium from {{ ref('int_ads__spend_daily') }}
+    select source, medium, campaign_hint from {{ ref('int_ads__spend') }}
     union
-    {#- Orders whose visit is not known. #}
-    select '(unattributed)', '(none)'
+    {#- Orders of which no visit is known. #}
+    select '(unattributed)', '(none)', null
+
+),
+
+grouped as (
+
+    select
+        {{ warehouse.channel_id('source', 'medium', 'campaign_hint') }} as channel_id,
+        source,
+        medium,
+        campaign_hint,
+        case
+            when source = '(unattributed)' then 'Unattributed'
+            else {{ warehouse.channel_group('source', 'medium', 'campaign_hint') }}
+        end as channel_group
+    from pairs
 
 )
 
 select
-    {{ warehouse.channel_id('source', 'medium') }} as channel_id,
+    channel_id,
     source,
     medium,
-    {{ warehouse.channel_group('source', 'medium') }} as channel_group,
-    {{ warehouse.channel_group('source', 'medium') }} like 'Paid%' as is_paid
-from pairs
+    campaign_hint,
+    channel_group,
+    {{ warehouse.is_paid_group('channel_group') }} as is_paid
+from grouped

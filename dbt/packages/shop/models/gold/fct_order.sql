@@ -1,44 +1,101 @@
-with refunds as (
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    on_schema_change='append_new_columns',
+    indexes=[{'columns': ['order_id'], 'unique': true}, {'columns': ['customer_id']}, {'columns': ['ordered_on']},
+             {'columns': ['session_id']}],
+    pre_hook="{{ warehouse.replace_changed('order_id', warehouse_shop.changed_orders()) }}",
+) }}
+-- depends_on: {{ ref('stg_shop__orders') }}
+-- depends_on: {{ ref('int_shop__customer_emails') }}
+-- depends_on: {{ ref('fct_exchange_rate') }}
+with orders as (
 
-    select order_id, sum(amount) as refunded
-    from {{ ref('int_shop__refunds') }}
-    group by 1
+    select
+        *,
+        not is_test and not is_cancelled as is_counted
+    from {{ ref('int_shop__orders') }}
+    where {{ warehouse.is_changed('order_id') }}
+
+),
+
+{#- The one definition of revenue: what was paid, net of VAT; 0 for orders that do not count. #}
+amounts as (
+
+    select
+        *,
+        case when is_counted then {{ warehouse.to_reporting('subtotal', 'exchange_rate') }} else 0 end as gross_sales,
+        case when is_counted then {{ warehouse.to_reporting('discount', 'exchange_rate') }} else 0 end as discounts,
+        case when is_counted then {{ warehouse.to_reporting('total - tax', 'exchange_rate') }} else 0 end as paid_net,
+        {#- VAT is spread over goods and shipping alike. #}
+        case when is_counted
+            then {{ warehouse.to_reporting('coalesce((total - tax) * (total - shipping) / nullif(total, 0), 0)', 'exchange_rate') }}
+            else 0
+        end as goods_revenue
+    from orders
+
+),
+
+revenues as (
+
+    select
+        *,
+        {% if warehouse.setting('revenue_includes_shipping') -%} paid_net - goods_revenue {%- else -%} 0 {%- endif %} as shipping_revenue
+    from amounts
 
 ),
 
 items as (
 
-    select order_id, count(*)::integer as item_count, sum(quantity)::bigint as units
+    select order_id, count(*)::integer as item_count, coalesce(sum(quantity), 0)::bigint as units
     from {{ ref('stg_shop__orders__items') }}
+    where {{ warehouse.is_changed('order_id') }}
     group by 1
 
 )
 
 select
-    orders.order_id,
-    orders.order_number,
-    coalesce(customers.customer_id, 'unknown') as customer_id,
-    coalesce(sessions.channel_id, '(unattributed) / (none)') as channel_id,
-    sessions.campaign,
-    (orders.placed_at at time zone 'UTC')::date as ordered_on,
-    orders.placed_at,
-    orders.status,
-    orders.currency,
-    orders.coupon,
-    orders.subtotal,
-    orders.discount,
-    orders.shipping,
-    orders.tax,
-    orders.total,
-    coalesce(refunds.refunded, 0) as refunded,
-    orders.total - coalesce(refunds.refunded, 0) as net_revenue,
+    revenues.order_id,
+    revenues.order_number,
+    revenues.buyer_id as customer_id,
+    revenues.is_guest,
+    revenues.session_id,
+    revenues.ordered_on,
+    revenues.placed_at,
+    revenues.status,
+    revenues.is_test,
+    revenues.is_cancelled,
+    revenues.is_counted,
+    revenues.currency,
+    revenues.exchange_rate,
+    revenues.coupon,
+    coalesce(revenues.shipping_country, '') || '|' || coalesce(revenues.shipping_postal_code, '')
+        || '|' || coalesce(revenues.shipping_city, '') as geography_id,
+    revenues.subtotal,
+    revenues.discount,
+    revenues.shipping,
+    revenues.tax,
+    revenues.total,
+    revenues.refunded,
+    revenues.gross_sales,
+    revenues.discounts,
+    revenues.goods_revenue,
+    revenues.shipping_revenue,
+    revenues.goods_revenue + revenues.shipping_revenue as revenue,
+    coalesce(round(
+        (revenues.goods_revenue + revenues.shipping_revenue) * revenues.refunded / nullif(revenues.total, 0), 2
+    ), 0) as refunded_revenue,
+    revenues.goods_revenue + revenues.shipping_revenue - coalesce(round(
+        (revenues.goods_revenue + revenues.shipping_revenue) * revenues.refunded / nullif(revenues.total, 0), 2
+    ), 0) as net_revenue,
     coalesce(items.item_count, 0) as item_count,
     coalesce(items.units, 0) as units,
-    {#- Counted by the customer as the order names it, so that a deleted customer's orders are still numbered. #}
-    (row_number() over (partition by orders.customer_id order by orders.placed_at, orders.order_id))::integer
-        as customer_order_number
-from {{ ref('stg_shop__orders') }} as orders
-left join {{ ref('stg_shop__customers') }} as customers on customers.customer_id = orders.customer_id
-left join {{ ref('int_shop__sessions') }} as sessions on sessions.session_id = orders.session_id
-left join refunds on refunds.order_id = orders.order_id
-left join items on items.order_id = orders.order_id
+    case when revenues.is_counted and revenues.buyer_id <> 'unknown' then (row_number() over (
+        partition by revenues.buyer_id, revenues.is_counted order by revenues.placed_at, revenues.order_id
+    ))::integer end as customer_order_number,
+    revenues.email_hash as _email_hash,
+    revenues.loaded_at as _loaded_at,
+    now() as _built_at,
+    {{ warehouse.rules() }} as _rules
+from revenues
+left join items on items.order_id = revenues.order_id

@@ -1,12 +1,15 @@
+{{ config(indexes=[{'columns': ['date_day']}]) }}
 with measures as (
 
     select
-        (started_at at time zone 'UTC')::date as date_day,
+        started_on as date_day,
         channel_id,
         count(*) as sessions,
-        0 as orders, 0 as new_customers, 0 as revenue, 0 as net_revenue,
-        0 as impressions, 0 as clicks, 0 as spend, 0 as claimed_conversions
-    from {{ ref('int_shop__sessions') }}
+        0::numeric as orders, 0::numeric as new_customers, 0::numeric as revenue, 0::numeric as net_revenue,
+        0::bigint as impressions, 0::bigint as clicks, 0::numeric as spend, 0::numeric as claimed_conversions,
+        0::numeric as claimed_revenue
+    from {{ ref('fct_session') }}
+    where not is_bot
     group by 1, 2
 
     union all
@@ -15,9 +18,10 @@ with measures as (
         ordered_on,
         channel_id,
         0,
-        count(*), count(*) filter (where customer_order_number = 1), sum(total), sum(net_revenue),
-        0, 0, 0, 0
-    from {{ ref('fct_order') }}
+        sum(weight), sum(new_customers), sum(revenue), sum(net_revenue),
+        0, 0, 0, 0, 0
+    from {{ ref('fct_attribution') }}
+    where attribution_model = '{{ warehouse.setting('attribution_model') }}'
     group by 1, 2
 
     union all
@@ -27,7 +31,7 @@ with measures as (
         channel_id,
         0,
         0, 0, 0, 0,
-        sum(impressions), sum(clicks), sum(spend), sum(conversions)
+        sum(impressions), sum(clicks), sum(spend), sum(conversions), sum(conversions_value)
     from {{ ref('fct_ad_spend_daily') }}
     group by 1, 2
 
@@ -35,18 +39,7 @@ with measures as (
 
 daily as (
 
-    select
-        date_day,
-        channel_id,
-        sum(sessions)::bigint as sessions,
-        sum(orders)::bigint as orders,
-        sum(new_customers)::bigint as new_customers,
-        sum(revenue) as revenue,
-        sum(net_revenue) as net_revenue,
-        sum(impressions)::bigint as impressions,
-        sum(clicks)::bigint as clicks,
-        sum(spend) as spend,
-        sum(claimed_conversions) as claimed_conversions
+    select date_day, channel_id, {{ warehouse_shop.channel_sums() }}
     from measures
     group by 1, 2
 
@@ -56,19 +49,7 @@ select
     daily.date_day,
     daily.channel_id,
     channels.channel_group,
-    daily.sessions,
-    daily.orders,
-    daily.new_customers,
-    daily.revenue,
-    daily.net_revenue,
-    daily.impressions,
-    daily.clicks,
-    daily.spend,
-    daily.claimed_conversions,
-    {{ warehouse.ratio('daily.orders', 'daily.sessions') }} as conversion_rate,
-    {{ warehouse.ratio('daily.clicks', 'daily.impressions') }} as click_rate,
-    {{ warehouse.ratio('daily.spend', 'daily.clicks') }} as cost_per_click,
-    {{ warehouse.ratio('daily.spend', 'daily.new_customers') }} as acquisition_cost,
-    {{ warehouse.ratio('daily.net_revenue', 'daily.spend') }} as return_on_ad_spend
+    channels.is_paid,
+    {{ warehouse_shop.channel_figures('daily') }}
 from daily
 inner join {{ ref('dim_channel') }} as channels on channels.channel_id = daily.channel_id

@@ -1,12 +1,22 @@
-{#- Refunds stay inside their order as JSON in bronze; here each is a row. #}
+{#- Refunds stay inside their order in bronze; here each is a row. #}
+with refunds as (
+
+    select
+        orders.order_id,
+        (refund.position - 1)::integer as position,
+        {{ warehouse.cast_extended_json("refund.value -> 'amount'", 'numeric') }} as amount,
+        refund.value ->> 'reason' as reason,
+        {{ warehouse.cast_extended_json("refund.value -> 'refunded_at'", 'timestamptz') }} as refunded_at
+    from {{ ref('stg_shop__orders') }} as orders
+    cross join lateral jsonb_array_elements(orders.refunds) with ordinality as refund (value, position)
+
+)
+
 select
-    orders.order_id || ':' || (refund.position - 1) as refund_id,
-    orders.order_id,
-    (refund.position - 1)::integer as position,
-    {{ warehouse.cast_extended_json("refund.value -> 'amount'", 'numeric') }} as amount,
-    refund.value ->> 'reason' as reason,
-    {{ warehouse.cast_extended_json("refund.value -> 'refunded_at'", 'timestamptz') }} as refunded_at
-from {{ ref('stg_shop__orders') }} as orders
-cross join lateral jsonb_array_elements(
-    case when jsonb_typeof(orders.refunds) = 'array' then orders.refunds else '[]' end
-) with ordinality as refund (value, position)
+    order_id || ':' || position as refund_id,
+    order_id,
+    position,
+    amount,
+    reason,
+    refunded_at
+from refunds

@@ -9,8 +9,6 @@ select
     {{ warehouse.bronze_value(bronze, 'product.category', 'text') }} as category,
     {{ warehouse.bronze_value(bronze, 'quantity', 'bigint') }} as quantity,
     {{ warehouse.bronze_value(bronze, 'unit_price', 'numeric') }} as unit_price,
-    {{ warehouse.bronze_value(bronze, 'discount', 'numeric') }} as discount,
+    coalesce({{ warehouse.bronze_value(bronze, 'discount', 'numeric') }}, 0) as discount,
     {{ warehouse.bronze_value(bronze, 'total', 'numeric') }} as total
 from {{ bronze.rows }}
-{#- Items of an order that the source has deleted go with it. #}
-where bronze_rows._root_id in (select order_id from {{ ref('stg_shop__orders') }})

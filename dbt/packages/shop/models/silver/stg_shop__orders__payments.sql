@@ -8,4 +8,3 @@ select
     {{ warehouse.bronze_value(bronze, 'amount', 'numeric') }} as amount,
     {{ warehouse.bronze_value(bronze, 'paid_at', 'timestamptz') }} as paid_at
 from {{ bronze.rows }}
-where bronze_rows._root_id in (select order_id from {{ ref('stg_shop__orders') }})

@@ -1,0 +1,26 @@
+{#- The sums that channels are compared by, and the ratios made of them: of sums, never means of ratios. -#}
+{% macro channel_sums() %}
+    sum(sessions)::bigint as sessions,
+    sum(orders) as orders,
+    sum(new_customers) as new_customers,
+    sum(revenue) as revenue,
+    sum(net_revenue) as net_revenue,
+    coalesce(sum(impressions), 0)::bigint as impressions,
+    coalesce(sum(clicks), 0)::bigint as clicks,
+    coalesce(sum(spend), 0) as spend,
+    coalesce(sum(claimed_conversions), 0) as claimed_conversions,
+    coalesce(sum(claimed_revenue), 0) as claimed_revenue
+{% endmacro %}
+
+{% macro channel_figures(relation) %}
+    {% for name in ['sessions', 'orders', 'new_customers', 'revenue', 'net_revenue', 'impressions', 'clicks', 'spend',
+                    'claimed_conversions', 'claimed_revenue'] -%}
+    {{ relation }}.{{ name }},
+    {% endfor -%}
+    {{ warehouse.ratio(relation ~ '.orders', relation ~ '.sessions') }} as conversion_rate,
+    {{ warehouse.ratio(relation ~ '.clicks', relation ~ '.impressions') }} as click_rate,
+    {{ warehouse.ratio(relation ~ '.spend', relation ~ '.clicks') }} as cost_per_click,
+    {{ warehouse.ratio(relation ~ '.spend', relation ~ '.new_customers') }} as acquisition_cost,
+    {{ warehouse.ratio(relation ~ '.net_revenue', relation ~ '.spend') }} as return_on_ad_spend,
+    {{ warehouse.ratio(relation ~ '.claimed_revenue', relation ~ '.spend') }} as claimed_return_on_ad_spend
+{% endmacro %}

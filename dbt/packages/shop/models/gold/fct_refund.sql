@@ -1,0 +1,37 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    on_schema_change='append_new_columns',
+    indexes=[{'columns': ['order_id']}, {'columns': ['refunded_on']}],
+    pre_hook="{{ warehouse.replace_changed('order_id', warehouse_shop.changed_with_order('refunded <> 0')) }}",
+) }}
+with refunds as (
+
+    select
+        *,
+        sum(amount) over (partition by order_id order by position) as running,
+        sum(amount) over (partition by order_id) as order_amount
+    from {{ ref('int_shop__refunds') }}
+    where amount is not null and {{ warehouse.is_changed('order_id') }}
+
+)
+
+select
+    refunds.refund_id,
+    refunds.order_id,
+    orders.customer_id,
+    {#- A refund that names no day counts on the order's. #}
+    coalesce({{ warehouse.reporting_date('refunds.refunded_at') }}, orders.ordered_on) as refunded_on,
+    refunds.refunded_at,
+    orders.ordered_on,
+    refunds.reason,
+    orders.currency,
+    refunds.amount,
+    {#- At the rate of the order, so that an order refunded in full leaves nothing. #}
+    coalesce({{ warehouse.share('orders.refunded_revenue', 'refunds.running', 'refunds.amount', 'refunds.order_amount') }}, 0)
+        as refunded_revenue,
+    orders._built_at as _order_built_at,
+    {{ warehouse.rules() }} as _rules
+from refunds
+inner join {{ ref('fct_order') }} as orders on orders.order_id = refunds.order_id
+where orders.refunded <> 0

@@ -1,0 +1,49 @@
+{#- What is left out of gold, and why; nothing else is ever left out. #}
+select
+    'orders' as entity,
+    order_id as entity_id,
+    order_number as label,
+    reason,
+    loaded_at
+from {{ ref('int_shop__order_problems') }}
+
+union all
+
+select
+    'order items',
+    order_item_id,
+    order_id,
+    'no quantity, unit price or amount',
+    null
+from {{ ref('stg_shop__orders__items') }}
+where quantity is null or unit_price is null or coalesce(total, quantity * unit_price - discount) is null
+
+union all
+
+select 'refunds', refund_id, order_id, 'no amount', null
+from {{ ref('int_shop__refunds') }}
+where amount is null
+
+union all
+
+select 'payments', payment_id, order_id, 'no amount', null
+from {{ ref('stg_shop__orders__payments') }}
+where amount is null
+
+union all
+
+select
+    'events',
+    event_id,
+    event_type,
+    case when session_id is null then 'no session' else 'no time' end,
+    loaded_at
+from {{ ref('stg_shop__events') }}
+where session_id is null or happened_at is null
+
+union all
+
+{#- Spend stays in gold in its own currency; only its amount in the reporting currency is missing. #}
+select 'ad spend', ad_spend_id, campaign_name, 'no exchange rate for its currency and day', _loaded_at
+from {{ ref('fct_ad_spend_daily') }}
+where exchange_rate is null
