@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-# The server refuses larger pages.
-_PAGE = 200
+from tasks.paging import pages
 
 
 @dataclass
@@ -38,21 +37,18 @@ def read_all() -> Mapping[str, BlockState]:
 
     from tasks.checkpoint_block import TableCheckpoint
 
-    found: dict[str, BlockState] = {}
     slug = TableCheckpoint.get_block_type_slug()
     client = get_client(sync_client=True)
-    while True:
-        try:
-            page = client.read_block_documents_by_type(slug, offset=len(found), limit=_PAGE)
-        except PrefectHTTPStatusError as error:
-            # On the first run of all not even the type is registered.
-            if error.response.status_code == HTTPStatus.NOT_FOUND:
-                return {}
-            raise
-        for document in page:
-            data = document.data
-            found[document.name or ""] = BlockState(
-                data.get("state") or {}, int(data.get("version") or 0), data.get("rewind_to")
-            )
-        if len(page) < _PAGE:
-            return found
+    try:
+        found = list(pages(lambda limit, offset: client.read_block_documents_by_type(slug, offset=offset, limit=limit)))
+    except PrefectHTTPStatusError as error:
+        # On the first run of all not even the type is registered.
+        if error.response.status_code == HTTPStatus.NOT_FOUND:
+            return {}
+        raise
+    return {
+        document.name or "": BlockState(
+            document.data.get("state") or {}, int(document.data.get("version") or 0), document.data.get("rewind_to")
+        )
+        for document in found
+    }

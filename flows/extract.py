@@ -14,6 +14,7 @@ from flows import plans
 from flows import tables as work
 from flows.blocks import BlockState
 from tasks.planning import Target
+from tasks.resources import tables_at_once
 from tasks.settings import get_settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def extract(
     names = plans.expand(sources, tables)
     blocks = {} if full else work.known_blocks(sources, names)
     shared = {} if full else work.shared(get_settings(), sources, names, blocks)
-    at_once = work.TABLES_AT_ONCE.get(resources, 1)
+    at_once = tables_at_once(resources)
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
     with runner:
         failures = work.run_tables(

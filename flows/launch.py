@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from monitoring.pods import crash_texts, diagnosis, reason_of
+from tasks.paging import pages
 from tasks.resources import step_up
 
 if TYPE_CHECKING:
@@ -289,7 +290,11 @@ class Deployments:
 
         wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=tags_of(self.parent_run_id, step.name)))
         client = _client()
-        runs = client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=200)
+        runs = pages(
+            lambda limit, offset: client.read_flow_runs(
+                flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=limit, offset=offset
+            )
+        )
         return [self._child(client, run) for run in runs]
 
     def create(self, step: Step, decision: Decision) -> str:
@@ -398,7 +403,8 @@ def cancel_runs(tags: list[str], why: str) -> int:
         ),
     )
     client = _client()
-    runs = client.read_flow_runs(flow_run_filter=wanted, limit=200)
+    # All before the first is cancelled, which takes it out of the pages.
+    runs = list(pages(lambda limit, offset: client.read_flow_runs(flow_run_filter=wanted, limit=limit, offset=offset)))
     for run in runs:
         client.set_flow_run_state(run.id, Cancelling(message=why))
     return len(runs)

@@ -14,6 +14,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import plans
 from flows import tables as work
 from tasks.planning import Target
+from tasks.resources import tables_at_once
 from tasks.settings import get_settings
 
 
@@ -30,7 +31,7 @@ def load_bronze(
         ahead: Load the first batch of each table while it is being extracted.
     """
     names = plans.expand(work.read_sources(get_settings()), tables)
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=work.TABLES_AT_ONCE.get(resources, 1))
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=tables_at_once(resources))
     with runner:
         failures = work.run_tables(
             lambda name: runner.submit(load_table, {"target": name, "ahead_of": group if ahead else None}), names

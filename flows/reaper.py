@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.launch import cancel_children
+from tasks.paging import pages
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -85,8 +86,12 @@ def _parents(client: SyncPrefectClient, run: str | None) -> list[FlowRun]:
         type=FlowRunFilterStateType(any_=[StateType.CRASHED, StateType.FAILED, StateType.CANCELLED])
     )
     since = FlowRunFilterStartTime.model_validate({"after_": datetime.now(UTC) - _LOOK_BACK})
-    return client.read_flow_runs(
-        flow_filter=FlowFilter(name=FlowFilterName(any_=["pipeline"])),
-        flow_run_filter=FlowRunFilter(state=ended, start_time=since),
-        limit=200,
+    found = pages(
+        lambda limit, offset: client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["pipeline"])),
+            flow_run_filter=FlowRunFilter(state=ended, start_time=since),
+            limit=limit,
+            offset=offset,
+        )
     )
+    return list(found)

@@ -33,8 +33,6 @@ RETRIES = 2
 # Short, then longer: a dropped connection is cured at once, a failover of a replica set within half a minute.
 RETRY_DELAYS = [2.0, 15.0]
 RETRY_JITTER = 0.5
-# Small tables mostly wait for their servers, large ones fill the pod.
-TABLES_AT_ONCE = {"small": 4, "medium": 2, "large": 1}
 
 
 class StoppedError(BaseException):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,14 @@ from prefect.states import Completed, Failed
 from monitoring import log, report, taxonomy
 from monitoring.pods import reason_of
 from tasks.errors import WarehouseUnreachable, redact
+from tasks.paging import pages
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import Artifact, FlowRun
 
-# The server refuses larger pages.
-_PAGE = 200
+# Runs whose artifacts are asked for at once: their ids stand in the request.
+_RUNS_AT_ONCE = 200
 STAGES = {
     "pipeline": "pipeline",
     "extract": "extract",
@@ -89,17 +90,6 @@ def _client() -> SyncPrefectClient:
     return get_client(sync_client=True)
 
 
-def pages(read: Callable[[int, int], Sequence[Any]]) -> Iterable[Any]:
-    """Yield all items of a paged endpoint; `read` takes limit and offset."""
-    offset = 0
-    while True:
-        page = read(_PAGE, offset)
-        yield from page
-        if len(page) < _PAGE:
-            return
-        offset += _PAGE
-
-
 def recent_pipelines(client: SyncPrefectClient) -> list[str]:
     """Return the ids of the pipeline runs that started within the last day, oldest first."""
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterStartTime
@@ -164,9 +154,9 @@ def _artifacts(client: SyncPrefectClient, run_ids: Sequence[Any]) -> dict[Any, l
     from prefect.client.schemas.sorting import ArtifactSort
 
     found: dict[Any, list[Artifact]] = {}
-    for start in range(0, len(run_ids), _PAGE):
+    for start in range(0, len(run_ids), _RUNS_AT_ONCE):
         wanted = ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=list(run_ids[start : start + _PAGE])),
+            flow_run_id=ArtifactFilterFlowRunId(any_=list(run_ids[start : start + _RUNS_AT_ONCE])),
             type=ArtifactFilterType(any_=["table"]),
         )
         for artifact in pages(

@@ -10,10 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
-ResourceClass = Literal["small", "medium", "large"]
-CLASS_ORDER: tuple[ResourceClass, ...] = ("small", "medium", "large")
+from tasks.resources import TABLE_CLASSES, ClassOfTable
 
 # A group's work should outweigh its start (about 20 s) by far, yet leave groups to run side by side.
 GROUP_SECONDS = 300.0
@@ -89,7 +87,7 @@ class TableLoad:
     """
 
     name: str
-    resources: ResourceClass = "small"
+    resources: ClassOfTable = "small"
     ranges: int = 1
     seconds: float | None = None
     bytes: int | None = None
@@ -107,7 +105,7 @@ class Group:
     """
 
     name: str
-    resources: ResourceClass
+    resources: ClassOfTable
     targets: tuple[str, ...]
 
 
@@ -125,21 +123,21 @@ class Unit:
     """
 
     name: str
-    resources: ResourceClass
+    resources: ClassOfTable
     extracts: tuple[Group, ...]
     tables: tuple[str, ...]
     batch_id: str | None = None
     ahead: bool = False
 
 
-def effective_class(load: TableLoad) -> ResourceClass:
+def effective_class(load: TableLoad) -> ClassOfTable:
     """Return the class a table needs: the configured one, or a larger one that its size asks for."""
-    by_size: ResourceClass = "small"
+    by_size: ClassOfTable = "small"
     if load.bytes is not None and load.bytes >= LARGE_BYTES:
         by_size = "large"
     elif load.bytes is not None and load.bytes >= MEDIUM_BYTES:
         by_size = "medium"
-    return max(load.resources, by_size, key=CLASS_ORDER.index)
+    return max(load.resources, by_size, key=TABLE_CLASSES.index)
 
 
 def range_count(load: TableLoad) -> int:
@@ -202,7 +200,7 @@ def _range_groups(table: str, count: int, batch_id: str | None) -> list[Group]:
     ]
 
 
-def _unit_shared(resources: ResourceClass, number: int, pack: Sequence[TableLoad]) -> Unit:
+def _unit_shared(resources: ClassOfTable, number: int, pack: Sequence[TableLoad]) -> Unit:
     names = tuple(load.name for load in pack)
     group = Group(f"{resources}-{number}", resources, names)
     return Unit(group.name, resources, (group,), names)

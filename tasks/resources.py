@@ -9,12 +9,17 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 _CGROUP = Path("/sys/fs/cgroup")
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 _QUANTITY = re.compile(r"^(\d+(?:\.\d+)?)(m|k|M|G|Ki|Mi|Gi|)$")
 # A class is called too small above, and too large below, these shares of its memory.
 _TIGHT, _LOOSE = 0.85, 0.40
+
+
+ClassOfTable = Literal["small", "medium", "large"]
+"""The classes that a table may ask for; the others are for parents, and for stepping up."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,15 @@ class ResourceClass:
         cpu_request: Kubernetes quantity that the scheduler reserves.
         cpu_limit: Kubernetes quantity above which the pod is slowed.
         memory: Kubernetes quantity above which the pod is killed.
+        tables_at_once: Tables that a run works on side by side: small ones mostly wait for their servers, large ones
+            fill the pod.
     """
 
     name: str
     cpu_request: str
     cpu_limit: str
     memory: str
+    tables_at_once: int = 1
 
     def job_variables(self) -> dict[str, str]:
         """Return the job variables of the base job template for this class."""
@@ -48,18 +56,28 @@ class ResourceClass:
         return round(quantity(self.memory))
 
 
-# From small to large, the order of stepping up. `tiny` is for parents that only wait; `xlarge` is reached by
-# stepping up alone: whoever needs it every day splits the table into _id ranges instead.
+# From small to large, the order of stepping up. `tiny` is for parents that only wait; `xlarge` is reached by stepping
+# up alone: whoever needs it every day splits the table into _id ranges instead. prefect.yaml's anchors say the same
+# sizes, which a test checks.
 CLASSES = {
     item.name: item
     for item in (
         ResourceClass("tiny", "100m", "1", "512Mi"),
-        ResourceClass("small", "250m", "1", "768Mi"),
-        ResourceClass("medium", "500m", "2", "2Gi"),
+        ResourceClass("small", "250m", "1", "768Mi", 4),
+        ResourceClass("medium", "500m", "2", "2Gi", 2),
         ResourceClass("large", "1", "4", "4Gi"),
         ResourceClass("xlarge", "2", "8", "8Gi"),
     )
 }
+
+
+TABLE_CLASSES: tuple[ClassOfTable, ...] = get_args(ClassOfTable)
+"""The classes of tables, from small to large."""
+
+
+def tables_at_once(name: str) -> int:
+    """Return how many tables a run of a class works on side by side; 1 where the name is none."""
+    return CLASSES[name].tables_at_once if name in CLASSES else 1
 
 
 def step_up(name: str, cap: str = "xlarge") -> str:

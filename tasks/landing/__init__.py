@@ -12,10 +12,11 @@ from tasks.landing.manifest import (
     Segment,
     UpsertScope,
 )
-from tasks.landing.store import BatchWriter, Landing, Plan, new_batch_id
+from tasks.landing.store import BatchPlan, BatchWriter, Landing, new_batch_id
 
 __all__ = [
     "AccountDaysScope",
+    "BatchPlan",
     "BatchWriter",
     "Child",
     "FieldStatistics",
@@ -23,7 +24,6 @@ __all__ = [
     "Manifest",
     "Part",
     "PartitionScope",
-    "Plan",
     "Replaced",
     "Scope",
     "Segment",

@@ -44,7 +44,7 @@ def new_batch_id(now: datetime | None = None) -> str:
     return f"{now or datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
 
 
-class Plan(BaseModel):
+class BatchPlan(BaseModel):
     """What a batch set out to read; a later run goes on with it when the process died.
 
     Attributes:
@@ -106,11 +106,11 @@ class Landing:
         """Read the manifest of a committed batch."""
         return self._read_model(Manifest, f"{source}/{table}/{batch_id}/{MANIFEST}")
 
-    def plan(self, source: str, table: str, batch_id: str) -> Plan:
+    def plan(self, source: str, table: str, batch_id: str) -> BatchPlan:
         """Read the plan of a batch."""
-        return self._read_model(Plan, f"{source}/{table}/{batch_id}/{PLAN}")
+        return self._read_model(BatchPlan, f"{source}/{table}/{batch_id}/{PLAN}")
 
-    def write_plan(self, source: str, table: str, batch_id: str, plan: Plan) -> None:
+    def write_plan(self, source: str, table: str, batch_id: str, plan: BatchPlan) -> None:
         """Write the plan of a batch, before any of its segments."""
         self.put(f"{source}/{table}/{batch_id}/{PLAN}", plan.model_dump_json(indent=1).encode())
 

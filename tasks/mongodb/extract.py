@@ -20,7 +20,7 @@ from pymongo.errors import OperationFailure
 
 from tasks.errors import LandingError, ResumeTokenLost, SourceError
 from tasks.extract import ExtractContext, ExtractMetrics, ExtractResult
-from tasks.landing import Landing, Manifest, Plan, Segment, new_batch_id
+from tasks.landing import BatchPlan, Landing, Manifest, Segment, new_batch_id
 from tasks.landing.lander import Lander
 from tasks.mongodb import changes, incremental, ranges
 from tasks.mongodb.batches import RawBatches
@@ -141,7 +141,7 @@ def extract_table(ref: MongoRef, context: ExtractContext) -> ExtractResult:
 
 
 def plan_batch(ref: MongoRef, context: ExtractContext) -> tuple[str, int]:
-    """Plan a snapshot that several processes will read, one range each.
+    """BatchPlan a snapshot that several processes will read, one range each.
 
     Returns:
         The batch id and the number of segments.
@@ -343,7 +343,7 @@ def _plan_key(reader: Reader) -> dict[str, Any]:
     }
 
 
-def _resume(reader: Reader) -> tuple[str, Plan] | None:
+def _resume(reader: Reader) -> tuple[str, BatchPlan] | None:
     """Return the newest unfinished batch with the same plan key, if any."""
     place = (reader.ref.source_name, reader.ref.table_name)
     for batch_id in reversed(reader.landing.unfinished(*place)):
@@ -354,7 +354,7 @@ def _resume(reader: Reader) -> tuple[str, Plan] | None:
     return None
 
 
-def _plan(reader: Reader, state: dict[str, Any], window: incremental.Window | None) -> tuple[str, Plan]:
+def _plan(reader: Reader, state: dict[str, Any], window: incremental.Window | None) -> tuple[str, BatchPlan]:
     """Split the collection into `_id` ranges and write the plan before anything is read."""
     # Where one range is asked for, so is not the size, for which some servers count all documents.
     by_size = 1 if reader.table.one_range else min(_collection_bytes(reader) // RANGE_BYTES + 1, MOST_RANGES)
@@ -362,7 +362,7 @@ def _plan(reader: Reader, state: dict[str, Any], window: incremental.Window | No
     points = ranges.split_points(reader.collection, count, reader.table.filter) if count > 1 else []
     bounds: list[str | None] = [None, *points, None]
     extracted_at = datetime.now(UTC)
-    plan = Plan(
+    plan = BatchPlan(
         key=_plan_key(reader),
         ranges=[list(pair) for pair in itertools.pairwise(bounds)],
         state={
@@ -378,7 +378,7 @@ def _plan(reader: Reader, state: dict[str, Any], window: incremental.Window | No
     return batch_id, plan
 
 
-def _read_range(reader: Reader, batch_id: str, plan: Plan, index: int, memory_bytes: int) -> Segment:
+def _read_range(reader: Reader, batch_id: str, plan: BatchPlan, index: int, memory_bytes: int) -> Segment:
     """Read one range of a plan and record it."""
     place = (reader.ref.source_name, reader.ref.table_name, batch_id)
     low, high = plan.ranges[index]
@@ -400,7 +400,7 @@ def _read_range(reader: Reader, batch_id: str, plan: Plan, index: int, memory_by
         return lander.finish(boundary.state if boundary else dict)
 
 
-def _first_boundary(reader: Reader, plan: Plan) -> incremental.Boundary | None:
+def _first_boundary(reader: Reader, plan: BatchPlan) -> incremental.Boundary | None:
     """Return the memory of the newest rows, so that the next incremental run does not land them again."""
     if plan.state["next_lower"] is None or reader.table.cursor is None:
         return None
@@ -419,7 +419,7 @@ def _read_one_segment(reader: Reader) -> ExtractResult:
     return ExtractResult(None, ExtractMetrics.of([segment]), tuple(reader.warnings))
 
 
-def _commit(reader: Reader, batch_id: str, plan: Plan) -> Manifest:
+def _commit(reader: Reader, batch_id: str, plan: BatchPlan) -> Manifest:
     place = (reader.ref.source_name, reader.ref.table_name, batch_id)
     segments = reader.landing.segments(*place)
     missing = [index for index in range(len(plan.ranges)) if index not in segments]

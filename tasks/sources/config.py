@@ -23,6 +23,7 @@ from pydantic import (
 from typing_extensions import TypeVar
 
 from tasks.ops import TableKey
+from tasks.resources import ClassOfTable
 from tasks.sources import registry
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Table(Strict):
         arrays: By path, whether an array becomes a child `table` or stays `json`.
     """
 
-    resources: Literal["small", "medium", "large"] = "small"
+    resources: ClassOfTable = "small"
     hard_deletes: bool = False
     history: bool = False
     reject_limit: int | None = Field(default=None, ge=0)

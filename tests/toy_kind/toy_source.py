@@ -18,7 +18,7 @@ import polars as pl
 
 from tasks.errors import SourceUnreachable
 from tasks.extract import ExtractContext, ExtractMetrics, ExtractResult
-from tasks.landing import Manifest, Plan, Segment, new_batch_id
+from tasks.landing import BatchPlan, Manifest, Segment, new_batch_id
 from tasks.landing.decoder import make_decoder
 from tasks.landing.lander import Lander
 from tasks.sources import Source, Table, TableRef
@@ -89,7 +89,7 @@ class ToyConnector(Connector[ToySource, ToyTable]):
         at, lines, count = datetime.now(UTC), len(_lines(ref)), ref.table.ranges
         batch_id = new_batch_id(at)
         edges = [lines * number // count for number in range(count + 1)]
-        plan = Plan(key={}, ranges=[list(pair) for pair in itertools.pairwise(edges)], extracted_at=at)
+        plan = BatchPlan(key={}, ranges=[list(pair) for pair in itertools.pairwise(edges)], extracted_at=at)
         context.landing.write_plan(ref.source_name, ref.table_name, batch_id, plan)
         return batch_id, count
 

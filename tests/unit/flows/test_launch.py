@@ -220,3 +220,35 @@ def test_an_abandoned_launcher_starts_nothing() -> None:
 def test_tags_tell_children_of_different_parents_and_steps_apart() -> None:
     pairs = itertools.product(("a", "b"), ("extract small-1", "load-bronze small-1"))
     assert len({tuple(launch.tags_of(*pair)) for pair in pairs}) == 4
+
+
+@dataclass
+class ManyRuns:
+    """A server that gives runs in pages of 200 at most, and only those that have not been cancelled."""
+
+    open: list[SimpleNamespace]
+
+    def read_flow_runs(self, *, limit: int, offset: int, **_: Any) -> list[SimpleNamespace]:
+        assert limit <= 200
+        return [run for run in self.open if run.state.type.value == "RUNNING"][offset : offset + limit]
+
+    def set_flow_run_state(self, run_id: int, state: State[Any]) -> None:
+        self.open[run_id].state = state
+
+
+@pytest.fixture
+def many_runs(monkeypatch: pytest.MonkeyPatch) -> ManyRuns:
+    made = ManyRuns(
+        [
+            SimpleNamespace(id=number, state=State(type=StateType.RUNNING), tags=["class:small"], run_count=1)
+            for number in range(450)
+        ]
+    )
+    monkeypatch.setattr(launch, "_client", lambda: made)
+    return made
+
+
+def test_the_runs_of_a_step_are_found_and_cancelled_beyond_the_first_page(many_runs: ManyRuns) -> None:
+    assert len(Deployments("parent", 1, 900.0).find(STEP)) == 450
+    assert launch.cancel_runs(["parent:x"], "over") == 450
+    assert {run.state.type for run in many_runs.open} == {StateType.CANCELLING}

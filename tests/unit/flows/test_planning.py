@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from tasks import planning
 from tasks.planning import TableLoad, Target, parse_target, plan, range_count, with_batch
+from tasks.resources import TABLE_CLASSES
 
 _loads = st.lists(
     st.builds(
         TableLoad,
         name=st.from_regex(r"[a-z]{1,6}\.[a-z]{1,8}", fullmatch=True),
-        resources=st.sampled_from(planning.CLASS_ORDER),
+        resources=st.sampled_from(TABLE_CLASSES),
         ranges=st.integers(1, 16),
         seconds=st.none() | st.floats(0, 5000),
         bytes=st.none() | st.integers(0, 1 << 36),
