@@ -18,7 +18,7 @@ DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.to
 
 .NOTPARALLEL:
 
-.PHONY: help setup setup-demo native demo test test-unit test-integration test-faults test-kubernetes test-browser benchmark \
+.PHONY: help setup setup-demo native demo dashboard test test-unit test-integration test-faults test-kubernetes test-browser benchmark \
 	lint docs lock clean
 
 help: ## List the targets
@@ -68,6 +68,14 @@ $(VENV)/.stamp-native: $(DECODER) | $(VENV)/.stamp-demo
 
 demo: setup-demo ## The whole job on sample data, with embedded servers
 	@$(BIN)/warehouse demo
+
+dashboard: $(VENV)/.stamp-dashboard native ## The live dashboard of the warehouse, at http://127.0.0.1:8501
+	@$(BIN)/warehouse dashboard
+
+$(VENV)/.stamp-dashboard: $(VENV)/.stamp-demo requirements/dashboard.lock
+	@echo "setup: installing requirements/dashboard.lock"
+	@$(UV) pip install --quiet --require-hashes -r requirements/dashboard.lock
+	@touch $@
 
 test: setup ## Unit and integration tests
 	$(PYTEST) -m "not faults and not kubernetes and not browser"

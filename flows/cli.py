@@ -277,6 +277,43 @@ def report(
 
 
 @app.command()
+def dashboard(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; anything but this machine needs a login before it.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+) -> None:
+    """Serve the live dashboard, read-only; see docs/dashboard.md."""
+    from monitoring.dashboard.server import serve
+
+    settings = _settings()
+    if settings.reader_url is None:
+        _serve(settings)
+    serve(settings, host, port)
+
+
+@app.command()
+def reader(
+    role: Annotated[str, typer.Option(help="Name of the role.")] = "warehouse_reader",
+    hide: Annotated[list[str] | None, typer.Option(help="One more column of gold that is personal.")] = None,
+) -> None:
+    """Make the read-only role of dashboards and BI tools, or renew its rights; safe to repeat.
+
+    Its password is taken from WAREHOUSE_READER_PASSWORD; without it, that of an existing role stays.
+    """
+    from flows.console import say
+    from monitoring.reader import apply
+    from tasks.database import connect
+
+    settings = _settings()
+    _serve(settings)
+    password = os.environ.get("WAREHOUSE_READER_PASSWORD") or None
+    with connect(settings.database_url(), autocommit=True) as connection:
+        for line in apply(connection, role, password, hide or []):
+            say(line)
+
+
+@app.command()
 def resources() -> None:
     """Memory and CPU that tables used against what they asked for, and the class each should have."""
     from flows.console import say

@@ -337,6 +337,7 @@ def _print_places(settings: Settings) -> None:
     say("Where to look")
     say(f"  Prefect      {prefect.ui_url(settings.home)}")
     say(f"  Run report   {report}")
+    say("  Dashboard    .venv/bin/warehouse dashboard   (pages for operations, sales and marketing)")
     say("  Servers      .venv/bin/warehouse status      (stop them: .venv/bin/warehouse down)")
     say("  Drift        .venv/bin/warehouse drift")
     for title, query in (("SQL", _BY_CHANNEL), ("", _BY_SEGMENT), ("", _RESCUED)):

@@ -25,6 +25,8 @@ class Settings(BaseSettings):
 
     Attributes:
         url: Postgres URL of the warehouse; unset means the embedded server under `home`.
+        reader_url: Postgres URL of the read-only role, for dashboards; unset means that of the embedded server.
+        pages: Folder of a company's own dashboard pages.
         landing: Landing root, a folder or `s3://`, `gs://`, `az://`; unset means `<home>/landing`.
         sources: Path of sources.yaml.
         home: Folder of everything embedded or local.
@@ -37,6 +39,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     url: SecretStr | None = None
+    reader_url: SecretStr | None = None
+    pages: Path | None = None
     landing: str | None = None
     sources: Path = Path("sources.yaml")
     home: Path = Path(".warehouse")
@@ -46,7 +50,7 @@ class Settings(BaseSettings):
     # Autoscalers bring a node within some five minutes, a registry is seldom away for longer.
     pod_patience: float = Field(default=900.0, gt=0)
 
-    @field_validator("url")
+    @field_validator("url", "reader_url")
     @classmethod
     def _postgres_only(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or value.get_secret_value() == "":

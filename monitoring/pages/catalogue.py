@@ -41,8 +41,18 @@ PAGES = (
     Page("anomalies", "Anomalies", _OPERATIONS, "Is anything quietly wrong?", in_report=True),
     Page("restatement", "Restatement", _OPERATIONS, "When is a day final?", in_report=True),
     Page("reconciliation", "Reconciliation", _OPERATIONS, "Does the money agree?", in_report=True),
+    Page("runs", "Runs", _OPERATIONS, "Where is the critical path?"),
+    Page("table", "One table", _OPERATIONS, "How did this table behave?", days=30),
+    Page("incidents", "Incidents", _OPERATIONS, "What is wrong now, and has anybody taken it?"),
     Page("models", "Models and tests", _OPERATIONS, "Which rule broke?", in_report=True),
     Page("resources", "Resources and cost", _OPERATIONS, "What does it cost?", in_report=True),
+    Page("overview", "Overview", _BUSINESS, "How are we doing?", days=90),
+    Page("channels", "Channels and campaigns", _BUSINESS, "Where to put the next euro?", days=90),
+    Page("attribution", "Attribution", _BUSINESS, "Who really earned it?", days=90),
+    Page("cohorts", "Cohorts and lifetime value", _BUSINESS, "Do customers come back, when is CAC paid?", days=365),
+    Page("funnel", "Funnel", _BUSINESS, "Where do they leave?", days=90),
+    Page("customers", "Customers", _BUSINESS, "Whom to write to?", days=365),
+    Page("products", "Products", _BUSINESS, "What sells, and what is earned with it?", days=90),
 )
 """The product's pages in their order."""
 

@@ -21,6 +21,7 @@ Format = Literal[
     "state",
     "code",
     "owner",
+    "table",
 ]
 NUMERIC: frozenset[str] = frozenset({"count", "number", "money", "percent", "ratio", "bytes", "seconds", "age"})
 """Formats whose cells stand at the right."""

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 FOLDER = Path(__file__).parents[3] / "infra/kubernetes"
-FILES = [*sorted(FOLDER.glob("base/*.yaml")), *sorted(FOLDER.glob("overlays/*/*.yaml"))]
+FILES = [file for place in ("base", "dashboard", "overlays/*") for file in sorted(FOLDER.glob(f"{place}/*.yaml"))]
 
 
 def documents(*names: str) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ PODS = [pytest.param(item["spec"]["template"]["spec"], id=item["metadata"]["name
 
 def test_all_workloads_are_seen() -> None:
     names = {item["metadata"]["name"] for item in WORKLOADS}
-    assert names == {"prefect-server", "prefect-worker", "postgres", "mongodb", "objects"}
+    assert names == {"prefect-server", "prefect-worker", "dashboard", "postgres", "mongodb", "objects"}
 
 
 @pytest.mark.parametrize("pod", PODS)
@@ -77,7 +77,7 @@ def test_the_settings_of_the_base_are_known() -> None:
     given = {
         literal.partition("=")[0]
         for item in documents("kustomization.yaml")
-        for generator in item["configMapGenerator"]
+        for generator in item.get("configMapGenerator", [])
         for literal in generator.get("literals", [])
     }
     assert {name for name in given if name.startswith("WAREHOUSE_")} <= known | template
@@ -141,7 +141,7 @@ def reaches(policies: list[dict[str, Any]], source: dict[str, str], target: dict
 
 
 def policies_of(overlay: str) -> list[dict[str, Any]]:
-    files = [*FOLDER.glob("base/*.yaml"), *(FOLDER / "overlays" / overlay).glob("*.yaml")]
+    files = [file for place in ("base", "dashboard", f"overlays/{overlay}") for file in FOLDER.glob(f"{place}/*.yaml")]
     found = [item for file in files for item in YAML(typ="safe").load_all(file.read_text()) if item]
     return [item for item in found if item.get("kind") == "NetworkPolicy"]
 
@@ -168,6 +168,8 @@ def labels_of(workload: str) -> dict[str, str]:
         ("flow-run", "prefect-worker", 8080, False),
         ("prefect-worker", "flow-run", 8080, False),
         ("flow-run", "flow-run", 22, False),
+        ("flow-run", "dashboard", 8501, False),
+        ("dashboard", "prefect-server", 4200, False),
     ],
 )
 def test_the_policies_let_through_what_the_product_needs_and_nothing_else(

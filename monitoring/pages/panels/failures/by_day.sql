@@ -18,7 +18,7 @@ empty: Nothing failed in this period.
 */
 select (started_at at time zone 'UTC')::date as day, coalesce(error_class, 'unknown') as kind, count(*) as failures
 from monitoring.pipeline_log
-where table_name is not null and state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Missing')
+where table_name is not null and state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Missing', 'Late', 'Lost')
     and started_at >= %(since)s and started_at < %(until)s
     and (%(source)s::text is null or source = %(source)s)
 group by 1, 2

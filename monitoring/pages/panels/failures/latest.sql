@@ -19,7 +19,7 @@ with failed as (
         split_part(coalesce(error_message, 'ended as ' || state), E'\n', 1) as error,
         count(*) over (partition by source, table_name, stage) as times
     from monitoring.pipeline_log
-    where table_name is not null and state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Missing')
+    where table_name is not null and state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Missing', 'Late', 'Lost')
         and started_at >= %(since)s and started_at < %(until)s
         and (%(source)s::text is null or source = %(source)s)
     order by source, table_name, stage, started_at desc

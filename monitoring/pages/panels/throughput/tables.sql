@@ -5,7 +5,7 @@ definition: Sums over the period. Read and landed are counted by extract; loaded
 order: 20
 needs: [monitoring.pipeline_log]
 columns:
-  table: text
+  table: {title: table, format: table}
   rows_read: {title: read, format: count}
   rows_landed: {title: landed, format: count}
   rows_loaded: {title: loaded, format: count}

@@ -26,7 +26,7 @@ chart:
 with runs as (
     select source, (started_at at time zone 'UTC')::date as day, count(*) as runs,
         count(*) filter (
-            where state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Cancelling', 'Missing')
+            where state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Cancelling', 'Missing', 'Late', 'Lost')
         ) as failures
     from monitoring.pipeline_log
     where stage in ('extract', 'load') and table_name is not null

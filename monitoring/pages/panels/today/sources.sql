@@ -17,7 +17,7 @@ empty: No source was read in this period.
 */
 with runs as (
     select source, table_name, stage, state, started_at, rows_loaded, rows_rejected,
-        state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Cancelling', 'Missing') as bad
+        state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Cancelling', 'Missing', 'Late', 'Lost') as bad
     from monitoring.pipeline_log
     where stage in ('extract', 'load') and table_name is not null
         and started_at >= %(since)s and started_at < %(until)s

@@ -1,0 +1,141 @@
+"""Draws panels: figures, cards, charts and tables, each with its definition and as of when its data is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import streamlit as st
+
+from monitoring.pages import charts, formats
+from monitoring.pages.panels import Column, Result
+from monitoring.taxonomy import CLASSES
+
+_BEFORE = "_before"
+# A row of figures: more beside each other cannot be read.
+_COLUMNS = 4
+_CONFIG = {"legend": {"orient": "bottom", "columns": 4, "labelLimit": 220}, "axis": {"labelOverlap": "greedy"}}
+
+
+def panel(result: Result) -> None:
+    """Draw one panel."""
+    header = result.panel.header
+    st.markdown(f"#### {_escape(header.title)}", help=header.definition or None)
+    about = [header.question, f"Data as of {formats.show(result.as_of)}." if result.as_of else ""]
+    st.caption(" ".join(filter(None, about)))
+    if result.problem:
+        st.info(result.problem, icon=":material/info:")
+    elif not result.rows:
+        st.info(header.empty, icon=":material/check:")
+    else:
+        _DRAW[header.kind](result)
+        if result.more:
+            st.caption(f"The first {len(result.rows):,} rows are shown; there are more.")
+
+
+def _figures(result: Result) -> None:
+    """Draw one row as figures, each against the same of the period before."""
+    row = result.rows[0]
+    names = [name for name in row if not name.endswith(_BEFORE)]
+    for start in range(0, len(names), _COLUMNS):
+        for place, name in zip(st.columns(_COLUMNS), names[start : start + _COLUMNS], strict=False):
+            column = result.panel.column(name)
+            now, before = row[name], row.get(name + _BEFORE)
+            change = f"{100 * (now - before) / before:+.1f} %" if before and now is not None else None
+            with place:
+                st.metric(
+                    column.title,
+                    formats.show(now, column.format),
+                    change,
+                    delta_color="off" if name in ("spend",) else "inverse" if name == "cac" else "normal",
+                    help=column.definition or None,
+                    border=True,
+                )
+
+
+def _cards(result: Result) -> None:
+    """Draw each row as a card, its first column the heading."""
+    for start in range(0, len(result.rows), _COLUMNS):
+        for place, row in zip(st.columns(_COLUMNS), result.rows[start : start + _COLUMNS], strict=False):
+            first, *others = row
+            with place, st.container(border=True):
+                columns = {name: result.panel.column(name) for name in others}
+                lines = [
+                    f":gray[{_escape(column.title)}] {_mark(row[name], column)}" for name, column in columns.items()
+                ]
+                st.markdown("  \n".join([f"**{_escape(str(row[first]))}**", *lines]))
+
+
+def _mark(value: Any, column: Column) -> str:
+    shown = _escape(formats.show(value, column.format))
+    if column.format != "state":
+        return shown
+    colour, icon = {"ok": ("green", "check"), "failed": ("red", "close")}.get(str(value), ("orange", "priority_high"))
+    return f":{colour}-badge[:material/{icon}: {shown}]"
+
+
+def _escape(text: str) -> str:
+    """Keep what Markdown would read as its own."""
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]()#+-!|<>:$~" else letter for letter in text)
+
+
+def _chart(result: Result) -> None:
+    spec = charts.spec_for(result, charts.COLOURS)
+    sized = {"height": 240, **spec, "config": _CONFIG, "autosize": {"type": "fit-x", "contains": "padding"}}
+    st.vega_lite_chart(sized, width="stretch", key=_key(result, "chart"))
+    with st.expander("The figures"):
+        _table(result)
+
+
+def _table(result: Result) -> None:
+    columns = {name: result.panel.column(name) for name in result.rows[0]}
+    rows = [{name: _value(value, columns[name]) for name, value in row.items()} for row in result.rows]
+    config = {name: _column(column) for name, column in columns.items()}
+    st.dataframe(rows, width="stretch", hide_index=True, column_config=config, key=_key(result, "table"))
+
+
+def _key(result: Result, kind: str) -> str:
+    return f"{kind}-{result.panel.page}-{result.panel.name}"
+
+
+def _value(value: Any, column: Column) -> Any:
+    """Return a value as the table wants it: numbers as numbers, so that people can sort by them."""
+    if column.format == "owner":
+        kind = CLASSES.get(str(value))
+        return f"{kind.title}: {kind.who}" if kind else value
+    if column.format == "table" and value is not None:
+        source, _, table = str(value).partition(".")
+        return f"table?source={source}&table={table}"
+    if isinstance(value, timedelta) or column.format == "age":
+        return formats.show(value, "age") if value is not None else None
+    if isinstance(value, Decimal):
+        return float(value)
+    return formats.show(value) if isinstance(value, list) else value
+
+
+_NUMBERS: dict[str, str] = {
+    "count": "localized",
+    "number": "%.1f",
+    "money": "accounting",
+    "percent": "percent",
+    "ratio": "%.2f",
+    "bytes": "bytes",
+    "seconds": "%.1f s",
+}
+
+
+def _column(column: Column) -> Any:
+    about = column.definition or None
+    if column.format in _NUMBERS:
+        return st.column_config.NumberColumn(column.title, format=_NUMBERS[column.format], help=about)
+    if column.format == "time":
+        return st.column_config.DatetimeColumn(column.title, format="YYYY-MM-DD HH:mm", timezone="UTC", help=about)
+    if column.format == "date":
+        return st.column_config.DateColumn(column.title, format="YYYY-MM-DD", help=about)
+    if column.format == "table":
+        return st.column_config.LinkColumn(column.title, display_text=r"source=(.*)&table=.*", help=about)
+    return st.column_config.TextColumn(column.title, help=about)
+
+
+_DRAW = {"figures": _figures, "cards": _cards, "chart": _chart, "table": _table}

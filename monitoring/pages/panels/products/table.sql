@@ -1,0 +1,24 @@
+/*
+title: Products
+question: What sells, what comes back, what is earned with it?
+definition: Net revenue less refunds and cost, by the month of the order; months that the period touches count whole.
+order: 10
+needs: [gold.rpt_product_performance]
+as_of: select max(month_start) from gold.rpt_product_performance
+columns:
+  product_name: {title: product}
+  category: text
+  units: count
+  net_revenue: {title: net revenue, format: money}
+  margin: money
+  margin_rate: {title: margin rate, format: percent, definition: Margin / net revenue.}
+  refund_rate: {title: refunded, format: percent, definition: Refunded revenue / revenue.}
+*/
+select product_name, category, sum(units)::bigint as units, sum(net_revenue) as net_revenue, sum(margin) as margin,
+    sum(margin) / nullif(sum(net_revenue), 0) as margin_rate,
+    sum(refunded_revenue) / nullif(sum(revenue), 0) as refund_rate
+from gold.rpt_product_performance
+where month_start >= date_trunc('month', %(since)s::date) and month_start < %(until)s::date
+group by product_id, product_name, category
+order by net_revenue desc
+limit 200

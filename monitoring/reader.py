@@ -1,0 +1,200 @@
+"""The read-only role of dashboards and BI tools: what it may see, kept when dbt swaps tables."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from psycopg import errors, sql
+
+from tasks.errors import ConfigError
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from tasks.settings import Settings
+
+ROLE = "warehouse_reader"
+PERSONAL = (
+    *("email", "email_address", "phone", "phone_number", "first_name", "last_name", "full_name", "customer_name"),
+    *("birth_date", "birthday", "date_of_birth", "street", "address", "postal_code", "zip", "ip_address", "iban"),
+)
+"""Columns of gold that the role may not see, by name, until a company adds its own (`warehouse reader --hide`)."""
+# Copies of source documents and samples of their values stay out of reach.
+_CONTROL: dict[str, tuple[str, ...]] = {
+    "batches": ("scope", "window_read", "previous_checkpoint"),
+    "schema_changes": ("evidence",),
+    "rejects": ("document", "bytes", "document_id"),
+}
+"""Tables of `ops` that the role may read, each with the columns that it may not."""
+
+# One rule in one place: dbt calls the function for each relation that it builds, so that rights survive every swap.
+_FUNCTIONS = """
+create table if not exists ops.readers (role_name name primary key);
+comment on table ops.readers is 'Roles that may read gold without its personal columns; see ops.grant_reading.';
+create table if not exists ops.personal_columns (column_name text primary key);
+comment on table ops.personal_columns is 'Names of columns of gold that readers may not see.';
+
+create or replace function ops.grant_reading(relation regclass) returns void language plpgsql as $body$
+declare
+    reader name;
+    shown text;
+begin
+    select string_agg(format('%I', a.attname), ', ' order by a.attnum) into shown
+    from pg_catalog.pg_attribute a
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+        and not exists (select from ops.personal_columns p where p.column_name = lower(a.attname));
+    for reader in select r.role_name from ops.readers r join pg_catalog.pg_roles p on p.rolname = r.role_name loop
+        execute format('revoke all on %s from %I', relation, reader);
+        if shown is not null then
+            execute format('grant select (%s) on %s to %I', shown, relation, reader);
+        end if;
+    end loop;
+end
+$body$;
+comment on function ops.grant_reading is
+    'Lets readers see every column of a relation but the personal ones; dbt calls it after each build.';
+
+create or replace function monitoring.acknowledge(incident bigint, who text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+begin
+    if coalesce(trim(who), '') = '' or length(who) > 200 then
+        raise exception 'say who takes the incident, in at most 200 characters';
+    end if;
+    update monitoring.incidents set acknowledged_at = now(), acknowledged_by = trim(who)
+    where id = incident and resolved_at is null and acknowledged_at is null;
+    return found;
+end
+$body$;
+comment on function monitoring.acknowledge is
+    'The one thing that readers may change: who has taken an open incident. False when somebody else was faster.';
+revoke all on function monitoring.acknowledge(bigint, text) from public;
+"""
+
+
+def apply(connection: psycopg.Connection[Any], role: str, password: str | None, hide: Sequence[str] = ()) -> list[str]:
+    """Create the role where it is missing, and give it its rights; safe to repeat.
+
+    Args:
+        connection: A connection in autocommit as the owner of the schemas.
+        role: Name of the role.
+        password: Its password; None leaves that of an existing role alone.
+        hide: Further columns of gold that it may not see.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        ConfigError: The owner may not create roles, or a new role has no password.
+    """
+    from monitoring import log
+    from tasks.database import ensure_ops
+
+    ensure_ops(connection)
+    log.ensure(connection)
+    with connection.transaction():
+        said = [_create(connection, role, password)]
+        connection.execute(_FUNCTIONS)
+        connection.cursor().executemany(
+            "insert into ops.personal_columns values (lower(%s)) on conflict do nothing",
+            [[name] for name in (*PERSONAL, *hide)],
+        )
+        connection.execute("insert into ops.readers values (%s) on conflict do nothing", [role])
+        _grant_control(connection, role)
+        said.append(f"gold: {_grant_gold(connection, role)} relation(s), without personal columns")
+    return said
+
+
+def _create(connection: psycopg.Connection[Any], role: str, password: str | None) -> str:
+    name = sql.Identifier(role)
+    exists = connection.execute("select from pg_roles where rolname = %s", [role]).fetchone() is not None
+    if exists and password is None:
+        return f"role {role}: there already, its password is left alone"
+    if password is None:
+        raise ConfigError(f"the role {role} needs a password", "", "set WAREHOUSE_READER_PASSWORD")
+    try:
+        verb = sql.SQL("alter" if exists else "create")
+        connection.execute(sql.SQL("{} role {} login password {}").format(verb, name, sql.Literal(password)))
+        # Habits, not walls: the wall is that nothing but reading is granted.
+        connection.execute(sql.SQL("alter role {} set default_transaction_read_only = on").format(name))
+        connection.execute(sql.SQL("alter role {} set statement_timeout = '30s'").format(name))
+    except errors.InsufficientPrivilege:
+        action = f"have an administrator run: create role {role} login password '...'; then repeat this command"
+        raise ConfigError("the owner of the warehouse may not create roles", f"role {role}", action) from None
+    return f"role {role}: {'password set' if exists else 'created'}"
+
+
+def _grant_control(connection: psycopg.Connection[Any], role: str) -> None:
+    name = sql.Identifier(role)
+    database = connection.info.dbname
+    connection.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(database), name))
+    connection.execute(sql.SQL("grant usage on schema monitoring, ops to {}").format(name))
+    connection.execute(sql.SQL("grant select on all tables in schema monitoring to {}").format(name))
+    connection.execute(sql.SQL("grant execute on function monitoring.acknowledge(bigint, text) to {}").format(name))
+    future = "alter default privileges in schema monitoring grant select on tables to {}"
+    connection.execute(sql.SQL(future).format(name))
+    for table, hidden in _CONTROL.items():
+        columns = connection.execute(
+            "select attname from pg_attribute where attrelid = to_regclass('ops.' || %s) and attnum > 0 "
+            "and not attisdropped and not attname = any(%s::text[]) order by attnum",
+            [table, list(hidden)],
+        ).fetchall()
+        if columns:
+            shown = sql.SQL(", ").join(sql.Identifier(row[0]) for row in columns)
+            grant = sql.SQL("grant select ({}) on ops.{} to {}").format(shown, sql.Identifier(table), name)
+            connection.execute(grant)
+
+
+def _grant_gold(connection: psycopg.Connection[Any], role: str) -> int:
+    """Grant what is there now; what dbt builds later, its hook grants."""
+    connection.execute("create schema if not exists gold")
+    connection.execute(sql.SQL("grant usage on schema gold to {}").format(sql.Identifier(role)))
+    granted = connection.execute(
+        "select count(ops.grant_reading(c.oid::regclass)::text) from pg_class c "
+        "join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'gold' and c.relkind in ('r', 'v', 'm', 'p')"
+    ).fetchone()
+    return int(granted[0]) if granted else 0
+
+
+def url_for(settings: Settings) -> str:
+    """Return the URL as which dashboards read: the one that is configured, or that of the embedded server's own role.
+
+    Raises:
+        ConfigError: A warehouse of one's own is configured, but no reader.
+    """
+    if settings.reader_url is not None:
+        return settings.reader_url.get_secret_value()
+    if settings.url is not None:
+        raise ConfigError(
+            "no read-only role is configured for the dashboard",
+            "WAREHOUSE_READER_URL",
+            "run `warehouse reader` once as the warehouse's owner, then set the variable to that role's URL",
+        )
+    return _embedded(settings)
+
+
+def _embedded(settings: Settings) -> str:
+    """Have the role on the embedded server, with a password that is kept beside the server's own."""
+    from tasks.database import connect
+
+    path = settings.home / "reader-password"
+    if not path.exists():
+        kept = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(kept, "w") as file:
+            file.write(secrets.token_urlsafe(24))
+    password = path.read_text().strip()
+    owner = settings.database_url()
+    with connect(owner, autocommit=True) as connection:
+        apply(connection, ROLE, password)
+    return as_role(owner, ROLE, password)
+
+
+def as_role(url: str, role: str, password: str) -> str:
+    """Return a Postgres URL with another user and password."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    user = f"{quote(role, safe='')}:{quote(password, safe='')}"
+    return urlunsplit(parts._replace(netloc=f"{user}@{place}"))

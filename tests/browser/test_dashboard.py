@@ -1,0 +1,103 @@
+"""The dashboard in a real browser, served by its own command: pages, widths, dark, and whom the browser asks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitoring import reader
+from monitoring.dashboard.server import command
+from tasks.database import connect
+from tests.browser.conftest import WIDTHS, Scheme, Seen
+from tests.history import fill
+
+_PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def address(module_postgres_url: str) -> Iterator[str]:
+    """A dashboard that reads a filled warehouse as the read-only role."""
+    with connect(module_postgres_url, autocommit=True) as connection:
+        fill(connection, 30)
+        reader.apply(connection, "browser_reader", "secret")
+    with closing(socket.socket()) as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    environment = {
+        **os.environ,
+        "WAREHOUSE_READER_URL": reader.as_role(module_postgres_url, "browser_reader", "secret"),
+    }
+    process = subprocess.Popen(command("127.0.0.1", port), env=environment)
+    try:
+        _wait(f"http://127.0.0.1:{port}/_stcore/health", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        with connect(module_postgres_url, autocommit=True) as connection:
+            connection.execute("drop owned by browser_reader; drop role browser_reader")
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + _PATIENCE
+    while True:
+        assert process.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                assert answer.read() == b"ok"
+                return
+        except OSError:
+            assert time.monotonic() < until, "the server does not answer"
+            time.sleep(0.2)
+
+
+def ready(seen: Seen, title: str) -> None:
+    """Wait until the page and all of its panels are drawn."""
+    seen.page.get_by_role("heading", name=title, exact=True).first.wait_for(timeout=60_000)
+    seen.page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')", timeout=60_000)
+    seen.page.wait_for_load_state("networkidle")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_fits_and_asks_nobody_else(address: str, look: Any, width: int, scheme: Scheme) -> None:
+    seen = look(address, width, scheme)
+    ready(seen, "Today")
+    seen.page.locator("[data-testid=stVegaLiteChart] :is(canvas, svg)").first.wait_for(timeout=30_000)
+    seen.shot(f"dashboard-{width}-{scheme}", full=False)
+    assert seen.overflow() <= 0
+    assert seen.errors == []
+    assert seen.hosts == {address.removeprefix("http://")}
+
+
+def test_an_address_opens_its_page_with_its_filters(address: str, look: Any) -> None:
+    seen = look(f"{address}/throughput?source=ads&days=30")
+    ready(seen, "Throughput")
+    chosen = seen.page.locator("[data-testid=stSelectbox]").all_inner_texts()
+    assert any("ads" in text for text in chosen) and any("30" in text for text in chosen)
+    seen.shot("dashboard-throughput", full=False)
+
+
+def test_a_filter_goes_into_the_address(address: str, look: Any) -> None:
+    seen = look(f"{address}/throughput")
+    ready(seen, "Throughput")
+    seen.page.locator("[data-testid=stSelectbox]").filter(has_text="Source").locator("input").click()
+    seen.page.get_by_role("option", name="shop").click()
+    seen.page.wait_for_url("**/throughput?source=shop", timeout=30_000)
+
+
+def test_a_page_whose_mart_is_missing_says_so(address: str, look: Any) -> None:
+    seen = look(f"{address}/cohorts")
+    ready(seen, "Cohorts and lifetime value")
+    assert seen.page.get_by_text("gold.rpt_customer_cohort does not exist yet").count() == 1
+    assert seen.errors == []
