@@ -10,7 +10,6 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,8 +82,8 @@ def test_it_fits_and_asks_nobody_else(address: str, look: Any, width: int, schem
 def test_an_address_opens_its_page_with_its_filters(address: str, look: Any) -> None:
     seen = look(f"{address}/throughput?source=ads&days=30")
     ready(seen, "Throughput")
-    chosen = seen.page.locator("[data-testid=stSelectbox]").all_inner_texts()
-    assert any("ads" in text for text in chosen) and any("30" in text for text in chosen)
+    chosen = seen.page.locator("[data-testid=stSelectbox] input").evaluate_all("all => all.map(one => one.value)")
+    assert chosen == ["30", "ads", "all"]
     seen.shot("dashboard-throughput", full=False)
 
 
@@ -100,4 +99,5 @@ def test_a_page_whose_mart_is_missing_says_so(address: str, look: Any) -> None:
     seen = look(f"{address}/cohorts")
     ready(seen, "Cohorts and lifetime value")
     assert seen.page.get_by_text("gold.rpt_customer_cohort does not exist yet").count() == 1
-    assert seen.errors == []
+    # Of an address below the root, Streamlit's own script first tries whether the server lies there.
+    assert [said for said in seen.errors if "404" not in said] == []
