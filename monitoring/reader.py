@@ -28,6 +28,7 @@ _CONTROL: dict[str, tuple[str, ...]] = {
     "batches": ("scope", "window_read", "previous_checkpoint"),
     "schema_changes": ("evidence",),
     "rejects": ("document", "bytes", "document_id"),
+    "models_built": (),
 }
 """Tables of `ops` that the role may read, each with the columns that it may not."""
 
@@ -90,11 +91,9 @@ def apply(connection: psycopg.Connection[Any], role: str, password: str | None, 
     Raises:
         ConfigError: The owner may not create roles, or a new role has no password.
     """
-    from monitoring import log
-    from tasks.database import ensure_ops
+    from tasks.ops.migrations import migrate
 
-    ensure_ops(connection)
-    log.ensure(connection)
+    migrate(connection)
     with connection.transaction():
         said = [_create(connection, role, password)]
         connection.execute(_FUNCTIONS)

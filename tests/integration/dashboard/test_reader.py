@@ -90,16 +90,16 @@ def test_a_new_table_of_monitoring_can_be_read_at_once(postgres_url: str, as_rea
 
 
 def test_it_may_take_an_incident_once(postgres_url: str, as_reader: psycopg.Connection) -> None:
+    columns = [
+        *("fingerprint", "kind", "severity", "error_class", "subject", "title", "message", "owner"),
+        *("first_step", "runbook"),
+    ]
     with connect(postgres_url, autocommit=True) as owner:
-        if owner.execute("select to_regclass('monitoring.incidents')").fetchone() == (None,):
-            owner.execute("create table monitoring.incidents (id bigint, resolved_at timestamptz, "
-                          "acknowledged_at timestamptz, acknowledged_by text); "
-                          "insert into monitoring.incidents values (1)")  # fmt: skip
-        else:
-            columns = ("fingerprint", "kind", "severity", "error_class", "subject", "title", "message", "owner",
-                       "first_step", "runbook")  # fmt: skip
-            owner.execute(f"insert into monitoring.incidents ({', '.join(columns)}, first_seen, last_seen) "
-                          f"values ({', '.join(['%s'] * len(columns))}, now(), now())", columns)  # fmt: skip
+        owner.execute(
+            f"insert into monitoring.incidents ({', '.join(columns)}, first_seen, last_seen) "
+            f"values ({', '.join(['%s'] * len(columns))}, now(), now())",
+            columns,
+        )
     as_reader.execute("set default_transaction_read_only = off")
     assert as_reader.execute("select monitoring.acknowledge(1, ' Ada ')").fetchone() == (True,)
     assert as_reader.execute("select monitoring.acknowledge(1, 'Bob')").fetchone() == (False,)
