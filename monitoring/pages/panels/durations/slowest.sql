@@ -13,24 +13,26 @@ columns:
   change: percent
   runs: count
 */
-with runs as (
-    select source || '.' || table_name as what, stage, seconds, started_at
+with measured as (
+    select source, table_name, stage, count(*) as runs,
+        percentile_cont(array[0.5, 0.95]) within group (order by seconds) as usual
     from monitoring.pipeline_log
     where table_name is not null and seconds is not null and stage in ('extract', 'load', 'dbt')
         and started_at >= %(since)s and started_at < %(until)s
         and (%(source)s::text is null or source = %(source)s)
-),
-
-measured as (
-    select what, stage, count(*) as runs,
-        percentile_cont(0.5) within group (order by seconds) as p50,
-        percentile_cont(0.95) within group (order by seconds) as p95,
-        (array_agg(seconds order by started_at desc))[1] as last
-    from runs
-    group by what, stage
+    group by source, table_name, stage
 )
 
-select what, stage, p50, p95, last, (last / nullif(p50, 0) - 1)::numeric as change, runs
-from measured
+select m.source || '.' || m.table_name as what, m.stage, m.usual[1] as p50, m.usual[2] as p95, newest.seconds as last,
+    (newest.seconds / nullif(m.usual[1], 0) - 1)::numeric as change, m.runs
+from measured as m
+cross join lateral (
+    select l.seconds
+    from monitoring.pipeline_log as l
+    where l.source = m.source and l.table_name = m.table_name and l.stage = m.stage and l.seconds is not null
+        and l.started_at < %(until)s
+    order by l.started_at desc
+    limit 1
+) as newest
 order by last desc
 limit 15
