@@ -1,0 +1,1 @@
+"""Superset: datasets, metrics and dashboards of gold as code."""
