@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -15,6 +15,8 @@ from monitoring.taxonomy import CLASSES
 _BEFORE = "_before"
 # A row of figures: more beside each other cannot be read.
 _COLUMNS = 4
+_ROUNDED = 10_000
+_CHANGE: dict[str, Literal["normal", "inverse", "off"]] = {"more": "normal", "less": "inverse", "neither": "off"}
 _CONFIG = {"legend": {"orient": "bottom", "columns": 4, "labelLimit": 220}, "axis": {"labelOverlap": "greedy"}}
 
 
@@ -40,18 +42,17 @@ def _figures(result: Result) -> None:
     names = [name for name in row if not name.endswith(_BEFORE)]
     for start in range(0, len(names), _COLUMNS):
         for place, name in zip(st.columns(_COLUMNS), names[start : start + _COLUMNS], strict=False):
-            column = result.panel.column(name)
-            now, before = row[name], row.get(name + _BEFORE)
-            change = f"{100 * (now - before) / before:+.1f} %" if before and now is not None else None
             with place:
-                st.metric(
-                    column.title,
-                    formats.show(now, column.format),
-                    change,
-                    delta_color="off" if name in ("spend",) else "inverse" if name == "cac" else "normal",
-                    help=column.definition or None,
-                    border=True,
-                )
+                _figure(result.panel.column(name), row[name], row.get(name + _BEFORE))
+
+
+def _figure(column: Column, now: Any, before: Any) -> None:
+    about, shown = column.definition, formats.show(now, column.format)
+    # A card has no room for the cents of a large amount.
+    if column.format == "money" and now is not None and abs(now) >= _ROUNDED:
+        about, shown = f"{about} Exactly {shown}.", f"{now:,.0f}"
+    change = f"{100 * (now - before) / before:+.1f} %" if before and now is not None else None
+    st.metric(column.title, shown, change, delta_color=_CHANGE[column.better], help=about or None, border=True)
 
 
 def _cards(result: Result) -> None:

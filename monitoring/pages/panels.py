@@ -35,6 +35,7 @@ class Column(BaseModel):
     title: str = ""
     format: Format = "text"
     definition: str = ""
+    better: Literal["more", "less", "neither"] = "more"
 
 
 class Header(BaseModel):

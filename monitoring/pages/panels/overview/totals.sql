@@ -11,9 +11,9 @@ columns:
   orders: {title: Orders, format: count, definition: Orders that count - not cancelled and no tests.}
   average_order_value: {title: Average order, format: money, definition: Revenue / orders.}
   new_customers: {title: New customers, format: count, definition: Orders that were the first of their customer.}
-  spend: {title: Ad spend, format: money, definition: Cost of the ads of every platform.}
+  spend: {title: Ad spend, format: money, better: neither, definition: Cost of the ads of every platform.}
   mer: {title: MER, format: ratio, definition: Marketing efficiency ratio - net revenue / ad spend.}
-  cac: {title: CAC, format: money, definition: Blended acquisition cost - ad spend / new customers.}
+  cac: {title: CAC, format: money, better: less, definition: Blended acquisition cost - ad spend / new customers.}
 */
 with days as (
     select date_day >= %(since)s::date as in_period, net_revenue, revenue, orders, new_customers, 0 as spend
