@@ -16,13 +16,14 @@ from psycopg import errors, sql
 
 from tasks import checkpoints, database
 from tasks.bronze import changed, ddl, kinds, merge, stage
+from tasks.bronze.account_days import AccountDays
 from tasks.bronze.ahead import Ahead, Outgrown
 from tasks.bronze.convert import Converted, convert
 from tasks.bronze.filling import Filling
 from tasks.bronze.plan import MOST_COLUMNS, Change, Plan, changes_of, make_plan
 from tasks.drift import evidence
 from tasks.errors import LoadError, RejectLimitExceeded
-from tasks.landing import Landing, Manifest, PartitionScope
+from tasks.landing import AccountDaysScope, Landing, Manifest, PartitionScope
 from tasks.landing.manifest import Part
 from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, schema_changes
 from tasks.ops import checkpoints as stored
@@ -201,6 +202,9 @@ def holds_all(older: Manifest, previous_checkpoint: Mapping[str, Any] | None, mo
 
     Both were read from the same position, so the newer read holds what the older did, and later values.
     """
+    if isinstance(older.scope, AccountDaysScope):
+        # The newer one may have read other accounts, as some could not be read.
+        return False
     return previous_checkpoint == older.previous_checkpoint or mode == "full"
 
 
@@ -285,6 +289,7 @@ class Loader:
         )
         self._changes: list[Change] = []
         self._changed: changed.Changed | None = None
+        self._days: AccountDays | None = None
         self._misfits: dict[str, Counter[tuple[str, str]]] = {}
         self._sanitised: dict[str, Counter[tuple[str, str]]] = {}
         self._started = time.monotonic()
@@ -497,7 +502,16 @@ class Loader:
     # -- rows -------------------------------------------------------------------------------------------------
 
     def _load(self, relations: list[_Relation]) -> None:
-        direct = "_op" not in self._manifest.columns and all(self._may_be_filled(relation) for relation in relations)
+        scope = self._manifest.scope
+        if isinstance(scope, AccountDaysScope):
+            late = self._late and not self._rebuild
+            self._days = AccountDays(self._cursor, self._key, scope, self._stamp, late=late)
+        left_out = self._days is not None and self._days.left_out > 0
+        direct = (
+            not left_out
+            and "_op" not in self._manifest.columns
+            and all(self._may_be_filled(relation) for relation in relations)
+        )
         has_rows = any(relation.parts for relation in relations) or bool(self._ahead and self._ahead.fillings)
         if direct and has_rows and self._load_first(relations):
             self._result.plan = "first"
@@ -554,6 +568,8 @@ class Loader:
         if may_repeat and (merge.keep_last(self._cursor, root.stage) or self._changed is not None):
             for child in children:
                 merge.keep_last_children(self._cursor, child.stage)
+        if self._days is not None:
+            self._days.trim_stage(root.plan)
         if self._late and root.exists:
             merge.drop_older(self._cursor, root.name, self._stamp)
         if root.exists and not self._rebuild:
@@ -659,6 +675,9 @@ class Loader:
         """Delete what the batch's scope, or its list of ids, says is no longer at the source."""
         deleted = 0
         scope = self._manifest.scope
+        if self._days is not None:
+            gone = self._days.gone(root.plan)
+            return self._delete(root, gone, track) if gone is not None else 0
         if self._late:
             return 0
         if scope.type == "snapshot":
@@ -775,6 +794,8 @@ class Loader:
             evidence.write_statistics(
                 self._cursor, self._manifest, child, relation.statistics, relation.rows_read, rescued, sanitised
             )
+        if self._days is not None and not self._rebuild:
+            self._days.record(relations[0].name, relations[0].plan)
         if not self._rebuild:
             schema_changes.write(self._cursor, self._key, self._manifest.batch_id, self._changes)
         self._result.schema_changes = schema_changes.count(self._cursor, self._key, self._manifest.batch_id)

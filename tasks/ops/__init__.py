@@ -7,6 +7,7 @@
 | `columns` | `ops.columns`, published as the view `ops.bronze_columns` | column of bronze |
 | `field_statistics` | `ops.field_statistics` | field and batch |
 | `models_built` | `ops.models_built` | table that dbt models read |
+| `pulls` | `ops.pulls`, published as the views `ops.account_days`, `ops.restatements` | pull of a day of an account |
 | `rejects` | `ops.rejects` | rejected document or row |
 | `relations` | `ops.tables` | relation of bronze |
 | `schema_changes` | `ops.schema_changes` | change of a source's schema |

@@ -396,6 +396,37 @@ MIGRATIONS: tuple[str, ...] = (
         'The columns of each bronze relation by document path, for models and people. Where a path has several, a row '
         'fills one of them at most: place 1 is the path''s own, the next ones take what those before them cannot.';
     """,
+    """
+    create table ops.pulls (
+        source text not null,
+        table_name text not null,
+        account text not null,
+        day date,
+        pulled_at timestamptz not null,
+        batch_id text not null,
+        row_count bigint not null,
+        final boolean not null,
+        totals jsonb not null
+    );
+    create unique index on ops.pulls (source, table_name, account, coalesce(day, '-infinity'), batch_id);
+    comment on table ops.pulls is
+        'What each pull of a day of an account held: rows and sums. No day: all rows of the account.';
+    create view ops.account_days as
+        select distinct on (source, table_name, account, day) source, table_name, account, day, row_count, totals,
+            case when final then 'final' else 'provisional' end as status, pulled_at, batch_id,
+            min(pulled_at) filter (where final) over (partition by source, table_name, account, day) as final_since
+        from ops.pulls order by source, table_name, account, day, pulled_at desc;
+    comment on view ops.account_days is
+        'The last pull of each day of an account: provisional while the service may still change it, else final.';
+    create view ops.restatements as
+        select * from (
+            select source, table_name, account, day, pulled_at, batch_id, row_count, totals,
+                lag(row_count) over pulls as rows_before, lag(totals) over pulls as totals_before,
+                lag(pulled_at) over pulls as pulled_before
+            from ops.pulls window pulls as (partition by source, table_name, account, day order by pulled_at)
+        ) p where pulled_before is not null and (row_count, totals) is distinct from (rows_before, totals_before);
+    comment on view ops.restatements is 'Days that a pull changed: rows and sums before and after.';
+    """,
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import bson
 import xxhash
 
-from tasks.errors import SourceError
+from tasks.errors import ConfigError, SourceError
 from tasks.landing import BatchWriter, Segment
 from tasks.landing.lander import Lander
 from tasks.marketing.rest.channel import ACCOUNT, Ask, Layout
@@ -34,6 +34,11 @@ class Rows:
     """
 
     def __init__(self, table: Table, layout: Layout, ask: Ask, writer: BatchWriter, memory_bytes: int) -> None:
+        changed = {path for step in table.transforms for path in step.paths} & {ACCOUNT, layout.day}
+        if changed:
+            raise ConfigError(
+                f"transforms may not change {', '.join(filter(None, changed))}, by which days are replaced", ask.table
+            )
         self._layout, self._ask = layout, ask
         types = {**layout.types, layout.day: "day"} if layout.day else dict(layout.types)
         self._lander = Lander(writer, table, memory_bytes, types=types)
