@@ -106,6 +106,26 @@ def demo() -> None:
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The company's folder; made where it is missing.")] = Path(),
+    uri: Annotated[str | None, typer.Option(envvar="MONGODB_URI", help="MongoDB URI; asked for when missing.")] = None,
+    database: Annotated[str | None, typer.Option(help="Needed where the URI names none.")] = None,
+    name: Annotated[str | None, typer.Option(help="The source's name; default the database's.")] = None,
+) -> None:
+    """Look at a MongoDB database, read-only, and propose sources.yaml for it."""
+    from flows.console import say
+    from flows.init import init as write_folder
+
+    secret = uri or typer.prompt("MongoDB URI", hide_input=True)
+    for line in write_folder(folder, secret, database, name):
+        say(line)
+    say(f"written: {folder / 'sources.yaml'}, with the reason of every choice. Read it, then, in that folder:")
+    say("  set -a; . ./.env; set +a")
+    say("  warehouse check")
+    say("  warehouse run")
+
+
+@app.command()
 def up() -> None:
     """Start the embedded servers that are not configured elsewhere."""
     from flows.console import Steps, say

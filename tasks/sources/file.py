@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from tasks.errors import ConfigError
 from tasks.sources import registry
@@ -81,6 +81,8 @@ def load_sources(path: Path, environment: Mapping[str, str] | None = None) -> So
         raise ConfigError(
             "not valid YAML", str(path), "correct the line", (f"line {line}: {error.problem or error.context}",)
         ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError("not a YAML text", str(path), "save it as UTF-8, without control characters") from error
     if not isinstance(document, Mapping):
         raise ConfigError("sources.yaml is empty", str(path), "it starts with `sources:`")
     problems: list[tuple[int, str]] = []

@@ -245,3 +245,11 @@ def test_the_landing_is_absolute_or_a_url(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     assert Settings(landing="s3://bucket/x").landing_root() == "s3://bucket/x"
     assert Settings(landing=None, home=Path("home")).landing_root() == str(tmp_path / "home" / "landing")
+
+
+@pytest.mark.parametrize("content", [b"sources: \x01", b"sources: \xff"])
+def test_what_is_no_text_is_said(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "sources.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="not a YAML text"):
+        load_sources(path)
