@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasks.landing import Landing, Manifest, Segment
-    from tasks.marketing.rest.windows import Window
     from tasks.sources import TableRef
     from tasks.sources.connector import Shared
+    from tasks.sources.window import Window
 
 
 @dataclass(frozen=True)

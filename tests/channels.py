@@ -18,8 +18,8 @@ from tasks.marketing.rest.auth import MemoryTokens
 from tasks.marketing.rest.channel import Channel
 from tasks.marketing.rest.clock import ManualClock
 from tasks.marketing.rest.extract import extract_table
-from tasks.marketing.rest.windows import Window
 from tasks.sources import TableRef, load_sources
+from tasks.sources.window import Window
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 

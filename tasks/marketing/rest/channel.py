@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from tasks.marketing.rest.client import Client
-from tasks.marketing.rest.windows import Window
+from tasks.sources.window import Window
 
 ACCOUNT = "account_id"
 """Column that names the account of each row, in every table of every channel."""

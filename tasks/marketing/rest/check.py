@@ -11,8 +11,9 @@ from tasks.errors import WarehouseError
 from tasks.marketing.rest.channel import Account, Ask, Channel
 from tasks.marketing.rest.config import ChannelSource
 from tasks.marketing.rest.extract import WARN_DAYS
-from tasks.marketing.rest.windows import Window, today
+from tasks.marketing.rest.windows import today
 from tasks.sources.connector import Finding
+from tasks.sources.window import Window
 
 _SHOWN_ACCOUNTS, _SHOWN_ROWS, _SHOWN_FIELDS = 10, 2, 6
 _SHOWN_TEXT = 30

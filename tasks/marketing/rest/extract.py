@@ -16,8 +16,9 @@ from tasks.marketing.rest.channel import ACCOUNT, Account, Ask, Channel, Layout
 from tasks.marketing.rest.errors import JobFailed, QuotaExhausted, ReducePage, SplitWindow, VersionEnded
 from tasks.marketing.rest.rows import Rows
 from tasks.marketing.rest.state import TableState
-from tasks.marketing.rest.windows import Window, today
+from tasks.marketing.rest.windows import today
 from tasks.sources import TableRef
+from tasks.sources.window import Window
 
 
 class AccountsFailed(SourceError):

@@ -8,7 +8,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from tasks.marketing.rest.channel import Layout
-from tasks.marketing.rest.windows import Days, Window
+from tasks.marketing.rest.windows import Days
+from tasks.sources.window import Window
 
 
 @dataclass

@@ -1,0 +1,72 @@
+"""Which part may import which: kinds of source are named by the registry alone, and no module imports in a circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tasks.sources import registry
+
+ROOT = Path(__file__).parents[3]
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for part in ("flows", "tasks", "monitoring", "infra")
+    for path in (ROOT / part).rglob("*.py")
+}
+# A kind's package, by the place of its connector.
+KINDS = {place.partition(":")[0].rpartition(".")[0] for place in registry._OWN.values()}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Yield every module that a piece of code imports, submodules imported by name included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (name for item in node.names if (name := f"{node.module}.{item.name}") in MODULES)
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (item.name for item in node.names)
+
+
+def at_import(tree: ast.Module) -> Iterator[str]:
+    """Yield what is imported when the module is: neither in functions nor for types alone."""
+    for node in tree.body:
+        typing_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) and not typing_only:
+            yield from imports(node)
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_nothing_outside_imports_a_kind_of_source(kind: str) -> None:
+    # Channels are built on the engine for HTTP APIs, and share the marketing package with it.
+    family = "tasks.marketing" if within(kind, "tasks.marketing") else kind
+    found = {
+        f"{module} imports {name}"
+        for module, path in MODULES.items()
+        if not within(module, family)
+        for name in imports(ast.parse(path.read_text()))
+        if within(name, kind)
+    }
+    assert found == set()
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {
+        module: {name for name in at_import(ast.parse(path.read_text())) if name in MODULES and name != module}
+        for module, path in MODULES.items()
+    }
+    # A package that gathers the names of its modules is a shelf, not a user of them.
+    shelves = {module for module, path in MODULES.items() if path.name == "__init__.py"}
+    try:
+        TopologicalSorter(
+            {module: names - shelves for module, names in graph.items() if module not in shelves}
+        ).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' imports '.join(reversed(error.args[1]))}")
