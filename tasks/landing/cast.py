@@ -49,12 +49,17 @@ def text_of(values: pl.Series, kind: str) -> pl.Series:
     return texts.scatter(beyond, [fragment(kind, value) for value in plain(values.gather(beyond), kind)])
 
 
+def readable(values: pl.Series, kind: str) -> pl.Series:
+    """Return times with those outside of the years 1 to 9999 as null."""
+    return _within(values, kind, _READABLE_MS)
+
+
 def _exact_text(values: pl.Series, kind: str) -> pl.Series:
     if kind == "double":
         # Polars writes `inf`.
         return values.cast(pl.String).str.replace("inf", "Infinity", literal=True)
     times = kind in ("date", "micros", "day")
-    return text_of(_within(values, kind, _READABLE_MS) if times else values, kind)
+    return text_of(readable(values, kind) if times else values, kind)
 
 
 def _within(values: pl.Series, kind: str, bounds: tuple[int, int]) -> pl.Series:

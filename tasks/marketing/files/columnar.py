@@ -16,6 +16,8 @@ import xxhash
 from tasks.marketing.files.records import FileProblem
 
 _ROWS_PER_SLICE = 100_000
+# Milliseconds that microseconds in 64 bits can tell.
+_MOST_MS = (1 << 63) // 1_000 - 1
 
 
 def parquet_frames(path: Path, key: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -84,17 +86,38 @@ def _kind(series: pl.Series) -> tuple[str, pl.Series]:
     if dtype == pl.Binary:
         return "binary", series
     if isinstance(dtype, pl.List | pl.Array):
-        return "json", pl.Series(series.name, [_json(value) for value in series.to_list()], dtype=pl.String)
+        return "json", pl.Series(series.name, [_json(value) for value in python_values(series)], dtype=pl.String)
     return "string", series.cast(pl.String)
 
 
 def _moments(series: pl.Series) -> tuple[str, pl.Series]:
     zoned = series.dt.replace_time_zone("UTC") if series.dtype.time_zone is None else series.dt.convert_time_zone("UTC")  # type: ignore[attr-defined]
-    micros = zoned.dt.cast_time_unit("us")
+    if series.dtype.time_unit == "ms" and not zoned.to_physical().is_between(-_MOST_MS, _MOST_MS).all():  # type: ignore[attr-defined]
+        # Too far for microseconds in 64 bits.
+        return "date", zoned
     if series.dtype.time_unit == "ns" and (zoned.dt.nanosecond() % 1_000 != 0).any():  # type: ignore[attr-defined]
         # No type of the warehouse holds nanoseconds; the text keeps them.
         return "string", zoned.dt.to_string("iso:strict")
-    return "micros", micros
+    return "micros", zoned.dt.cast_time_unit("us")
+
+
+# What Polars does with a time that Python, or its own calendar, cannot tell.
+_BEYOND = (OverflowError, ValueError, pl.exceptions.PanicException)
+
+
+def python_values(series: pl.Series) -> list[Any]:
+    """Return values as Python objects; a time outside of Python's years 1 to 9999 is its number."""
+    try:
+        return series.to_list()
+    except _BEYOND:
+        return [_python_value(series.slice(row, 1)) for row in range(len(series))]
+
+
+def _python_value(one: pl.Series) -> Any:
+    try:
+        return one.to_list()[0]
+    except _BEYOND:
+        return one.to_physical().to_list()[0]
 
 
 def _json(value: object) -> str | None:
@@ -123,5 +146,6 @@ def _plain(value: Any) -> Any:
 def hashes(frame: pl.DataFrame, seed: int) -> pl.Series:
     """Return a hash per row over names and values of the landed columns."""
     names = repr(frame.columns).encode()
-    rows = (xxhash.xxh3_128_digest(names + repr(row).encode(), seed=seed) for row in frame.iter_rows())
+    columns = (python_values(series) for series in frame.get_columns())
+    rows = (xxhash.xxh3_128_digest(names + repr(row).encode(), seed=seed) for row in zip(*columns, strict=True))
     return pl.Series("_hash", list(rows) if frame.width else [b""] * frame.height, dtype=pl.Binary)

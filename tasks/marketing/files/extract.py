@@ -17,6 +17,7 @@ import xxhash
 from tasks.errors import MissingCollection
 from tasks.extract import ExtractContext, ExtractMetrics, ExtractResult
 from tasks.landing import BatchWriter, Segment, new_batch_id
+from tasks.landing.cast import readable
 from tasks.landing.keys import key_texts
 from tasks.landing.lander import Lander
 from tasks.landing.typed import decimal_text
@@ -202,8 +203,9 @@ def iso_day(text: str) -> str:
 def _frame_days(frame: pl.DataFrame, partition: str) -> Days:
     for kind in ("day", "micros", "date"):
         if f"{partition}|{kind}" in frame.columns:
-            days = frame[f"{partition}|{kind}"].cast(pl.Date)
-            return Days(str(days.min()), str(days.max()))
+            # Outside of the years 1 to 9999 no day is replaced: such a row is merged by its key.
+            days = readable(frame[f"{partition}|{kind}"], kind).drop_nulls().cast(pl.Date)
+            return Days(str(days.min()), str(days.max())) if len(days) else Days()
     if f"{partition}|string" in frame.columns:
         texts = [day for text in frame[f"{partition}|string"].drop_nulls() if (day := iso_day(text))]
         return Days(min(texts), max(texts)) if texts else Days()
@@ -315,7 +317,8 @@ class _Reader:
         """Return the landed frame with `_id` and `_hash`, without the rows that have no key or a repeated one."""
         keys: list[bytes] = []
         keep: list[bool] = []
-        for number, row in enumerate(frame.select(self.table.key).iter_rows()):
+        keyed = (columnar.python_values(frame[name]) for name in self.table.key)
+        for number, row in enumerate(zip(*keyed, strict=True)):
             values = [_native(value) for value in row]
             key = values[0] if len(values) == 1 else values
             reason = "the key is empty" if None in values else ""
@@ -324,7 +327,8 @@ class _Reader:
                 reason = "another row of this file has the same key"
             if reason:
                 where = f"{file.name}, row {line + number + 1}"
-                self._lander.reject(f"{where}: {reason}", repr(frame.row(number, named=True)).encode())
+                told = {one.name: columnar.python_values(one)[0] for one in frame[number].get_columns()}
+                self._lander.reject(f"{where}: {reason}", repr(told).encode())
             else:
                 keys.append(encoded)
             keep.append(not reason)
@@ -351,6 +355,8 @@ def _key_value(value: Any, kind: str | None) -> Any:
 
 def _native(value: Any) -> Any:
     """Return a Parquet value as a key's value."""
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        return str(value)
     if value is None or isinstance(value, str | int | float | bytes | bool):
         return value
     return str(value)

@@ -319,6 +319,32 @@ def test_parquet_lands_by_its_own_types(place: Place) -> None:
     ]
 
 
+@pytest.mark.parametrize("partition", [None, "day", "at"])
+def test_times_that_python_cannot_tell_land_like_others(place: Place, partition: str | None) -> None:
+    far = [0, 1 << 62, -(1 << 62)]
+    frame = pl.DataFrame(
+        {
+            "id": [1, 2, 3],
+            "key": pl.Series([1, 2, 2**64 - 1], dtype=pl.UInt64),
+            "at": pl.Series(far).cast(pl.Datetime("us")),
+            "coarse": pl.Series(far).cast(pl.Datetime("ms")),
+            "day": pl.Series([0, 10_000_000, -10_000_000], dtype=pl.Int32).cast(pl.Date),
+            "list": pl.Series([[number] for number in far]).cast(pl.List(pl.Datetime("us"))),
+        }
+    )
+    frame.write_parquet(place.files / "a.parquet")
+    manifest = place.extract(**PARQUET | {"key": ["id", "key"]}, partition=partition, types={}).manifest
+    assert manifest is not None and (manifest.rows, manifest.reject_rows) == (3, 0)
+    rows = place.rows(manifest)
+    assert rows["at|micros"].cast(pl.Int64).to_list() == far
+    assert rows["coarse|date"].cast(pl.Int64).to_list() == far
+    assert rows["day|day"].cast(pl.Int32).to_list() == [0, 10_000_000, -10_000_000]
+    assert rows["list|json"].to_list()[1] == f"[{1 << 62}]"
+    assert rows["_hash"].n_unique() == 3
+    if partition:
+        assert (manifest.scope.from_, manifest.scope.to) == ("1970-01-01", "1970-01-01")  # type: ignore[union-attr]
+
+
 def test_a_file_that_is_not_parquet_is_a_reject(place: Place) -> None:
     (place.files / "a.parquet").write_bytes(b"PAR1 it is not")
     manifest = place.extract(**PARQUET).manifest
