@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.landing.cast import cast, text_of
@@ -47,7 +47,12 @@ def told(values: pl.Series, kind: str) -> list[Any]:
     return [repr(value) for value in plain(values, kind)]
 
 
+# No deadline: what a busy machine takes for an example says nothing. Few examples of each of the 144 pairs are many.
+FEW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+
+
 @pytest.mark.parametrize(("source", "target"), list(product(KINDS, KINDS)))
+@FEW
 @given(data=st.data())
 def test_what_is_cast_casts_back_to_the_same_value(source: str, target: str, data: st.DataObject) -> None:
     values = column(source, data.draw(st.lists(st.none() | VALUES[source], max_size=4)))
@@ -86,6 +91,7 @@ def test_casts_between_kinds(source: str, target: str, values: list[Any], expect
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@FEW
 @given(data=st.data())
 def test_every_value_has_a_text_and_no_two_have_the_same(kind: str, data: st.DataObject) -> None:
     values = column(kind, data.draw(st.lists(VALUES[kind], max_size=6)))

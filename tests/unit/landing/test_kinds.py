@@ -16,7 +16,7 @@ from bson.binary import Binary, UuidRepresentation
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.bronze import kinds as bronze
@@ -146,6 +146,7 @@ def test_what_is_exactly_of_a_kind_is_read_and_all_else_is_refused(kind: str) ->
     assert read(kind) == []
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(max_size=8), st.from_regex(r"\A[-+]?[0-9]{1,24}(\.[0-9]{1,24})?([eE][-+]?[0-9]{1,3})?\Z")))
 def test_a_number_is_read_where_its_value_is_kept_and_only_there(text: str) -> None:
     plain_number = _NUMBER.fullmatch(text) is not None
