@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from flows.runs import RunOutcome
-    from infra.sample import Change
+    from infra.sample import Change, Size
     from tasks.settings import Settings
     from tasks.sources import Sources
 
@@ -30,7 +31,7 @@ _OTHER_SERVERS = (
     *("WAREHOUSE_URL", "WAREHOUSE_LANDING", "WAREHOUSE_EXECUTION"),
     *("MONGODB_URI", "PREFECT_API_URL", "PREFECT_API_KEY"),
 )
-_SOURCES = ("shop", "ads")
+_SOURCES = ("shop", "ads", "rates")
 _DATABASE = "shop"
 # What people are shown to try: a question of marketing, one of sales, and what became of values that did not fit.
 _BY_CHANNEL = (
@@ -85,7 +86,7 @@ def run_demo(settings: Settings, customers: int | None = None) -> int:
     _start_prefect(settings, steps)
     first = _run("first run", steps, full=seeded)
     last_batch = views.last_batch(settings.database_url())
-    changes = _drift(settings, steps)
+    changes = _drift(settings, sources, steps, customers)
     second = _run("second run", steps, full=False)
     checks = compare(settings, sources)
     # The demo runs in this process; the worker is for what people deploy afterwards, and would only slow it down.
@@ -155,29 +156,43 @@ def ads_folder(settings: Settings, sources: Sources) -> Path:
 
 def _seed(settings: Settings, sources: Sources, steps: Callable[[str], None], customers: int | None) -> bool:
     """Write the sample unless it is there; True when it was written."""
-    from infra.sample import Size, seed_mongodb, write_ad_spend
+    from infra.sample import seed_mongodb, write_ad_spend, write_rates
+    from infra.sample.shop import end_of
 
     state = read_state(settings)
     if state.get("seeded") and _has_orders():
         steps("the sample is there already: this demo goes on from it")
         return False
-    size = Size(customers=customers) if customers else Size()
+    until = end_of(None)
+    size = _size(customers, until)
     steps(f"writing the sample: {size.customers} customers, {size.days} days")
     counts = seed_mongodb(os.environ["MONGODB_URI"], _DATABASE, size)
-    files = write_ad_spend(ads_folder(settings, sources), size.shop())
+    folder = ads_folder(settings, sources)
+    files = write_ad_spend(folder, size.shop(), final=False)
+    write_rates(folder.parent / "rates", size.shop())
     documents = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     steps(f"written: {documents}, {len(files)} ad spend files")
-    _write_state(settings, {"seeded": True, "rounds": 0})
+    _write_state(settings, {"seeded": True, "rounds": 0, "until": until.isoformat()})
     return True
 
 
-def _drift(settings: Settings, steps: Callable[[str], None]) -> list[Change]:
-    from infra.sample import drift
+def _size(customers: int | None, until: datetime) -> Size:
+    from infra.sample import Size
+
+    return Size(customers=customers, end_date=until) if customers else Size(end_date=until)
+
+
+def _drift(settings: Settings, sources: Sources, steps: Callable[[str], None], customers: int | None) -> list[Change]:
+    from infra.sample import drift, write_ad_spend
 
     state = read_state(settings)
     number = int(state.get("rounds", 0)) + 1
     steps(f"changing the source, round {number}: new, renamed and retyped fields, updates, deletes, a new product")
     changes = drift(os.environ["MONGODB_URI"], _DATABASE, number)
+    if number == 1 and "until" in state:
+        # The platforms restate the last three days of spend.
+        shop = _size(customers, datetime.fromisoformat(state["until"])).shop()
+        write_ad_spend(ads_folder(settings, sources), shop)
     _write_state(settings, {**state, "rounds": number})
     return changes
 

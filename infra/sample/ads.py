@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,13 +14,17 @@ from typing import Any
 from infra.sample.catalogue import Campaign, random_of
 from infra.sample.shop import Shop
 
+_ADS = 2
+_RESTATED_DAYS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class CampaignDay:
-    """What a platform reports of one campaign on one day.
+    """What a platform reports of one ad on one day.
 
     Attributes:
         campaign: The campaign.
+        ad: Number of the ad in its campaign, from 1.
         day: The day (UTC).
         impressions: Times an ad was shown.
         clicks: Clicks; never fewer than the visits that arrived.
@@ -30,6 +34,7 @@ class CampaignDay:
     """
 
     campaign: Campaign
+    ad: int
     day: date
     impressions: int
     clicks: int
@@ -37,9 +42,24 @@ class CampaignDay:
     conversions: int
     conversions_value: Decimal
 
+    @property
+    def ad_id(self) -> str:
+        """The ad's number at the platform."""
+        return f"{self.campaign.campaign_id}{self.ad:02d}"
 
-def ad_spend(shop: Shop) -> Iterator[CampaignDay]:
-    """Yield what the platforms report, day by day; memory grows with campaigns times days, not with visits."""
+    @property
+    def ad_group(self) -> str:
+        """The number of the ad's group at the platform."""
+        return f"{self.campaign.campaign_id}0"
+
+
+def ad_spend(shop: Shop, *, final: bool = True) -> Iterator[CampaignDay]:
+    """Yield what the platforms report, day by day; memory grows with campaigns times days, not with visits.
+
+    Args:
+        shop: The shop.
+        final: False for figures as they stand at the end of the data: platforms still restate the last three days.
+    """
     visits: dict[tuple[str, date], int] = defaultdict(int)
     orders: dict[tuple[str, date], int] = defaultdict(int)
     for visit in shop.all_visits():
@@ -51,17 +71,30 @@ def ad_spend(shop: Shop) -> Iterator[CampaignDay]:
         for campaign in shop.campaigns:
             if campaign.first_day <= offset <= campaign.last_day:
                 key = (campaign.touch.campaign or "", first + timedelta(days=offset))
-                yield _day(shop.seed, campaign, key[1], visits[key], orders[key])
+                for ad in range(1, _ADS + 1):
+                    # Visits are dealt out to the ads of their campaign.
+                    brought = (visits[key] + _ADS - ad) // _ADS, (orders[key] + _ADS - ad) // _ADS
+                    row = _day(shop.seed, campaign, ad, key[1], *brought)
+                    yield row if final or offset < shop.days - _RESTATED_DAYS else _early(row)
 
 
-def _day(seed: int, campaign: Campaign, day: date, visits: int, orders: int) -> CampaignDay:
-    random = random_of(seed, f"spend:{campaign.campaign_id}", day.toordinal())
-    clicks = visits + int(visits * random.uniform(0.02, 0.2)) + random.randint(0, 2)
+def _early(row: CampaignDay) -> CampaignDay:
+    """Return a row as the platform first tells it, before conversions that come late and clicks that prove invalid."""
+    part = row.conversions // 2
+    value = (row.conversions_value * part / max(row.conversions, 1)).quantize(Decimal("0.01"))
+    return replace(
+        row, conversions=part, conversions_value=value, spend=row.spend + row.spend.quantize(Decimal("0.1")) / 10
+    )
+
+
+def _day(seed: int, campaign: Campaign, ad: int, day: date, visits: int, orders: int) -> CampaignDay:
+    random = random_of(seed, f"spend:{campaign.campaign_id}:{ad}", day.toordinal())
+    clicks = visits + int(visits * random.uniform(0.02, 0.2)) + random.randint(0, 1)
     price = Decimal(campaign.cost_per_click_cents) / 100 * Decimal(round(random.uniform(0.8, 1.25), 4))
     conversions = orders + (random.random() < 0.3)
     value = (Decimal(random.randrange(3_000, 9_000)) / 100 * conversions).quantize(Decimal("0.01"))
     spend = (clicks * price).quantize(Decimal("0.000001"))
-    return CampaignDay(campaign, day, int(clicks / campaign.click_rate) + 7, clicks, spend, int(conversions), value)
+    return CampaignDay(campaign, ad, day, int(clicks / campaign.click_rate) + 7, clicks, spend, int(conversions), value)
 
 
 def _google(row: CampaignDay) -> dict[str, Any]:
@@ -70,6 +103,9 @@ def _google(row: CampaignDay) -> dict[str, Any]:
         "customer_id": row.campaign.account_id,
         "campaign_id": row.campaign.campaign_id,
         "campaign_name": row.campaign.touch.campaign,
+        "advertising_channel_type": row.campaign.objective,
+        "ad_group_id": row.ad_group,
+        "ad_id": row.ad_id,
         "currency": "EUR",
         "impressions": row.impressions,
         "clicks": row.clicks,
@@ -85,6 +121,10 @@ def _meta(row: CampaignDay) -> dict[str, Any]:
         "account_id": row.campaign.account_id,
         "campaign_id": row.campaign.campaign_id,
         "campaign_name": row.campaign.touch.campaign,
+        "objective": row.campaign.objective,
+        "adset_id": row.ad_group,
+        "ad_id": row.ad_id,
+        "attribution_setting": "7d_click_1d_view",
         "publisher_platform": row.campaign.touch.source,
         "account_currency": "EUR",
         "impressions": row.impressions,
@@ -102,6 +142,8 @@ def _tiktok(row: CampaignDay) -> dict[str, Any]:
         "advertiser_id": row.campaign.account_id,
         "campaign_id": row.campaign.campaign_id,
         "campaign_name": row.campaign.touch.campaign,
+        "adgroup_id": row.ad_group,
+        "ad_id": row.ad_id,
         "currency": "EUR",
         "spend": row.spend.quantize(Decimal("0.01")),
         "impressions": row.impressions,
@@ -117,6 +159,8 @@ def _linkedin(row: CampaignDay) -> dict[str, Any]:
         "account_id": row.campaign.account_id,
         "campaign_group_id": row.campaign.campaign_id,
         "campaign_group_name": row.campaign.touch.campaign,
+        "campaign_id": row.ad_group,
+        "creative_id": row.ad_id,
         "currency": "EUR",
         "costInLocalCurrency": row.spend,
         "impressions": row.impressions,
@@ -134,13 +178,13 @@ _EXPORTS: dict[str, Callable[[CampaignDay], dict[str, Any]]] = {
 }
 
 
-def write_ad_spend(folder: Path, shop: Shop) -> list[Path]:
-    """Write one CSV file per platform and month, `<folder>/<platform>/<yyyy-mm>.csv`, with a row per campaign and day.
+def write_ad_spend(folder: Path, shop: Shop, *, final: bool = True) -> list[Path]:
+    """Write one CSV file per platform and month, `<folder>/<platform>/<yyyy-mm>.csv`, with a row per ad and day.
 
     A file whose content is already right is left alone, so that a second call changes nothing.
     """
     files: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in ad_spend(shop):
+    for row in ad_spend(shop, final=final):
         files[row.campaign.platform, f"{row.day:%Y-%m}"].append(_EXPORTS[row.campaign.platform](row))
     written = []
     for (platform, month), rows in sorted(files.items()):

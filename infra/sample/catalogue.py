@@ -133,6 +133,7 @@ class Touch:
         referrer: Host the visitor came from, None for a direct visit.
         weight: Share of visits, relative to the other ways.
         conversion: Factor on the probability that a visit ends in an order.
+        click_id: What the platform adds to its links, "" for none.
     """
 
     source: str | None
@@ -141,6 +142,7 @@ class Touch:
     referrer: str | None
     weight: float
     conversion: float
+    click_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,9 @@ UNPAID = (
     Touch(None, None, None, None, 22.0, 1.5),
     Touch("google", "organic", None, "www.google.com", 20.0, 1.1),
     Touch("bing", "organic", None, "www.bing.com", 3.0, 1.0),
-    Touch("newsletter", "email", "weekly_news", None, 9.0, 2.2),
+    Touch("newsletter", "email", "weekly_news", None, 8.0, 2.2),
+    # A mail that bears the name of a paid campaign: none of its cost belongs to it.
+    Touch("newsletter", "email", "search_brand", None, 1.0, 2.2),
     Touch("instagram", "social", None, "l.instagram.com", 5.0, 0.5),
     Touch("homeblog", "referral", None, "homeblog.example", 4.0, 0.9),
     Touch("dealhunter", "affiliate", "partner_2026", "dealhunter.example", 3.0, 1.2),
@@ -183,13 +187,14 @@ _PLANS = (
     # platform, utm_source, utm_medium, name, objective, weight, conversion, cents a click, click rate, from, to
     ("google_ads", "google", "cpc", "search_brand", "SEARCH", 9.0, 2.0, 90, 0.080, 0.0, 1.0),
     ("google_ads", "google", "cpc", "search_generic", "SEARCH", 8.0, 1.0, 240, 0.035, 0.0, 1.0),
-    ("google_ads", "google", "shopping_cpc", "shopping_all", "SHOPPING", 6.0, 1.3, 150, 0.012, 0.2, 1.0),
+    ("google_ads", "google", "cpc", "shopping_all", "SHOPPING", 6.0, 1.3, 150, 0.012, 0.2, 1.0),
     ("meta_ads", "facebook", "paid_social", "prospecting_lookalike", "OUTCOME_SALES", 7.0, 0.6, 130, 0.011, 0.0, 0.7),
     ("meta_ads", "instagram", "paid_social", "retargeting_cart", "OUTCOME_SALES", 4.0, 1.9, 190, 0.016, 0.1, 1.0),
     ("tiktok_ads", "tiktok", "paid_social", "spark_unboxing", "CONVERSIONS", 5.0, 0.35, 60, 0.009, 0.3, 1.0),
     ("tiktok_ads", "tiktok", "paid_social", "spring_drop", "TRAFFIC", 3.0, 0.2, 45, 0.010, 0.5, 0.8),
     ("linkedin_ads", "linkedin", "paid_social", "office_b2b", "WEBSITE_VISITS", 1.5, 0.8, 980, 0.004, 0.4, 1.0),
 )
+_CLICK_IDS = {"google_ads": "gclid", "tiktok_ads": "ttclid", "linkedin_ads": "li_fat_id"}
 _ACCOUNTS = {"google_ads": "123-456-7890", "meta_ads": "act_2088", "tiktok_ads": "70112233", "linkedin_ads": "5050"}
 
 
@@ -198,7 +203,7 @@ def campaigns(seed: int, days: int) -> tuple[Campaign, ...]:
     result = []
     for number, plan in enumerate(_PLANS):
         platform, source, medium, name, objective, weight, factor, cents, rate, start, end = plan
-        touch = Touch(source, medium, name, f"www.{source}.com", weight, factor)
+        touch = Touch(source, medium, name, f"www.{source}.com", weight, factor, _CLICK_IDS.get(platform, ""))
         campaign_id = 10_000_000_000 + random_of(seed, "campaign", number).randrange(10_000_000_000)
         last = max(int(end * (days - 1)), int(start * (days - 1)))
         account = _ACCOUNTS[platform]

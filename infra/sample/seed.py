@@ -22,14 +22,14 @@ class Size:
     """How large the sample is.
 
     Attributes:
-        customers: Registered customers; about 0.8 orders and 15 events each.
+        customers: People who may buy, one in eight as a guest; about 2 orders and 25 events each over two years.
         days: Days of history.
         seed: Any integer.
         end_date: Last day, a datetime to end within a day, None to end at the last full hour.
     """
 
-    customers: int = 1_500
-    days: int = 90
+    customers: int = 3_600
+    days: int = 730
     seed: int = 7
     end_date: date | datetime | None = None
 

@@ -23,7 +23,17 @@ Document = dict[str, Any]
 COLLECTIONS = ("products", "customers", "orders", "events")
 
 _VISITORS_PER_CUSTOMER = 1.5
-_MEAN_DAYS_BETWEEN_VISITS = 16.0
+_MEAN_DAYS_BETWEEN_VISITS = 22.0
+_BUYS = 0.2
+# After a visit a person may never come back: cohorts shrink.
+_LEAVES = 0.16
+# Share of buyers who never register, of browsers that are robots, and of people with a second browser.
+_GUESTS, _BOTS, _TWO_DEVICES = 0.12, 0.03, 0.3
+_CURRENCIES = (("EUR", 1.0), ("EUR", 1.0), ("EUR", 1.0), ("CHF", 0.95), ("GBP", 0.86))
+# By month: January's sales, a quiet summer, the time before Christmas.
+_SEASON = (1.1, 0.9, 0.95, 1.0, 1.0, 0.9, 0.8, 0.8, 0.95, 1.05, 1.4, 1.7)
+_BLACK_FRIDAY = 4.0
+_BOT = "Mozilla/5.0 (compatible; ExampleBot/1.0; +https://bot.example)"
 _RETURNING_WEIGHT = {"email": 3.0, None: 2.5, "organic": 1.0, "paid_social": 0.5}
 _WEEKDAY_WEIGHT = (1.0, 0.95, 0.95, 1.0, 1.1, 1.35, 1.4)
 _CUSTOMER_TAGS = ("b2b", "vip", "wholesale", "early_adopter", "staff")
@@ -86,9 +96,15 @@ class Shop:
 
     @cached_property
     def _day_weights(self) -> list[float]:
-        first = self.start.weekday()
-        growth = (0.7 + 0.6 * day / self.days for day in range(self.days))
-        return list(accumulate(weight * _WEEKDAY_WEIGHT[(first + day) % 7] for day, weight in enumerate(growth)))
+        return list(accumulate(self._day_weight(day) for day in range(self.days)))
+
+    def _day_weight(self, offset: int) -> float:
+        """Return how many people come for the first time: growth, weekday, season, Black Friday."""
+        day = (self.start + timedelta(days=offset)).date()
+        weight = (0.7 + 0.6 * offset / self.days) * _WEEKDAY_WEIGHT[day.weekday()] * _SEASON[day.month - 1]
+        # The Friday after the fourth Thursday of November.
+        is_black_friday = day.month == 11 and day.weekday() == 4 and 23 <= day.day <= 29
+        return weight * (_BLACK_FRIDAY if is_black_friday else 1.0)
 
     @cached_property
     def _touches(self) -> list[tuple[list[Touch], list[float], list[float]]]:
@@ -117,10 +133,12 @@ class Shop:
         orders = 0
         while at < self.until - _LONGEST_VISIT and len(visits) < 60:
             touch = self._touch(random, at, first=not visits)
-            buys = registered and random.random() < 0.13 * touch.conversion * loyalty
+            buys = registered and random.random() < _BUYS * touch.conversion * loyalty
             depth = random.randint(2, 5) if buys else min(1 + int(random.expovariate(0.9)), 6)
             visits.append(Visit(person, len(visits), at, touch, depth, orders if buys else None))
             orders += buys
+            if random.random() < (_LEAVES if registered else 0.5):
+                break
             pause = random.expovariate(1 / (_MEAN_DAYS_BETWEEN_VISITS * (1 if registered else 4))) / loyalty
             at += timedelta(hours=2, milliseconds=int(pause * 86_400_000))
         return visits
@@ -165,19 +183,29 @@ class Shop:
         visits = self.visits(person)
         return visits[0].at if visits else self.start
 
+    def _is_guest(self, person: int) -> bool:
+        return random_of(self.seed, "guest", person).random() < _GUESTS
+
+    def _name(self, person: int) -> tuple[str, str]:
+        random = random_of(self.seed, "name", person)
+        return random.choice(catalogue.FIRST_NAMES), random.choice(catalogue.LAST_NAMES)
+
+    def _email(self, person: int) -> str:
+        return f"{'.'.join(self._name(person))}.{person}@mail.example".lower().replace("'", "")
+
     def customer(self, person: int) -> Document | None:
-        """Return a customer's document, or None for one whose first visit would lie after the end of the data."""
+        """Return a customer's document, or None for a guest and one whose first visit would lie after the end."""
         visits = self.visits(person)
-        if not visits:
+        if not visits or self._is_guest(person):
             return None
         random = random_of(self.seed, "customer", person)
-        first, last = random.choice(catalogue.FIRST_NAMES), random.choice(catalogue.LAST_NAMES)
+        first, last = self._name(person)
         created = visits[0].at
         address = _address(random)
         document: Document = {
             "_id": self.customer_id(person),
             "customer_number": 100_000 + person,
-            "email": f"{first}.{last}.{person}@mail.example".lower().replace("'", ""),
+            "email": self._email(person),
             "name": {"first": first, "last": last},
             "address": address,
             "addresses": [{"kind": "billing", **address}],
@@ -204,7 +232,8 @@ class Shop:
         """Return the order that a visit ended in."""
         random = random_of(self.seed, f"order:{visit.order}", visit.person)
         placed = visit.at + timedelta(minutes=visit.depth + 2)
-        items = self._items(random, placed)
+        currency, rate_of_prices = random_of(self.seed, "currency", visit.person).choice(_CURRENCIES)
+        items = self._items(random, placed, rate_of_prices)
         coupon = random.choice(("WELCOME10", "NEWS5")) if random.random() < 0.18 else None
         subtotal = sum(item["quantity"] * item["cents"] for item in items)
         rate = {"WELCOME10": 10, "NEWS5": 5}.get(coupon or "", 0)
@@ -217,10 +246,10 @@ class Shop:
         document: Document = {
             "_id": self.order_id(visit),
             "order_number": f"{100_000 + visit.person}-{(visit.order or 0) + 1}",
-            "customer_id": self.customer_id(visit.person),
+            **self._buyer(visit.person),
             "session_id": session_id(self.seed, visit),
             "status": status,
-            "currency": "EUR",
+            "currency": currency,
             "items": [_item(item) for item in items],
             "subtotal": money(subtotal),
             "discount": money(discount),
@@ -236,18 +265,28 @@ class Shop:
         }
         if coupon:
             document["coupon"] = coupon
+        if random.random() < 0.005:
+            document["test"] = True
         if random.random() < 0.08:
             document["note"] = random.choice(("Leave at the door", "Gift: no invoice, please", "Ring twice\n2nd floor"))
         return document
 
-    def _items(self, random: Random, at: datetime) -> list[Document]:
+    def _buyer(self, person: int) -> Document:
+        """Return who an order names: an account, or the address that a guest leaves."""
+        return {"email": self._email(person)} if self._is_guest(person) else {"customer_id": self.customer_id(person)}
+
+    def _items(self, random: Random, at: datetime, rate: float) -> list[Document]:
         numbers = []
         for _ in range(min(1 + int(random.expovariate(0.8)), 8)):
             rank = bisect(self._popularity, random.random() * self._popularity[-1])
             numbers.append(min(rank, len(self.catalogue) - 1))
         chosen = [self.catalogue[number] for number in dict.fromkeys(numbers)]
         return [
-            {"product": product, "quantity": random.choice((1, 1, 1, 1, 2, 2, 3)), "cents": product.price_at(at)}
+            {
+                "product": product,
+                "quantity": random.choice((1, 1, 1, 1, 2, 2, 3)),
+                "cents": round(product.price_at(at) * rate),
+            }
             for product in chosen
         ]
 
@@ -277,30 +316,47 @@ class Shop:
         random = random_of(self.seed, f"visit:{visit.number}", visit.person)
         session = session_id(self.seed, visit)
         registered = visit.person < self.customers
-        device = random.choice(_DEVICES)
+        device, visitor = self._browser(visit, random)
         kinds = ["page_view", *(["product_view"] * (visit.depth - 1))]
         if visit.order is not None:
             kinds += ["add_to_cart", "checkout", "purchase"]
+        elif visit.depth > 2 and random.random() < 0.4:
+            # Carts that are left behind, some of them on the way to paying.
+            kinds += ["add_to_cart", *(["checkout"] if random.random() < 0.3 else [])]
         for number, kind in enumerate(kinds):
             at = visit.at + timedelta(minutes=number, seconds=random.randrange(50))
             event: Document = {
                 "_id": object_id(self.seed, f"event:{visit.number}:{number}", visit.person, visit.at),
                 "session_id": session,
-                "visitor_id": f"v{visit.person:08x}",
+                "visitor_id": visitor,
                 "type": kind,
                 "at": at,
                 "device": device,
                 "updated_at": at,
             }
-            if registered and visit.number:
+            if registered and visit.number and not self._is_guest(visit.person):
                 event["customer_id"] = self.customer_id(visit.person)
             if number == 0:
-                event |= _landing(visit.touch)
+                event |= _landing(visit.touch, random)
+            elif kind == "purchase":
+                # Back from paying: the payment page is the referrer, and not where the visit came from.
+                event["referrer"] = "https://www.paypal.com/checkout"
+            elif kind == "page_view":
+                event["referrer"] = "https://shop.example/"
             if kind in ("product_view", "add_to_cart"):
                 event["product_id"] = random.choice(self.catalogue).id
             if kind == "purchase":
                 event["order_id"] = self.order_id(visit)
             yield event
+
+    def _browser(self, visit: Visit, random: Random) -> tuple[Document, str]:
+        """Return the device of a visit and the id of its browser: some people have two, some browsers are robots."""
+        person = random_of(self.seed, "browser", visit.person)
+        if visit.person >= self.customers and person.random() < _BOTS:
+            return {"type": "desktop", "user_agent": _BOT}, f"v{visit.person:08x}"
+        first = person.randrange(len(_DEVICES))
+        second = person.random() < _TWO_DEVICES and random.random() < 0.4
+        return _DEVICES[(first + second) % len(_DEVICES)], f"v{visit.person:08x}{'b' if second else ''}"
 
 
 def session_id(seed: int, visit: Visit) -> str:
@@ -308,10 +364,13 @@ def session_id(seed: int, visit: Visit) -> str:
     return hashlib.blake2b(f"{seed}:{visit.person}:{visit.number}".encode(), digest_size=10).hexdigest()
 
 
-def _landing(touch: Touch) -> Document:
+def _landing(touch: Touch, random: Random) -> Document:
     landing: Document = {"url": "https://shop.example/"}
     if touch.referrer:
         landing["referrer"] = f"https://{touch.referrer}/"
+    if touch.click_id and random.random() < 0.15:
+        # The platform tags its links by itself, and nobody has added utm parameters.
+        return {**landing, "url": f"https://shop.example/?{touch.click_id}={random.randrange(16**12):012x}"}
     if touch.source and (touch.campaign or touch.medium != "organic"):
         campaign = {"campaign": touch.campaign} if touch.campaign else {}
         landing["utm"] = {"source": touch.source, "medium": touch.medium, **campaign}

@@ -107,7 +107,7 @@ def load_csv(
 
 
 def _by_looks(name: str, text: str) -> Any:
-    if name in ("segments_date", "date_start", "stat_time_day", "date"):
+    if name in ("segments_date", "date_start", "stat_time_day", "date", "Date"):
         return date.fromisoformat(text)
     if name.endswith("_id") or not text.replace(".", "", 1).isdigit():
         return text
@@ -164,10 +164,10 @@ def load_shop(connection: psycopg.Connection[Any], documents: Mapping[str, Itera
 
 
 ADS_KEYS = {
-    "google_ads": ("segments_date", "campaign_id"),
-    "meta_ads": ("date_start", "campaign_id", "publisher_platform"),
-    "tiktok_ads": ("stat_time_day", "campaign_id"),
-    "linkedin_ads": ("date", "campaign_group_id"),
+    "google_ads": ("segments_date", "ad_id"),
+    "meta_ads": ("date_start", "ad_id", "publisher_platform"),
+    "tiktok_ads": ("stat_time_day", "ad_id"),
+    "linkedin_ads": ("date", "creative_id"),
 }
 
 
@@ -175,4 +175,10 @@ def load_ads(connection: psycopg.Connection[Any], folder: Path) -> None:
     """Create the bronze tables of the ad spend files that `write_ad_spend` made."""
     for platform, key in ADS_KEYS.items():
         load_csv(connection, "ads", platform, sorted((folder / platform).glob("*.csv")), key)
+    connection.commit()
+
+
+def load_rates(connection: psycopg.Connection[Any], path: Path) -> None:
+    """Create the bronze table of the exchange rates that `write_rates` made."""
+    load_csv(connection, "rates", "ecb", [path], ("Date",))
     connection.commit()

@@ -1,4 +1,4 @@
-"""Whatever changes, and whenever it is built: the large facts are what one build from nothing makes of the same bronze."""
+"""Whatever changes, and whenever it is built: the large facts are what one build from nothing makes."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ class Source:
         """Make a few changes of random kinds, as one load each."""
         kinds = (
             self._change_orders, self._break_order, self._delete_orders, self._add_orders, self._more_events,
-            self._earlier_event, self._delete_events, self._account_for_guest, self._delete_customer, self._dearer_product,
+            self._earlier_event, self._delete_events, self._account_for_guest, self._delete_customer,
+            self._dearer_product,
             self._restate_rate, self._restate_spend, self._delete_spend,
         )  # fmt: skip
         for kind in self.random.sample(kinds, self.random.randint(2, 6)):
