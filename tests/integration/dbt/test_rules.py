@@ -511,6 +511,9 @@ def test_every_model_of_attribution_on_three_visits(gold: psycopg.Connection[Any
     assert found["first_touch"] == {"newsletter": 1}
     assert found["last_touch"] == found["last_non_direct"] == {"google": 1}
     assert found["position"] == {"newsletter": Decimal("0.4"), "(direct)": Decimal("0.2"), "google": Decimal("0.4")}
+    assert found["linear"] == {
+        source: pytest.approx(Decimal(1) / 3, abs=Decimal("1e-12")) for source in found["linear"]
+    }
     assert sum(found["linear"].values()) == sum(found["time_decay"].values()) == 1
     hours = {"newsletter": 24 * 10 + 1, "(direct)": 25, "google": Decimal(1) / 6}
     decay = {source: 0.5 ** (float(value) / 168) for source, value in hours.items()}

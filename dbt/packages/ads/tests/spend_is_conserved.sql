@@ -16,7 +16,7 @@ by_fact as (
 
 )
 
-select *
+select platform, spent_on, by_platform.spend as by_platform, by_fact.spend as by_fact
 from by_platform
 full outer join by_fact using (platform, spent_on)
 where by_platform.spend is distinct from by_fact.spend

@@ -10,8 +10,8 @@
   `running` is the sum of the rows' weights up to and with this row, `weight` this row's, `total` the sum of all.
 -#}
 {% macro share(amount, running, weight, total, places=2) -%}
-    (round(({{ amount }}) * ({{ running }}) / nullif({{ total }}, 0), {{ places }})
-    - round(({{ amount }}) * (({{ running }}) - ({{ weight }})) / nullif({{ total }}, 0), {{ places }}))
+    (round(({{ amount }})::numeric * ({{ running }}) / nullif({{ total }}, 0), {{ places }})
+    - round(({{ amount }})::numeric * (({{ running }}) - ({{ weight }})) / nullif({{ total }}, 0), {{ places }}))
 {%- endmacro %}
 
 {#- A ratio that is null where its denominator is 0; sum first, divide last. -#}

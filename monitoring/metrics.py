@@ -1,0 +1,163 @@
+"""The metrics of gold, read from one file: the data dictionary, what dashboards query, and MetricFlow's definitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from psycopg import sql
+from pydantic import BaseModel, ConfigDict
+from ruamel.yaml import YAML
+
+METRICS = Path(__file__).resolve().parent.parent / "dbt" / "packages" / "shop" / "metrics.yaml"
+Grain = Literal["day", "week", "month", "quarter", "year"]
+
+
+class Metric(BaseModel):
+    """One metric.
+
+    Attributes:
+        name: Name in SQL and MetricFlow.
+        label: Name for people.
+        unit: What its values are: count, money (in the reporting currency) or ratio.
+        table: Table of gold that holds its columns.
+        time: Column with the day that it is told by.
+        sum: Column that is added up.
+        per: Column whose sum it is divided by, "" for a plain sum.
+        caveats: What somebody should know who compares it with another system's figure.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    label: str
+    unit: Literal["count", "money", "ratio"]
+    table: str
+    time: str
+    sum: str
+    per: str = ""
+    caveats: str
+
+    @property
+    def formula(self) -> str:
+        """The formula as people write it."""
+        return f"sum({self.sum}) / sum({self.per})" if self.per else f"sum({self.sum})"
+
+    def query(self, grain: Grain = "day", by: str = "") -> sql.Composed:
+        """Return the query of its values, oldest first.
+
+        Args:
+            grain: Length of the periods.
+            by: A further column of its table to group by.
+        """
+        period = sql.SQL("date_trunc({}, {})::date").format(sql.Literal(grain), sql.Identifier(self.time))
+        value = sql.SQL("sum({})").format(sql.Identifier(self.sum))
+        if self.per:
+            value = sql.SQL("{}::numeric / nullif(sum({}), 0)").format(value, sql.Identifier(self.per))
+        keys = [sql.SQL("{} as period").format(period), *([sql.Identifier(by)] if by else [])]
+        places = sql.SQL("1, 2" if by else "1")
+        return sql.SQL("select {}, {} as {} from {} group by {} order by {}").format(
+            sql.SQL(", ").join(keys),
+            value,
+            sql.Identifier(self.name),
+            sql.Identifier("gold", self.table),
+            places,
+            places,
+        )
+
+
+def read(path: Path = METRICS) -> dict[str, Metric]:
+    """Return the metrics by name, in the order of the file.
+
+    Raises:
+        ValueError: A metric is not as it should be, or two have one name.
+    """
+    metrics = [Metric.model_validate(entry) for entry in YAML(typ="safe").load(path)["metrics"]]
+    found = {metric.name: metric for metric in metrics}
+    if len(found) != len(metrics):
+        raise ValueError(f"two metrics of {path} have one name")
+    return found
+
+
+def dictionary(metrics: dict[str, Metric]) -> str:
+    """Return the data dictionary of the metrics in Markdown."""
+    lines = ["| metric | name | formula | table | unit | to know |", "|---|---|---|---|---|---|"]
+    for metric in metrics.values():
+        cells = (
+            metric.label,
+            f"`{metric.name}`",
+            f"`{metric.formula}`",
+            f"`gold.{metric.table}`",
+            metric.unit,
+            metric.caveats,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def metricflow(metrics: dict[str, Metric]) -> dict[str, Any]:
+    """Return semantic models and metrics as MetricFlow has them in a project's YAML."""
+    models = []
+    for table in dict.fromkeys(metric.table for metric in metrics.values()):
+        own = [metric for metric in metrics.values() if metric.table == table]
+        columns = dict.fromkeys(column for metric in own for column in (metric.sum, metric.per) if column)
+        models.append(
+            {
+                "name": table,
+                "model": f"ref('{table}')",
+                "defaults": {"agg_time_dimension": own[0].time},
+                "entities": [{"name": table, "type": "primary", "expr": own[0].time}],
+                "dimensions": [{"name": own[0].time, "type": "time", "type_params": {"time_granularity": "day"}}],
+                "measures": [{"name": _measure(table, column), "agg": "sum", "expr": column} for column in columns],
+            }
+        )
+    return {"version": 2, "semantic_models": models, "metrics": _metricflow_metrics(metrics)}
+
+
+def _measure(table: str, column: str) -> str:
+    # Names are unique over all tables, and MetricFlow keeps double underscores for itself.
+    return f"{column}_of_{table}"
+
+
+def _metricflow_metrics(metrics: dict[str, Metric]) -> list[dict[str, Any]]:
+    def simple(metric: Metric, column: str, name: str, label: str) -> dict[str, Any]:
+        measure = {"measure": _measure(metric.table, column)}
+        return {"name": name, "label": label, "type": "simple", "type_params": measure}
+
+    made: dict[str, dict[str, Any]] = {}
+    for metric in metrics.values():
+        if not metric.per:
+            entry = simple(metric, metric.sum, metric.name, metric.label)
+        else:
+            parts = {"numerator": _measure(metric.table, metric.sum), "denominator": _measure(metric.table, metric.per)}
+            for column, part in zip((metric.sum, metric.per), parts.values(), strict=True):
+                made.setdefault(part, simple(metric, column, part, f"{column} of {metric.table}"))
+            entry = {"name": metric.name, "label": metric.label, "type": "ratio", "type_params": parts}
+        made[metric.name] = {**entry, "description": metric.caveats}
+    return list(made.values())
+
+
+def write(folder: Path) -> None:
+    """Write the data dictionary and MetricFlow's definitions.
+
+    Args:
+        folder: The checkout.
+    """
+    metrics = read()
+    (folder / "docs" / "metrics.md").write_text(f"{_TITLE}{dictionary(metrics)}", encoding="utf-8")
+    yaml = YAML()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    with (METRICS.parent / "models" / "gold" / "_metrics.yml").open("w", encoding="utf-8") as file:
+        file.write("# Made of metrics.yaml by `python -m monitoring.metrics`.\n")
+        yaml.dump(metricflow(metrics), file)
+
+
+_TITLE = """# Metrics
+
+Made of `dbt/packages/shop/metrics.yaml` by `python -m monitoring.metrics`. Money is in the reporting currency; days are
+those of the setting `reporting_timezone`.
+
+"""
+
+if __name__ == "__main__":
+    write(METRICS.parents[3])
