@@ -11,11 +11,10 @@ version with `_valid_from` and `_valid_to`.
 
 Columns. Types are decided once, from the counts of a field's kinds in the first batch that has it; later ones widen
 (whole numbers to doubles to numeric, days to times) where every value stays exact, the relation is small enough to be
-rewritten, and views above can be made again. Counts do not tell whether a double holds each whole number exactly: where
-converting finds one that none does, the batch is planned again as if a decimal had come with it. Where a column cannot
-widen, a column of the wider type is added beside the old one, named after it and the kind (`price__decimal`). Each
-value is in the first column of its path that holds it exactly, so a row fills one at most. Names are given once and
-kept in `ops.columns`.
+rewritten, and views above can be made again. How many whole numbers no double holds exactly is counted when a part is
+landed: what would be a double is then a numeric. Where a column cannot widen, a column of the wider type is added
+beside the old one, named after it and the kind (`price__decimal`). Each value is in the first column of its path that
+holds it exactly, so a row fills one at most. Names are given once and kept in `ops.columns`.
 
 `_rescued` holds, by path and as extended JSON, the original of every value that its column does not hold exactly:
 

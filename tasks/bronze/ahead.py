@@ -36,17 +36,19 @@ class Outgrown(Exception):
 
 @dataclass
 class _Seen:
-    """What the parts of one relation have shown so far: landed columns in order, and how many values each has."""
+    """What the parts of one relation have shown so far: landed columns in order, and what values each has."""
 
     columns: dict[str, None] = field(default_factory=dict)
     values: dict[str, Counter[str]] = field(default_factory=dict)
+    beyond_double: set[str] = field(default_factory=set)
 
-    def covers(self, frame: pl.DataFrame) -> bool:
-        """Return whether a frame has no column that is new."""
-        return self.columns.keys() >= set(frame.columns)
+    def covers(self, part: Part) -> bool:
+        """Return whether a part shows nothing that is new for the plan."""
+        return self.columns.keys() >= set(part.columns) and self.beyond_double >= set(part.beyond_double or ())
 
-    def add(self, frame: pl.DataFrame) -> None:
-        """Count a frame's values."""
+    def add(self, part: Part, frame: pl.DataFrame) -> None:
+        """Count a part's values."""
+        self.beyond_double.update(part.beyond_double or ())
         self.columns.update(dict.fromkeys(frame.columns))
         for path, found in kinds.landed_kinds(frame.columns).items():
             counter = self.values.setdefault(path, Counter())
@@ -94,7 +96,7 @@ class Ahead:
         with closing(read_ahead(map(self._read, files))) as landed:
             for self._next in landed:
                 while self._next is not None:
-                    filling = self._filling(self._next[0].child, self._next[1])
+                    filling = self._filling(*self._next)
                     self.copied_bytes += filling.copy(self._converted(filling.plan, landed))
 
     def holds(self, part: Part) -> bool:
@@ -132,24 +134,23 @@ class Ahead:
             self.rescued += 0 if part.child else converted.rescued
             self.misfits.setdefault(part.child, Counter()).update(converted.misfits)
             self.sanitised.setdefault(part.child, Counter()).update(converted.sanitised)
-            if inexact := plan.inexact(converted.misfits):
-                raise Outgrown(f"{plan.field_name(min(inexact))} holds whole numbers that a double cannot tell")
             yield converted.frame
             self._parts[part.file] = part
             self._next = next(filter(None, itertools.islice(landed, _VAIN_LOOKS)), None)
-            if self._next is None or self._next[0].child != plan.child or not seen.covers(self._next[1]):
+            if self._next is None or self._next[0].child != plan.child or not seen.covers(self._next[0]):
                 return
-            seen.add(self._next[1])
+            seen.add(*self._next)
 
-    def _filling(self, child: str, frame: pl.DataFrame) -> Filling:
-        """Return the relation that takes a frame, with a column for each of its paths."""
+    def _filling(self, part: Part, frame: pl.DataFrame) -> Filling:
+        """Return the relation that takes a part, with a column for each of its paths."""
+        child = part.child
         seen = self._seen.setdefault(child, _Seen())
-        filling, covered = self.fillings.get(child), seen.covers(frame)
-        seen.add(frame)
+        filling, covered = self.fillings.get(child), seen.covers(part)
+        seen.add(part, frame)
         if filling is not None and covered:
             return filling
         known = columns.of_relation(self._cursor, self._key, child, self._batch_id)
-        plan = make_plan(child, known, list(seen.columns), seen.values)
+        plan = make_plan(child, known, list(seen.columns), seen.values, beyond_double=seen.beyond_double)
         if filling is None:
             relations.add(self._cursor, self._key, [child])
             name = relations.of_table(self._cursor, self._key)[child]

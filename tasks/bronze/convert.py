@@ -16,6 +16,7 @@ import psycopg
 from tasks.bronze import copying, extended, kinds
 from tasks.bronze.plan import Plan
 from tasks.landing.kinds import KINDS, fragment, plain, quote
+from tasks.landing.numbers import exact_as_double
 
 # A B-tree entry holds about 2,700 bytes; a longer key is replaced by its beginning and a digest, the whole rescued.
 MOST_KEY_BYTES = 2_000
@@ -24,7 +25,6 @@ _KEY_BEGINNING = 200
 _FIRST_MS, _LAST_MS = -210_866_803_200_000, 9_223_372_036_854_775
 _FIRST_DAY, _LAST_DAY = -2_440_588, 2_145_042_905
 _LAST_DAY_AS_TIME = _LAST_MS // 86_400_000
-_LARGEST_EXACT = 1 << 62
 _NEGATIVE_ZERO = r"^-0(\.0*)?(E[+-]?\d+)?$"
 _DECIMAL = r"^(-?\d+(\.\d+)?(E[+-]?\d+)?|NaN|-?Infinity)$"
 _KEYS = ("_id", "_root_id", "_parent_id")
@@ -260,9 +260,8 @@ def _clean_json(texts: pl.Series) -> pl.Series:
 
 
 def _double_of_int(source: pl.Expr) -> _Pair:
-    as_double = source.cast(pl.Float64)
-    exact = (as_double.cast(pl.Int64, strict=False) == source) & source.is_between(-_LARGEST_EXACT, _LARGEST_EXACT)
-    return pl.when(exact).then(as_double), (~exact).fill_null(False)
+    exact = exact_as_double(source)
+    return pl.when(exact).then(source.cast(pl.Float64)), (~exact).fill_null(False)
 
 
 def _numeric_of_int(source: pl.Expr) -> _Pair:

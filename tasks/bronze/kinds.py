@@ -28,7 +28,8 @@ _WIDER: dict[tuple[str, str], str] = {
     ("day", "date"): "micros",
     ("day", "micros"): "micros",
 }
-_EXACT: dict[tuple[str, str], str] = {("double", "int"): "decimal"}
+EXACT_OF_DOUBLE = "decimal"
+"""The kind that holds exactly all doubles, and all whole numbers beside them."""
 # Type names of the statistics, as kinds; all others land as json. Only used to weigh kinds against each other.
 _KIND_OF_TYPE: dict[str, str] = {kind.statistics: name for name, kind in KINDS.items()} | {"int32": "int", "int": "int"}
 # Nested documents are counted at their path, but their values are at the paths below.
@@ -43,11 +44,6 @@ def takes(established: str, kind: str) -> bool:
 def wider(established: str, kind: str) -> str | None:
     """Return the kind that holds both without loss, or None when there is none."""
     return _WIDER.get((established, kind))
-
-
-def exact(established: str, kind: str) -> str | None:
-    """Return the kind that holds all values of `kind` where the established one takes some only; None elsewhere."""
-    return _EXACT.get((established, kind))
 
 
 def weigh(kinds: Mapping[str, int]) -> str:

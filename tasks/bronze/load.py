@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
 from psycopg import errors, sql
@@ -44,6 +44,8 @@ _ROW_LOCK_WAIT = "60s"
 # A loader that was frozen (a paused pod) gives its lock back after this time.
 _IDLE_LIMIT = "15min"
 _ATTEMPTS = 4
+RefusedWidenings: TypeAlias = dict[tuple[str, str], str]
+"""By (child, path) why a column cannot be widened: its values go to a variant of it, or are rescued."""
 _RETRIED = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -165,36 +167,16 @@ def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: M
     """
     migrations.migrate(connection)
     connection.commit()
-    findings = Findings()
+    refused: RefusedWidenings = {}
     while True:
         try:
             with connection.transaction():
-                result = Loader(connection.cursor(), landing, manifest, table, findings=findings).run()
-            if result is not None:
-                return result
-        except Replan:
-            # Once more, as what was found is in the findings now.
-            continue
+                loader = Loader(connection.cursor(), landing, manifest, table, refused=refused)
+                if loader.prepare():
+                    return loader.write()
         except RejectLimitExceeded:
             _keep_rejects(connection, landing, manifest)
             raise
-
-
-@dataclass
-class Findings:
-    """What only the attempt to load shows of a batch, for the plan of the next attempt.
-
-    Attributes:
-        narrow: By (child, path) why a column cannot be widened: its values go beside it, or are rescued.
-        exact: (child, path) of fields with whole numbers that a double cannot tell.
-    """
-
-    narrow: dict[tuple[str, str], str] = field(default_factory=dict)
-    exact: set[tuple[str, str]] = field(default_factory=set)
-
-
-class Replan(Exception):
-    """The batch has to be planned anew, with the findings made meanwhile; nothing of it may be committed."""
 
 
 def holds_all(older: Manifest, previous_checkpoint: Mapping[str, Any] | None, mode: str) -> bool:
@@ -250,7 +232,11 @@ class _Relation:
 
 
 class Loader:
-    """The load of one batch within one transaction.
+    """The load of one batch, in two phases: `prepare` makes names and columns final, `write` writes by that plan.
+
+    Names, and columns of relations that exist, are committed apart from the rows: so `prepare` does one step at a time
+    and says whether there was none left to do. If there was, the caller commits, and begins anew with another loader,
+    whoever came between; if not, it calls `write` in the same transaction.
 
     Args:
         cursor: In a transaction.
@@ -258,7 +244,7 @@ class Loader:
         manifest: The batch.
         table: The table's configuration.
         rebuild: Whether the batch was loaded before: checkpoint, ledger and what extract rejected stay as they are.
-        findings: What earlier attempts showed; it grows.
+        refused: Widenings that Postgres refused; it grows.
         ahead: What was copied of the batch, in the same transaction, while it was still being landed.
     """
 
@@ -270,7 +256,7 @@ class Loader:
         table: Table,
         *,
         rebuild: bool = False,
-        findings: Findings | None = None,
+        refused: RefusedWidenings | None = None,
         ahead: Ahead | None = None,
     ) -> None:
         self._cursor = cursor
@@ -280,8 +266,10 @@ class Loader:
         self._rebuild = rebuild
         # Older than what may be in bronze: a replay always, another batch when it was landed or found late.
         self._late = self._replay = REPLAY.search(manifest.batch_id) is not None
-        self._findings = findings or Findings()
-        self._narrow = dict(self._findings.narrow)
+        self._refused: RefusedWidenings = {} if refused is None else refused
+        # Of this attempt: beside those that Postgres refused, those that are known to be impossible.
+        self._narrow = dict(self._refused)
+        self._relations: list[_Relation] = []
         self._ahead = ahead
         self._key = TableKey(manifest.source, manifest.table)
         self._result = LoadResult(
@@ -297,39 +285,52 @@ class Loader:
 
     # -- the whole --------------------------------------------------------------------------------------------
 
-    def run(self) -> LoadResult | None:
-        """Load the batch, unless it is loaded or superseded.
+    def prepare(self) -> bool:
+        """Bring names and columns one step nearer to what the batch needs; return whether they were there already.
 
-        Returns:
-            None when relations were named or changed, which is recorded and has to be committed: then a new loader
-            finds that done and goes on, whoever came between.
+        Raises:
+            LoadError: The batch changes the schema in a way that the table's configuration does not allow.
+            RejectLimitExceeded: Extract rejected more documents than are allowed.
         """
         take_lock(self._cursor, *self._key)
         known = batches.find(self._cursor, self._key, self._manifest.batch_id)
         if known is not None:
-            return self._already_loaded(known)
+            self._already_loaded(known)
+            return True
         if not self._replay and self._superseded():
-            self._result.status = "superseded"
-            self._write_batch()
-            return self._result
+            return True
         wanted = [ROOT, *self._manifest.children]
         if self._table.history:
             wanted.append(HISTORY)
         if named.add(self._cursor, self._key, wanted):
-            return None
+            return False
         self._stamp = merge.stamp(self._cursor, self._manifest.batch_id, self._manifest.extracted_at)
         if self._ahead is not None:
             self._take_over(self._ahead)
-        relations = self._relations()
+        self._relations = self._plan_relations()
         self._result.rejected = sum(part.rows for part in self._manifest.of_kind("rejects"))
         self._enforce_limit()
-        if any(relation.exists and relation.plan.changes_relation for relation in relations):
-            self._change_columns(relations)
-            return None
+        if any(relation.exists and relation.plan.changes_relation for relation in self._relations):
+            self._change_columns(self._relations)
+            return False
+        return True
+
+    def write(self) -> LoadResult:
+        """Write the rows and all that is recorded of them, by the plan that `prepare` found to be in force.
+
+        Raises:
+            LoadError: A value does not fit and the table's configuration does not allow that.
+            RejectLimitExceeded: More documents were rejected than are allowed.
+        """
+        if self._result.status == "already_loaded":
+            return self._result
+        if self._result.status == "superseded":
+            self._write_batch()
+            return self._result
         if not self._rebuild:
             self._write_rejects()
-        self._load(relations)
-        self._write_ops(relations)
+        self._load(self._relations)
+        self._write_ops(self._relations)
         return self._result
 
     def _take_over(self, ahead: Ahead) -> None:
@@ -338,7 +339,7 @@ class Loader:
         self._misfits, self._sanitised = ahead.misfits, ahead.sanitised
         self._result.rescued, self._result.copied_bytes = ahead.rescued, ahead.copied_bytes
 
-    def _already_loaded(self, known: batches.Loaded) -> LoadResult:
+    def _already_loaded(self, known: batches.Loaded) -> None:
         result, counts = self._result, known.counts
         result.status, result.plan, result.seconds = "already_loaded", known.plan or "none", known.seconds
         result.inserted, result.updated, result.unchanged = (
@@ -348,7 +349,6 @@ class Loader:
         )
         result.deleted, result.rejected, result.rescued = counts.rows_deleted, counts.rows_rejected, counts.rows_rescued
         result.child_rows, result.schema_changes = counts.child_rows, counts.schema_changes
-        return result
 
     def _superseded(self) -> bool:
         """Return whether a newer batch is loaded that holds all of this one.
@@ -360,6 +360,7 @@ class Loader:
         if newer is None:
             return False
         if holds_all(self._manifest, newer.previous_checkpoint, newer.mode):
+            self._result.status = "superseded"
             return True
         self._late = True
         self._result.warnings.append(
@@ -369,7 +370,7 @@ class Loader:
 
     # -- planning ---------------------------------------------------------------------------------------------
 
-    def _relations(self) -> list[_Relation]:
+    def _plan_relations(self) -> list[_Relation]:
         manifest = self._manifest
         fields = {path: statistics.model_dump() for path, statistics in manifest.fields.items()}
         found = [self._relation("", manifest.columns, fields, manifest.rows_read or manifest.rows, 0)]
@@ -388,8 +389,8 @@ class Loader:
         store_new = not exists or policy == "add"
         known = columns.of_relation(self._cursor, self._key, child, self._manifest.batch_id)
         types = {path: statistics["types"] for path, statistics in fields.items()}
-        exact = {path for found, path in self._findings.exact if found == child}
-        plan = make_plan(child, known, landed, types, exact=exact, store_new=store_new)
+        beyond = self._beyond_double(child, landed)
+        plan = make_plan(child, known, landed, types, beyond_double=beyond, store_new=store_new)
         if exists and plan.widened:
             self._check_widening(self._alike(child, name), plan)
         if exists and policy == "fail" and plan.added:
@@ -402,6 +403,13 @@ class Loader:
             self._drift_fails("fields vanished", gone, "on_drift.missing")
         parts, stage_name = self._parts(child), merge.stage_name(child, number)
         return _Relation(plan, name, exists, parts, stage_name, fields, rows_read, presence)
+
+    def _beyond_double(self, child: str, landed: list[str]) -> set[str]:
+        """Return the paths with whole numbers that no double represents; `on_drift.type: fail` is to fail on them."""
+        if self._table.on_drift.type == "fail":
+            return set()
+        paths = [path for path, kinds_of_path in kinds.landed_kinds(landed).items() if "int" in kinds_of_path]
+        return self._landing.beyond_double(self._manifest, child, paths)
 
     def _alike(self, child: str, name: str) -> list[str]:
         """Return the relations that have the columns of a relation, in the order in which they are locked.
@@ -464,7 +472,6 @@ class Loader:
         and who reads two relations would wait for one of them with a lock on the other.
 
         Raises:
-            Replan: Postgres refused.
             LoadError: The relation stayed locked by others, or `on_drift.type` is `fail` and values do not fit.
         """
         if self._table.on_drift.type == "fail":
@@ -472,7 +479,8 @@ class Loader:
         relation = next(relation for relation in relations if relation.exists and relation.plan.changes_relation)
         for path in list(relation.plan.widened)[1:]:
             relation.plan.keep_narrow(path)
-        self._apply_ddl(relation)
+        if not self._apply_ddl(relation):
+            return
         self._write_columns(relation.plan)
         self._changes += changes_of(relation.plan, self._why_not_stored())
         # News even in a rebuild, whose batches the name map knows but for what could not be done when they were loaded.
@@ -491,13 +499,15 @@ class Loader:
                 pass
             self._conflicts(relation)
 
-    def _apply_ddl(self, relation: _Relation) -> None:
+    def _apply_ddl(self, relation: _Relation) -> bool:
+        """Change a relation's columns; return False where Postgres refused, which the next attempt plans with."""
         plan, names = relation.plan, self._alike(relation.plan.child, relation.name)
         widened = next(((old, plan.columns[path]) for path, old in plan.widened.items()), None)
         reason = ddl.change_columns(self._cursor, names, [column for column in plan.new if column.stored], widened)
         if widened and reason:
-            self._findings.narrow[plan.child, widened[0].path] = reason
-            raise Replan
+            self._refused[plan.child, widened[0].path] = reason
+            return False
+        return True
 
     # -- rows -------------------------------------------------------------------------------------------------
 
@@ -598,13 +608,7 @@ class Loader:
         self._cursor.execute(sql.SQL("analyze {}").format(target))
 
     def _converted(self, relation: _Relation) -> Generator[tuple[int, Part, Converted]]:
-        """Yield converted parts; the next one is read while the present one is copied.
-
-        Raises:
-            Replan: Whole numbers came that a double cannot tell, and a wider column can.
-            Outgrown: The same, after parts were copied ahead.
-        """
-        inexact: set[str] = set()
+        """Yield converted parts; the next one is read while the present one is copied."""
 
         def prepare(item: tuple[int, Part]) -> tuple[int, Part, Converted]:
             return item[0], item[1], convert(self._read(relation, *item), relation.plan)
@@ -614,24 +618,7 @@ class Loader:
             self._result.rescued += 0 if relation.plan.child else converted.rescued
             self._misfits.setdefault(relation.plan.child, Counter()).update(converted.misfits)
             self._sanitised.setdefault(relation.plan.child, Counter()).update(converted.sanitised)
-            inexact |= self._inexact(relation.plan, converted.misfits)
-            # Once there is one nothing is loaded by this plan: the other parts are only looked at.
-            if not inexact:
-                yield flush, part, converted
-        if inexact and self._ahead:
-            raise Outgrown(f"{sorted(inexact)} hold whole numbers that a double cannot tell")
-        if inexact:
-            self._findings.exact |= {(relation.plan.child, path) for path in inexact}
-            raise Replan
-
-    def _inexact(self, plan: Plan, misfits: Iterable[tuple[str, str]]) -> set[str]:
-        """Return the paths whose columns have to be wider to hold values exactly, unless that was tried or may not be.
-
-        `on_drift.type: fail` is to fail on such values.
-        """
-        if self._table.on_drift.type == "fail":
-            return set()
-        return {path for path in plan.inexact(misfits) if (plan.child, path) not in self._findings.exact}
+            yield flush, part, converted
 
     def _read(self, relation: _Relation, flush: int, part: Part) -> pl.DataFrame:
         """Return the rows of a part that have to be loaded."""
@@ -817,8 +804,8 @@ class Loader:
             name = plan.field_name(path)
             if self._table.on_drift.type == "fail":
                 self._drift_fails(f"{count} values of kind {kind} do not fit {column.pg_type}", [name], "on_drift.type")
-            wider = kinds.wider(column.kind, kind) or kinds.exact(column.kind, kind)
-            why = self._narrow.get((plan.child, path)) if wider else None
+            could_widen = kinds.wider(column.kind, kind) or (column.kind, kind) == ("double", "int")
+            why = self._narrow.get((plan.child, path)) if could_widen else None
             action = f"{count} values kept in _rescued" + (f": {why}" if why else "")
             found.append(Change(name, "type_conflict", action, column.pg_type, kind, {"values": count}))
         return found

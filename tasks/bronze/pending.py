@@ -112,10 +112,10 @@ def _load_growing(
     ahead.copy(_arriving(landing, key, batch_id, look))
     manifest = landing.manifest(*key, batch_id)
     ahead.confirm(manifest)
-    result = Loader(cursor, landing, manifest, ref.table, ahead=ahead).run()
-    if result is None:
+    loader = Loader(cursor, landing, manifest, ref.table, ahead=ahead)
+    if not loader.prepare():
         raise Outgrown("relations have to be changed first")
-    return result
+    return loader.write()
 
 
 def _arriving(landing: Landing, key: TableKey, batch_id: str, look: _Look) -> Iterator[str | None]:

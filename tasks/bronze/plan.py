@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tasks.bronze import kinds, names
@@ -110,14 +110,6 @@ class Plan:
         """Return the kind that holds all that the columns of a path hold."""
         return _join(self.columns[path].kind, [column.kind for column in self.of(path)])
 
-    def inexact(self, misfits: Iterable[tuple[str, str]]) -> set[str]:
-        """Return the paths that a wider kind would hold exactly, of (path, kind) whose values no column could take."""
-        return {
-            path
-            for path, kind in misfits
-            if self.columns[path].stored and kinds.exact(self.widest(path), kind) is not None
-        }
-
     def keep_narrow(self, path: str) -> None:
         """Take back a widening that is not possible; its values will be rescued."""
         self.columns[path] = self.widened.pop(path)
@@ -142,7 +134,7 @@ def make_plan(
     landed_columns: list[str],
     types: Mapping[str, Mapping[str, int]],
     *,
-    exact: Container[str] = (),
+    beyond_double: Container[str] = (),
     store_new: bool = True,
     most_columns: int = MOST_COLUMNS,
 ) -> Plan:
@@ -153,7 +145,7 @@ def make_plan(
         known: The name map so far, in column order.
         landed_columns: Columns of the landed parts (`path|kind` and meta columns).
         types: By path the BSON types seen, with counts.
-        exact: Paths whose whole numbers a double cannot tell: planned as if a decimal had come with them.
+        beyond_double: Paths with whole numbers that no double represents: what would be one becomes a decimal.
         store_new: Whether new paths get a column (else their values live in `_rescued`).
         most_columns: Stored columns beyond this many live in `_rescued`.
     """
@@ -162,12 +154,10 @@ def make_plan(
         if plan.columns.setdefault(column.path, column) is not column:
             plan.beside.setdefault(column.path, []).append(column)
     landed = kinds.landed_kinds(landed_columns)
-    for path, seen in landed.items():
-        seen += ["decimal"] * (path in exact and "int" in seen)
     weights = kinds.counts(landed, types)
     for path, seen in landed.items():
         if path in plan.columns:
-            _widen(plan, path, seen)
+            _widen(plan, path, seen, path in beyond_double)
     taken = {column.name for column in known}
     named: dict[str, str] = {}
     # Small letters first, so that of `total` and `Total` the plain one keeps its name whatever the order of documents.
@@ -179,14 +169,20 @@ def make_plan(
         if path in named:
             stored = store_new and room > 0
             room -= stored
-            plan.columns[path] = Column(path, named[path], kinds.weigh(weights[path]), stored, new=True)
+            kind = _exact(kinds.weigh(weights[path]), path in beyond_double)
+            plan.columns[path] = Column(path, named[path], kind, stored, new=True)
             plan.added.append(path)
     return plan
 
 
-def _widen(plan: Plan, path: str, seen: Sequence[str]) -> None:
+def _exact(kind: str, beyond_double: bool) -> str:
+    """Return the kind that holds what a kind is to hold, where whole numbers that no double represents are among it."""
+    return kinds.EXACT_OF_DOUBLE if beyond_double and kind == "double" else kind
+
+
+def _widen(plan: Plan, path: str, seen: Sequence[str], beyond_double: bool) -> None:
     column, widest = plan.columns[path], plan.widest(path)
-    kind = _join(widest, sorted(seen))
+    kind = _exact(_join(widest, sorted(seen)), beyond_double and column.stored and "int" in seen)
     if kind != widest:
         plan.columns[path] = replace(column, kind=kind)
         plan.retyped.add(path)

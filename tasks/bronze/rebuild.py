@@ -12,7 +12,7 @@ from psycopg import errors, sql
 from tasks import database
 from tasks.bronze import ddl, kept, kinds
 from tasks.bronze.kept import Kept
-from tasks.bronze.load import REPLAY, Findings, Loader, LoadResult, Replan, take_lock
+from tasks.bronze.load import REPLAY, Loader, LoadResult, RefusedWidenings, take_lock
 from tasks.bronze.plan import Change, Column, Plan, make_plan
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
@@ -45,14 +45,12 @@ def rebuild_table(ref: TableRef, settings: Settings) -> list[LoadResult]:
     """
     landing = Landing.open(settings.landing_root())
     url = settings.database_url()
-    findings, against = Findings(), ""
+    against = ""
     while True:
         try:
-            return _rebuild(url, landing, ref, findings, against)
+            return _rebuild(url, landing, ref, against)
         except _ViewsStandAgainst as error:
             against = str(error)
-        except Replan:
-            continue
 
 
 class _ViewsStandAgainst(Exception):
@@ -74,7 +72,7 @@ def base_of(manifests: Sequence[Manifest]) -> int | None:
     return None
 
 
-def _rebuild(url: str, landing: Landing, ref: TableRef, findings: Findings, against: str) -> list[LoadResult]:
+def _rebuild(url: str, landing: Landing, ref: TableRef, against: str) -> list[LoadResult]:
     """Rebuild in one transaction; `against` says why all columns have to stay as they are, if they have to."""
     key = ref.key
     with database.connect(url, application="warehouse rebuild") as connection, database.named_errors(ref.name):
@@ -94,12 +92,12 @@ def _rebuild(url: str, landing: Landing, ref: TableRef, findings: Findings, agai
                 as_is = [f"all columns keep their types: {against}"]
                 ddl.empty_relations(cursor, relations)
             else:
-                as_is = _retype(cursor, key, manifests, findings, aside)
+                as_is = _retype(cursor, key, landing, manifests, aside)
                 granted = [statement for name in relations for statement in ddl.grants(cursor, name)]
                 views = _drop(cursor, relations)
             kept.bring_back(cursor, key, aside, base, history=history)
             _forget(cursor, key, manifests)
-            results = [_replay(cursor, landing, manifest, ref.table, findings) for manifest in manifests]
+            results = [_replay(cursor, landing, manifest, ref.table) for manifest in manifests]
             if HISTORY in aside and history:
                 kept.join_versions(cursor, by_child[HISTORY], base)
             kept.drop(cursor, aside)
@@ -109,14 +107,14 @@ def _rebuild(url: str, landing: Landing, ref: TableRef, findings: Findings, agai
             return results
 
 
-def _replay(
-    cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest, table: Table, findings: Findings
-) -> LoadResult:
-    result = None
-    while result is None:
-        result = Loader(cursor, landing, manifest, table, rebuild=True, findings=findings).run()
+def _replay(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
+    refused: RefusedWidenings = {}
+    while True:
+        loader = Loader(cursor, landing, manifest, table, rebuild=True, refused=refused)
+        result = loader.write() if loader.prepare() else None
         _drop_staging(cursor)
-    return result
+        if result is not None:
+            return result
 
 
 def _drop_staging(cursor: psycopg.Cursor[Any]) -> None:
@@ -182,8 +180,8 @@ def _make_views(cursor: psycopg.Cursor[Any], views: Sequence[ddl.View]) -> None:
 def _retype(
     cursor: psycopg.Cursor[Any],
     key: TableKey,
+    landing: Landing,
     manifests: Sequence[Manifest],
-    findings: Findings,
     aside: Mapping[str, Kept],
 ) -> list[str]:
     """Decide the kind of each known path anew, from all batches together; one column then takes all of its values.
@@ -208,8 +206,11 @@ def _retype(
                 as_is.append(_why_kept(plan, path, views))
                 continue
             kind = _decide(child, path, plan.widest(path), manifests)
-            if kind == "double" and ((child, path) in findings.exact or _has_large(cursor, relation, column)):
-                kind = "decimal"
+            if kind == "double" and (
+                any(landing.beyond_double(manifest, child, [path]) for manifest in manifests)
+                or _has_large(cursor, relation, column)
+            ):
+                kind = kinds.EXACT_OF_DOUBLE
             if not kept.fits(cursor, aside, child, plan.of(path), kind):
                 as_is.append(
                     f"{plan.field_name(path)} keeps its columns, as rows or versions from before the first batch that"
@@ -252,7 +253,7 @@ def _decide(child: str, path: str, widest: str, manifests: Sequence[Manifest]) -
 
 
 def _has_large(cursor: psycopg.Cursor[Any], relation: str, column: Column) -> bool:
-    """Return whether a relation's column holds whole numbers that a double cannot tell exactly."""
+    """Return whether a relation's column holds whole numbers that no double represents."""
     if column.kind != "int" or not column.stored or not ddl.exists(cursor, relation):
         return False
     return ddl.inexact(cursor, [relation], column, replace(column, kind="double"))

@@ -25,6 +25,7 @@ class Part(_Model):
         bytes: Size of the file.
         sha256: Checksum of the file in hex.
         columns: Column names in order.
+        beyond_double: By path how many whole numbers no double represents; None in batches of older releases.
     """
 
     file: str
@@ -34,6 +35,7 @@ class Part(_Model):
     bytes: int
     sha256: str
     columns: list[str]
+    beyond_double: dict[str, int] | None = None
 
 
 class FieldStatistics(_Model):

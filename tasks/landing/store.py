@@ -8,7 +8,7 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.errors import LandingError
 from tasks.landing.manifest import Child, FieldStatistics, Manifest, Part, Segment, merge_segments
+from tasks.landing.numbers import beyond_double
 
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
@@ -151,6 +152,19 @@ class Landing:
         payload = manifest.model_dump_json(indent=1, by_alias=True).encode()
         self.put(f"{source}/{table}/{batch_id}/{MANIFEST}", payload)
         return manifest
+
+    def beyond_double(self, manifest: Manifest, child: str, paths: Collection[str]) -> set[str]:
+        """Return those of the paths of a relation with whole numbers that no double represents.
+
+        Parts of older releases, which do not say so, are searched.
+        """
+        found: set[str] = set()
+        for part in manifest.of_kind("child" if child else "rows", child):
+            counted = part.beyond_double
+            if counted is None and (wanted := [name for path in paths if (name := f"{path}|int") in part.columns]):
+                counted = beyond_double(self.read(manifest, part, wanted))
+            found.update(counted or ())
+        return found.intersection(paths)
 
     def read(self, manifest: Manifest, part: Part, columns: list[str] | None = None) -> pl.DataFrame:
         """Read one part, or some of its columns.
@@ -324,6 +338,7 @@ def _part(name: str, frame: pl.DataFrame, payload: bytes, kind: _PartKind, child
         bytes=len(payload),
         sha256=hashlib.sha256(payload).hexdigest(),
         columns=frame.columns,
+        beyond_double=beyond_double(frame),
     )
 
 

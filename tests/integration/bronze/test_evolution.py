@@ -168,7 +168,7 @@ def test_a_wider_column_takes_whole_numbers_too_that_the_old_one_cannot_tell(
     ]
 
 
-def test_a_whole_number_that_a_double_cannot_tell_widens_the_column_all_by_itself(warehouse: Warehouse) -> None:
+def test_a_whole_number_that_no_double_represents_widens_the_column_all_by_itself(warehouse: Warehouse) -> None:
     warehouse.table = MongoTable(arrays={"items": "table"}, history=True)
     large = 2**53 + 1
     warehouse.load([{"_id": 1, "m": 0.5, "n": 0.5, "items": [{"q": 0.5}]}])
@@ -194,11 +194,25 @@ def test_a_whole_number_that_a_double_cannot_tell_widens_the_column_all_by_itsel
     ]
     assert warehouse.rows("select n from above order by _id")[2] == (Decimal(large),)
     told = "select field, old_type, new_type from ops.schema_changes where change <> 'appeared' order by 1"
-    assert warehouse.rows(told) == [(name, "double precision", "numeric") for name in ("items[].q", "m", "n", "new")]
+    assert warehouse.rows(told) == [(name, "double precision", "numeric") for name in ("items[].q", "m", "n")]
+    # A column that is new has the right type from the start.
+    assert warehouse.rows("select change, new_type from ops.schema_changes where field = 'new'") == [
+        ("appeared", "numeric")
+    ]
+
+
+def test_batches_that_were_landed_before_such_numbers_were_counted_are_searched_for_them(warehouse: Warehouse) -> None:
+    large = 2**53 + 1
+    warehouse.load([{"_id": 1, "n": 0.5}])
+    manifest = warehouse.land([{"_id": 2, "n": 5}, {"_id": 3, "n": Int64(large), "new": 1.5}], part_rows=1)
+    assert [part.beyond_double for part in manifest.parts] == [{}, {"n": 1}]
+    older = [part.model_copy(update={"beyond_double": None}) for part in manifest.parts]
+    assert warehouse.load_landed(manifest.model_copy(update={"parts": older})).rescued == 0
+    assert warehouse.rows("select n::text from bronze.shop__orders order by _id") == [("0.5",), ("5",), (str(large),)]
 
 
 @pytest.mark.parametrize("policy", [OnDrift(), OnDrift(new="rescue")], ids=["beside", "rescued"])
-def test_a_whole_number_that_no_double_tells_goes_beside_a_column_that_must_stay_a_double_or_is_rescued(
+def test_a_whole_number_that_no_double_represents_goes_beside_a_column_that_must_stay_a_double_or_is_rescued(
     warehouse: Warehouse, policy: OnDrift
 ) -> None:
     warehouse.table = MongoTable(on_drift=policy)

@@ -116,15 +116,16 @@ def test_a_column_beside_takes_only_what_those_before_it_cannot() -> None:
     ]
 
 
-def test_whole_numbers_that_no_double_tells_ask_for_a_decimal_where_none_is_yet() -> None:
+def test_whole_numbers_that_no_double_represents_ask_for_a_decimal_where_none_is_yet() -> None:
     double, decimal = Column("a", "a", "double"), Column("a", "a__decimal", "decimal")
-    landed = ["_id", "a|int", "b|double", "c|int", "c|double"]
-    misfits = [("a", "int"), ("a", "string"), ("b", "string")]
-    plan = make_plan("", [double], landed, {})
-    assert plan.inexact(misfits) == {"a"} and not plan.widened
-    assert make_plan("", [double, decimal], landed, {}).inexact(misfits) == set()
-    assert make_plan("", [replace(double, stored=False)], landed, {}).inexact(misfits) == set()
-    wider = make_plan("", [double], landed, {}, exact={"a", "b", "c"})
+    landed = ["_id", "a|int", "b|double", "c|int", "c|double", "d|int"]
+    beyond = {"a", "c", "d"}
+    assert not make_plan("", [double], landed, {}).widened
+    assert not make_plan("", [double, decimal], landed, {}, beyond_double=beyond).widened
+    assert not make_plan("", [replace(double, stored=False)], landed, {}, beyond_double=beyond).retyped
+    wider = make_plan("", [double], landed, {}, beyond_double=beyond)
+    # Among whole numbers alone they are at home.
+    assert wider.columns["d"].kind == "int"
     assert wider.columns["a"] == replace(double, kind="decimal") and wider.widened == {"a": double}
     # No whole number came with `b`.
     assert [wider.columns[path].kind for path in "bc"] == ["double", "decimal"]
