@@ -18,7 +18,7 @@ from tasks.bronze import copying
 from tasks.bronze.ahead import Outgrown
 from tasks.bronze.load import LoadResult
 from tasks.bronze.pending import load_ahead
-from tasks.landing import BatchWriter, Manifest, Plan, new_batch_id
+from tasks.landing import BatchPlan, BatchWriter, Manifest, new_batch_id
 from tasks.landing.decoder import Decoder, make_decoder
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings
@@ -43,7 +43,7 @@ class Growing:
         self.landing = self.warehouse.landing
         self.decoder: Decoder = make_decoder(children=self.warehouse.table.child_paths)
         self.writer: BatchWriter = self.landing.writer(*self.place, self.batch_id)
-        self.landing.write_plan(*self.place, self.batch_id, Plan(key={}, extracted_at=START))
+        self.landing.write_plan(*self.place, self.batch_id, BatchPlan(key={}, extracted_at=START))
         source = MongoSource.model_validate(
             {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {self.place[1]: {}}}
         )

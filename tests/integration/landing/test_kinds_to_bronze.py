@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tasks.bronze import load_batch
+from tasks.bronze.load import load_batch
 from tasks.landing import Landing, new_batch_id
 from tasks.landing.kinds import KINDS
 from tasks.landing.lander import Lander
