@@ -20,6 +20,9 @@ MODULES = {
 # A kind's package, by the place of its connector.
 KINDS = {place.partition(":")[0].rpartition(".")[0] for place in registry._OWN.values()}
 
+# It looks at a MongoDB to propose sources.yaml. To be removed once the contract lets a kind propose its tables.
+PROPOSING = {"flows.init"}
+
 
 def imports(tree: ast.AST) -> Iterator[str]:
     """Yield every module that a piece of code imports, submodules imported by name included."""
@@ -50,7 +53,7 @@ def test_nothing_outside_imports_a_kind_of_source(kind: str) -> None:
     found = {
         f"{module} imports {name}"
         for module, path in MODULES.items()
-        if not within(module, family)
+        if not within(module, family) and module not in PROPOSING
         for name in imports(ast.parse(path.read_text()))
         if within(name, kind)
     }

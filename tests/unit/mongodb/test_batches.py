@@ -54,7 +54,9 @@ def test_a_batch_is_the_one_that_the_driver_gives(documents: list[dict[str, Any]
     reply = encoded(documents, field, cursor_id)
     mine = unpacked(RawBatches, reply)
     assert mine == unpacked(RawBatchCursor, reply)
-    assert b"".join(mine["cursor"][field]) == b"".join(map(bson.encode, documents))
+    # Nested, as `encode` moves the `_id` of a document that stands alone to its front.
+    expected = [bson.encode({"": document})[6:-1] for document in documents]
+    assert b"".join(mine["cursor"][field]) == b"".join(expected)
 
 
 def test_no_document_of_a_batch_becomes_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
