@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 
+from flows import dbt_commands
 from tasks.errors import ConfigError, WarehouseError, redact
 
 if TYPE_CHECKING:
@@ -555,6 +556,8 @@ def _table(name: str) -> tuple[Settings, TableRef]:
         _serve_prefect(settings)
     return settings, ref
 
+
+dbt_commands.register(app)
 
 if __name__ == "__main__":
     main()

@@ -16,19 +16,41 @@ from flows.launch import DBT_LIMIT
 from tasks.settings import get_settings
 
 if TYPE_CHECKING:
-    from tasks.dbt import DbtResult, NodeResult
+    from tasks.dbt import DbtProcess, DbtResult, NodeResult
+    from tasks.settings import Settings
 
 _STATES = {"success": "Completed", "pass": "Completed", "warn": "Warned", "skipped": "Skipped"}
 
 
+# A process that has imported dbt and parsed the project while data moved, for the next run in this one.
+_warm: list[DbtProcess] = []
+
+
+def warm_up(settings: Settings) -> None:
+    """Have dbt start and parse in a process of its own, because models will probably have to be built soon."""
+    from tasks import dbt
+
+    if not _warm:
+        _warm.append(dbt.start(settings))
+
+
+def cool_down() -> None:
+    """End a process that was started in vain."""
+    while _warm:
+        _warm.pop().close()
+
+
 @flow(name="dbt-transform", flow_run_name="dbt-transform {group}")
-def dbt_transform(tables: list[str] | None = None, group: str = "ad hoc", full_refresh: bool = False) -> State[Any]:
+def dbt_transform(
+    tables: list[str] | None = None, group: str = "ad hoc", full_refresh: bool = False, changed: bool = False
+) -> State[Any]:
     """Build and test the models that the given tables feed; none means all models.
 
     Args:
         tables: `source.table` or `source`.
         group: Name of the run, for people.
         full_refresh: Rebuild incremental models from nothing.
+        changed: Only what lacks changes of the tables, or was never built as it is now.
     """
     from tasks import dbt
     from tasks.database import connect
@@ -41,16 +63,15 @@ def dbt_transform(tables: list[str] | None = None, group: str = "ad hoc", full_r
     with connect(settings.database_url(), autocommit=True) as connection:
         migrate(connection)
         began = connection.execute("select clock_timestamp()").fetchone()
-    with _only_dbt(settings.execution):
-        result = dbt.run(
-            settings,
-            select=dbt.selection(refs) if tables else None,
-            full_refresh=full_refresh,
-            progress=get_run_logger().info,
-        )
+    process = _warm.pop() if _warm else dbt.start(settings)
+    process.progress = get_run_logger().info
+    with process, _only_dbt(settings.execution):
+        wanted = dbt.Wanted(tuple(refs) if tables else None, changed)
+        result = dbt.run(settings, wanted=wanted, process=process, full_refresh=full_refresh)
     _publish(result)
     if not result.success:
-        return Failed(message=result.failure())
+        held = f"; kept as they were: {', '.join(result.held_back)}" if result.held_back else ""
+        return Failed(message=result.failure() + held)
     with connect(settings.database_url(), autocommit=True) as connection:
         if began:
             models_built.write(connection.cursor(), [ref.key for ref in refs], began[0])
@@ -81,9 +102,6 @@ def _publish(result: DbtResult) -> None:
 
 def _row(node: NodeResult) -> dict[str, Any]:
     """Return a node as a row of the logging table: tests count failing rows as rejected."""
-    from monitoring.taxonomy import classify
-
-    is_test = node.resource_type in ("test", "unit_test")
     row: dict[str, Any] = {
         "stage": "dbt",
         "source": node.relation.partition(".")[0] or node.resource_type,
@@ -92,10 +110,17 @@ def _row(node: NodeResult) -> dict[str, Any]:
         "started_at": node.started_at or datetime.now(UTC),
         "seconds": node.seconds,
         "rows_loaded": node.rows_affected,
-        "rows_rejected": node.failures if is_test else None,
+        "rows_rejected": node.failures if node.resource_type in ("test", "unit_test") else None,
         "artifact_key": "dbt-nodes",
     }
     if node.failed:
-        row["error_class"] = "data_quality" if is_test and node.failures else classify(("DbtError",), node.message)
-        row["error_message"] = node.message or node.status
+        row["error_class"] = node.error_class
+        details = [
+            *((f"rows: {', '.join(node.failing)}",) if node.failing else ()),
+            *((f"owner: {node.owner}",) if node.owner else ()),
+        ]
+        reason, *rest = (node.message or node.status).splitlines()
+        row["error_message"] = "\n".join((f"{reason} ({'; '.join(details)})" if details else reason, *rest))
+    elif not node.published:
+        row["error_message"] = "built, but not shown: a test or model of its group failed"
     return row

@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks import shipped
 from tasks.errors import ConfigError, WarehouseError
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def _only_embedded(steps: Callable[[str], None]) -> Settings:
     for name in _OTHER_SERVERS:
         if os.environ.pop(name, None):
             steps(f"{name} is set aside: the demo uses its own servers")
+    if "WAREHOUSE_SOURCES" not in os.environ and not Path("sources.yaml").exists():
+        os.environ["WAREHOUSE_SOURCES"] = str(shipped.path("sources.yaml"))
     get_settings.cache_clear()
     settings = get_settings()
     # Prefect's own profile could name a server too; the variable, set below, has precedence over it.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flows.launch import DBT_LIMIT
+from tasks import shipped
 from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def deploy(
         note(_apply_block_type(client, dry_run))
         for name, limit in CONCURRENCY_LIMITS.items():
             note(_apply_limit(client, name, limit, dry_run))
-        for wanted in read_deployments(ROOT / "prefect.yaml", variables):
+        for wanted in read_deployments(shipped.path("prefect.yaml"), variables):
             note(_apply_deployment(client, wanted, dry_run))
         for change in _apply_automations(client, dry_run):
             note(change)

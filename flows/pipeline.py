@@ -6,7 +6,7 @@ It never moves data: what it hands to a subflow are names, what it learns from o
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from prefect.states import Completed, Failed
 
 from flows import plans
 from flows import tables as work
+from flows.dbt_transform import cool_down, warm_up
 from flows.launch import Launcher, Outcome, Step, is_handed_over, make_launcher, over, stopping
 from tasks import planning
 from tasks.errors import WarehouseError
@@ -24,7 +25,7 @@ from tasks.planning import Unit
 from tasks.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from tasks.sources import Sources
+    from tasks.sources import Sources, TableRef
 
 
 @dataclass
@@ -78,6 +79,8 @@ def pipeline(tables: list[str] | None = None, full: bool = False, models: bool =
             raise
         progress.problems.append(work.say(error))
         launcher = make_launcher(settings.execution, run_id, attempt, settings.pod_patience)
+    finally:
+        cool_down()
     report = launcher.run(Step("monitoring", "monitoring", "small", {"run": run_id, "problems": progress.problems}))
     if not report.ok:
         progress.problems.append(f"monitoring {report.state}: {report.message}")
@@ -92,14 +95,66 @@ def _run(
     sources = work.read_sources(settings)
     names = plans.expand(sources, tables)
     units = load_or_make_plan(settings, sources, names, full)
-    move(launcher, units, full, progress)
+    wanted = Models(settings, [sources.table(name) for name in names], whole=len(names) == len(list(sources.refs())))
     if models:
-        changed = tables_to_model(settings, names)
-        if changed:
-            parameters = {"tables": changed, "group": "pipeline"}
-            progress.add(launcher.run(Step("dbt-transform", "dbt-transform", "medium", parameters)))
-        else:
-            get_run_logger().info("no table has changes that the models lack: dbt is not run")
+        wanted.begin()
+    move(launcher, units, full, progress, wanted.landed)
+    if models and wanted.needed():
+        parameters = {"tables": None if wanted.whole else list(names), "group": "pipeline", "changed": True}
+        progress.add(launcher.run(Step("dbt-transform", "dbt-transform", "medium", parameters)))
+    elif models:
+        get_run_logger().info("no model lacks a change, and none of them changed itself: dbt is not started")
+
+
+class Models:
+    """Whether models have to be built, and when to have dbt started for them: as late as it costs no time.
+
+    Attributes:
+        whole: Whether the run is of every table.
+    """
+
+    def __init__(self, settings: Settings, refs: Sequence[TableRef], *, whole: bool) -> None:
+        self.whole = whole
+        self._settings, self._refs = settings, refs
+        # Where each step has a process of its own, that of dbt-transform starts dbt itself.
+        self._here = settings.execution == "in_process"
+        self._feeding: frozenset[str] | None = None
+
+    def begin(self) -> None:
+        """Have dbt started at once where it is known already that it will have to build or parse."""
+        from tasks import dbt
+
+        if self._here and self.needed():
+            warm_up(self._settings)
+        elif self._here:
+            self._feeding = dbt.feeding(self._settings, self._refs)
+
+    def landed(self, unit: Unit) -> None:
+        """Have dbt started while a unit is loaded that brings something which models read."""
+        if self._feeding and any(self._brings_rows(name) for name in unit.tables if name in self._feeding):
+            warm_up(self._settings)
+            self._feeding = None
+
+    def needed(self) -> bool:
+        """Return whether dbt has to run; true also where only dbt can tell, because the project was never parsed."""
+        from tasks import dbt
+
+        return dbt.is_needed(self._settings, self._refs, whole=self.whole) is not False
+
+    def _brings_rows(self, name: str) -> bool:
+        from tasks.bronze.pending import pending
+        from tasks.landing import Landing
+
+        ref = next(ref for ref in self._refs if ref.name == name)
+        landing = Landing.open(self._settings.landing_root())
+        try:
+            waiting = pending(self._settings.database_url(), landing, ref)
+            manifests = [landing.manifest(ref.source_name, ref.table_name, batch) for batch in waiting]
+        except WarehouseError:
+            # The load itself will say what is wrong.
+            return False
+        # A whole table is landed in every run; whether it holds a change is known once it is loaded.
+        return any(manifest.parts and manifest.scope.type != "snapshot" for manifest in manifests)
 
 
 # -- the plan -------------------------------------------------------------------------------------------------------
@@ -156,11 +211,18 @@ class _Moving:
     failed: bool = False
 
 
-def move(launcher: Launcher, units: Sequence[Unit], full: bool, progress: Progress) -> None:
+def move(
+    launcher: Launcher,
+    units: Sequence[Unit],
+    full: bool,
+    progress: Progress,
+    landed: Callable[[Unit], None] = lambda unit: None,
+) -> None:
     """Extract and load every unit, units side by side; a unit is loaded when all its extracts have ended.
 
     The load follows a failed extract too: the group's other tables are waiting, and batches of earlier runs may be. A
-    unit that is loaded ahead needs no other load, unless something is left.
+    unit that is loaded ahead needs no other load, unless something is left. `landed` is told of each unit before it is
+    loaded.
     """
     pool = ThreadPoolExecutor(max_workers=launcher.parallel, thread_name_prefix="step")
     running: dict[Future[Outcome], _Moving] = {}
@@ -180,6 +242,7 @@ def move(launcher: Launcher, units: Sequence[Unit], full: bool, progress: Progre
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 moving = running.pop(future)
                 if _ended(launcher, moving, future.result(), progress):
+                    landed(moving.unit)
                     start(load_step(moving.unit), moving)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -258,14 +321,3 @@ def _join(unit: Unit, progress: Progress) -> None:
     state: State[Any] = join_ranges(unit, return_state=True)
     if not state.is_completed():
         progress.problems.append(f"join-ranges {unit.name}: {state.message}")
-
-
-def tables_to_model(settings: Settings, names: Sequence[str]) -> list[str]:
-    """Return the tables with loaded changes that the models do not hold yet, also those an earlier run left behind."""
-    from tasks.database import connect
-    from tasks.ops import models_built
-    from tasks.ops.migrations import migrate
-
-    with connect(settings.database_url(), autocommit=True) as connection:
-        migrate(connection)
-        return models_built.missing(connection, names)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from infra.embedded import services
-from tasks.dbt import DbtCommand, environment
+from tasks import dbt
 from tasks.errors import DbtError, WarehouseError
 from tasks.settings import get_settings
 
@@ -25,18 +22,12 @@ def write(to: Path) -> Path:
     """
     settings = get_settings()
     services.up(settings.home, print, only=frozenset({"postgres"}))
-    with tempfile.TemporaryDirectory(prefix="warehouse-docs-") as folder:
-        command = DbtCommand(Path(folder), verb="docs generate --static")
-        done = subprocess.run(  # noqa: S603 - dbt's own command line, no shell
-            [sys.executable, "-P", "-m", "dbt.cli.main", *command.arguments()],
-            env=environment(settings.database_url(), os.environ),
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise DbtError(f"dbt could not write the documentation: {done.stdout[-1500:]}", "dbt docs generate")
+    said: list[str] = []
+    with dbt.start(settings, progress=said.append) as process:
+        if process.command(["docs", "generate", "--static"]):
+            raise DbtError("dbt could not write the documentation: " + "\n".join(said[-20:]), "dbt docs generate")
         to.parent.mkdir(parents=True, exist_ok=True)
-        to.write_bytes((Path(folder) / "static_index.html").read_bytes())
+        to.write_bytes((process.target / "static_index.html").read_bytes())
     return to.resolve()
 
 

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         home: Folder of everything embedded or local.
         execution: How the pipeline starts its steps: as function calls, or as runs of their own deployments.
         memory_bytes: Memory budget of one process in bytes; unset means the cgroup's limit, else 2 GiB.
-        dbt_runner: `prefect` shows each dbt node as a task run; `subprocess` runs dbt alone.
+        dbt: Folder of the dbt project to build; unset means the product's own, which is that of the demo.
         pod_patience: Seconds that a pod may wait for its image or a node that fits, before its step is given up.
     """
 
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     home: Path = Path(".warehouse")
     execution: Literal["in_process", "deployments"] = "in_process"
     memory_bytes: int | None = Field(default=None, ge=64 << 20)
-    dbt_runner: Literal["prefect", "subprocess"] = "prefect"
+    dbt: Path | None = None
     # Autoscalers bring a node within some five minutes, a registry is seldom away for longer.
     pod_patience: float = Field(default=900.0, gt=0)
 

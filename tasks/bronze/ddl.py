@@ -309,12 +309,18 @@ def views_above(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> list[View]
 
 
 def _views_above(cursor: psycopg.Cursor[Any], name: str) -> list[View] | None:
+    [[oid]] = cursor.execute("select %s::regclass::oid", [relation(name).as_string(cursor)]).fetchall()
+    return views_over(cursor, [oid])
+
+
+def views_over(cursor: psycopg.Cursor[Any], oids: Sequence[int]) -> list[View] | None:
+    """Return the other views above relations of any schema; order and None as with `views_above`."""
     rows = cursor.execute(
         """
         with recursive above (oid, depth) as (
             select r.ev_class, 1 from pg_depend d join pg_rewrite r on r.oid = d.objid
             where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass
-              and d.refobjid = %(relation)s::regclass and r.ev_class <> d.refobjid
+              and d.refobjid = any(%(oids)s::oid[]) and r.ev_class <> d.refobjid
             union
             select r.ev_class, a.depth + 1 from above a
             join pg_depend d on d.refobjid = a.oid and d.refclassid = 'pg_class'::regclass
@@ -329,19 +335,21 @@ def _views_above(cursor: psycopg.Cursor[Any], name: str) -> list[View] | None:
                    or (select count(*) from pg_rewrite r where r.ev_class = c.oid) > 1
         from (select oid, max(depth) depth from above group by oid) a
         join pg_class c on c.oid = a.oid join pg_namespace n on n.oid = c.relnamespace
+        where c.oid <> all(%(oids)s::oid[])
         order by a.depth, c.oid
         """,
-        {"relation": relation(name).as_string(cursor)},
+        {"oids": list(oids)},
     ).fetchall()
     if any(row[5] != "v" or row[6] for row in rows):
         return None
     return [
-        View(oid, view, definition, options, owner, _grants(cursor, oid, view), _comments(cursor, oid, view))
+        View(oid, view, definition, options, owner, grants_on(cursor, oid, view), _comments(cursor, oid, view))
         for oid, view, definition, options, owner, *_ in rows
     ]
 
 
-def _grants(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ...]:
+def grants_on(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ...]:
+    """Return the statements that grant what others than the owner may do with a relation of any schema, by its name."""
     rows = cursor.execute(
         """
         select format('grant %%s on %%s to %%s%%s', a.privilege_type, %(name)s::text,
@@ -377,7 +385,7 @@ def grants(cursor: psycopg.Cursor[Any], name: str) -> tuple[str, ...]:
     """Return the statements that grant what others than the owner may do with a relation."""
     quoted = relation(name).as_string(cursor)
     [[oid]] = cursor.execute("select %s::regclass::oid", [quoted]).fetchall()
-    return _grants(cursor, oid, quoted)
+    return grants_on(cursor, oid, quoted)
 
 
 def grant(cursor: psycopg.Cursor[Any], statements: Sequence[str]) -> None:

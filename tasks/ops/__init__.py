@@ -5,6 +5,8 @@
 | `batches` | `ops.batches` | loaded batch |
 | `checkpoints` | `ops.checkpoints`, `ops.checkpoint_history` | table; value that its checkpoint had |
 | `columns` | `ops.columns`, published as the view `ops.bronze_columns` | column of bronze |
+| `dbt_nodes` | `ops.dbt_nodes` | model that readers see |
+| `dbt_projects` | `ops.dbt_projects` | parsed dbt project |
 | `field_statistics` | `ops.field_statistics` | field and batch |
 | `models_built` | `ops.models_built` | table that dbt models read |
 | `pulls` | `ops.pulls`, published as the views `ops.account_days`, `ops.restatements` | pull of a day of an account |

@@ -427,6 +427,24 @@ MIGRATIONS: tuple[str, ...] = (
         ) p where pulled_before is not null and (row_count, totals) is distinct from (rows_before, totals_before);
     comment on view ops.restatements is 'Days that a pull changed: rows and sums before and after.';
     """,
+    """
+    create table ops.dbt_projects (
+        checksum text primary key,
+        graph jsonb not null,
+        parsed_at timestamptz not null default now()
+    );
+    comment on table ops.dbt_projects is
+        'Parsed dbt projects: what each node reads, so that a run knows without dbt whether it has to build.';
+    create table ops.dbt_nodes (
+        node text primary key,
+        relation text not null,
+        fingerprint text not null,
+        holds_until timestamptz not null,
+        built_at timestamptz not null
+    );
+    comment on table ops.dbt_nodes is
+        'The models that readers see: of which version of its SQL, and up to which moment it holds what was loaded.';
+    """,
 )
 
 

@@ -40,7 +40,7 @@ def settings(
     source = {"kind": "mongodb", "uri": mongodb_uri, "database": database, "tables": {"customers": table}}
     (home / "sources.yaml").write_text(json.dumps({"sources": {"cdnow": source}}))
     ref = load_sources(home / "sources.yaml").table("cdnow.customers")
-    settings = Settings(url=SecretStr(module_postgres_url), home=home, dbt_runner="subprocess")
+    settings = Settings(url=SecretStr(module_postgres_url), home=home)
     extract_table(ref, ExtractContext(Landing.open(settings.landing_root())))
     load_pending(ref, settings)
     dbt.run(settings, select=dbt.selection([ref]), variables={"cdnow": True}).check()

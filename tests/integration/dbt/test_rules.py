@@ -313,7 +313,7 @@ def gold(module_postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
         by_hand.load_documents(connection, "rates", "ecb", RATES, rescue={"GBP": Decimal})
         by_hand.load_documents(connection, "ads", "google_ads", GOOGLE)
         connection.commit()
-    settings = Settings(url=SecretStr(module_postgres_url), home=home, dbt_runner="subprocess")
+    settings = Settings(url=SecretStr(module_postgres_url), home=home)
     result = dbt.run(settings, variables=VARIABLES)
     assert result.success, result.failure()
     with psycopg.connect(module_postgres_url, autocommit=True) as connection:

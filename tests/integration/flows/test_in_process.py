@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -14,7 +15,6 @@ from prefect.client.schemas.sorting import ArtifactSort
 from pymongo import MongoClient
 
 from monitoring import log
-from tasks.ops import TableKey, models_built
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -257,24 +257,51 @@ def test_the_hourly_run_logs_what_is_missing_and_then_nothing_more(shop: Shop, r
     assert shop.query(newest, run_id) == logged
 
 
-def test_models_are_due_for_what_was_loaded_and_not_built(shop: Shop, run_pipeline: Run) -> None:
-    from flows.pipeline import tables_to_model
-    from tasks.settings import get_settings
+def test_dbt_is_started_only_for_what_a_model_lacks(
+    shop: Shop, run_pipeline: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks import dbt
 
-    run_pipeline()
-    names = ["shop.orders", "shop.tags"]
-    assert tables_to_model(get_settings(), names) == names
-    with psycopg.connect(shop.warehouse, autocommit=True) as connection:
-        now = connection.execute("select clock_timestamp()").fetchone()
-        assert now is not None
-        models_built.write(connection.cursor(), [TableKey("shop", "orders"), TableKey("shop", "tags")], now[0])
-    assert tables_to_model(get_settings(), names) == []
-    run_pipeline()
-    assert tables_to_model(get_settings(), names) == []
+    files = {
+        "dbt_project.yml": "name: own\nversion: '1.0'\nconfig-version: 2\nprofile: warehouse\n"
+        "flags: {send_anonymous_usage_stats: false}\n",
+        "models/sources.yml": "sources: [{name: shop, schema: bronze, tables: [{name: tags, identifier: shop__tags}]}]",
+        "models/labels.sql": "{{ config(materialized='table') }} "
+        "select _id, label from {{ source('shop', 'tags') }} where _deleted_at is null",
+    }
+    for name, text in files.items():
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_text(text)
+    monkeypatch.setenv("WAREHOUSE_DBT", str(tmp_path / "own"))
+    started: list[object] = []
+    start = dbt.start
+    monkeypatch.setattr(dbt, "start", lambda *args, **more: (started.append(args), start(*args, **more))[1])
+
+    def runs(**parameters: Any) -> tuple[int, int]:
+        """Return how many dbt processes and how many runs of dbt-transform a pipeline run had."""
+        started.clear()
+        before = shop.query(transforms)[0][0] if logged() else 0
+        assert run_pipeline(models=True, **parameters).is_completed()
+        return len(started), shop.query(transforms)[0][0] - before
+
+    def logged() -> bool:
+        return bool(shop.query("select to_regclass('monitoring.pipeline_log') is not null")[0][0])
+
+    transforms = "select count(*) from monitoring.pipeline_log where flow_name = 'dbt-transform' and table_name is null"
+    # No model reads orders, and that is known without parsing the project.
+    assert runs(tables=["shop.orders"]) == (0, 0)
+    assert runs() == (1, 1)
+    assert shop.query("select count(*) from gold.labels") == [(7,)]
+    assert runs() == (0, 0)
     with MongoClient(shop.uri) as client:
         client[shop.database]["tags"].delete_one({"_id": "tag-3"})
-    run_pipeline()
-    assert tables_to_model(get_settings(), names) == ["shop.tags"]
+    assert runs(tables=["shop.orders"]) == (0, 0)
+    assert runs() == (1, 1)
+    assert shop.query("select count(*) from gold.labels") == [(6,)]
+    # A changed model is built though no table changed.
+    (tmp_path / "own/models/labels.sql").write_text(files["models/labels.sql"] + " and _id <> 'tag-1'")
+    assert runs() == (1, 1)
+    assert shop.query("select count(*) from gold.labels") == [(5,)]
 
 
 @pytest.mark.parametrize("mode", ["mode: full", "mode: incremental, cursor: updated_at"])

@@ -1,0 +1,306 @@
+"""Blue and green: relations are built and tested in schemas aside, then take the place of those that readers see.
+
+All change places in one transaction, table by table, because a schema holds more than a run builds: what other tables
+feed, incremental rows of years, and what people made there. Old relations move out first and are dropped afterwards, so
+a reader that has begun goes on with what it began with. Locks are asked for in short tries; nobody queues behind one.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg import errors, sql
+
+from tasks.bronze import ddl
+from tasks.errors import DbtError
+
+if TYPE_CHECKING:
+    import psycopg
+
+ASIDE = "__next"
+"""What the name of a schema gets in which relations are built."""
+
+_OLD = "__old_"
+# One dbt run at a time, whoever starts it: two would build into the same schemas.
+_LOCK = 0x7761_7265_6462_74
+_KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view"}
+# Half of Postgres's deadlock_timeout: a reader that holds a view and waits for its table is never ended for it.
+_LOCK_WAIT_MS = 500
+_PAUSE_SECONDS = 0.5
+# dbt's own test selects the column alone, of which all rows are null.
+_NOT_NULL = re.compile(r"^\s*select\s+(\S+)\s+(from\s.*\swhere\s+\1\s+is\s+null)\s*$", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation that has been built aside.
+
+    Attributes:
+        schema: The schema that readers find it in.
+        name: Its name.
+    """
+
+    schema: str
+    name: str
+
+    def at(self, schema: str) -> sql.Identifier:
+        """Return its name in a schema."""
+        return sql.Identifier(schema, self.name)
+
+
+def take_turn(connection: psycopg.Connection[Any], tell: Callable[[str], None]) -> None:
+    """Wait until no other dbt run is under way; the turn ends with the connection."""
+    row = connection.execute("select pg_try_advisory_lock(%s)", [_LOCK]).fetchone()
+    if row is not None and not row[0]:
+        tell("another dbt run is under way: waiting for its end")
+        connection.execute("select pg_advisory_lock(%s)", [_LOCK])
+
+
+def prepare(connection: psycopg.Connection[Any], schemas: Iterable[str], kept: Iterable[Relation]) -> None:
+    """Make the schemas aside, empty but for the rows that incremental models and snapshots go on from.
+
+    Args:
+        connection: In autocommit.
+        schemas: Schemas that readers find relations in.
+        kept: Relations whose rows are copied. A copy takes as much disk as the relation, until the run ends.
+    """
+    for schema in sorted(set(schemas)):
+        connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
+        clean(connection, schema)
+        connection.execute(sql.SQL("create schema {}").format(sql.Identifier(schema + ASIDE)))
+        _inherit_default_privileges(connection, schema)
+    for relation in kept:
+        with connection.transaction():
+            _copy(connection, relation)
+
+
+def clean(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Drop what earlier runs left of a schema's relations aside and of its old ones; what is still read stays."""
+    rows = connection.execute("select nspname from pg_namespace where starts_with(nspname, %s)", [schema]).fetchall()
+    ours = re.compile(rf"{re.escape(schema)}({ASIDE}|{_OLD}\d+)")
+    for (name,) in rows:
+        if not ours.fullmatch(name):
+            continue
+        try:
+            with connection.transaction():
+                connection.execute(sql.SQL("set local lock_timeout = {}").format(4 * _LOCK_WAIT_MS))
+                connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(name)))
+        except errors.LockNotAvailable:
+            # Somebody still reads an old relation; the next run tries again. A name aside must be free, though.
+            if name == schema + ASIDE:
+                raise DbtError(
+                    f"{name} is in use: {_blockers(connection)}", "Postgres", "end that session, then run again"
+                ) from None
+
+
+def _inherit_default_privileges(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Give the schema aside the default privileges of its model: a new relation has them before readers see it."""
+    rows = connection.execute(
+        """
+        select format('alter default privileges in schema %%I grant %%s on tables to %%s%%s', %(aside)s::text,
+                      a.privilege_type,
+                      case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end,
+                      case when a.is_grantable then ' with grant option' else '' end)
+        from pg_default_acl d join pg_namespace n on n.oid = d.defaclnamespace, aclexplode(d.defaclacl) a
+        where n.nspname = %(schema)s and d.defaclobjtype = 'r' and d.defaclrole = current_user::regrole
+            and a.grantee <> d.defaclrole
+        """,
+        {"schema": schema, "aside": schema + ASIDE},
+    ).fetchall()
+    for (statement,) in rows:
+        connection.execute(statement)
+
+
+def _copy(connection: psycopg.Connection[Any], relation: Relation) -> None:
+    """Copy a table with its rows, then its keys and indexes, which are made faster over rows that are there."""
+    live, aside = relation.at(relation.schema), relation.at(relation.schema + ASIDE)
+    connection.execute(sql.SQL("create table {} (like {} including all excluding indexes)").format(aside, live))
+    connection.execute(sql.SQL("insert into {} overriding system value select * from {}").format(aside, live))
+    rows = connection.execute(
+        """
+        select format('alter table %%s add constraint %%I %%s', %(aside)s::text, conname, pg_get_constraintdef(oid))
+        from pg_constraint where conrelid = %(live)s::regclass and contype in ('p', 'u', 'x')
+        union all
+        select regexp_replace(
+            pg_get_indexdef(i.indexrelid), ' ON (ONLY )?(.*?) USING ', format(' ON %%s USING ', %(aside)s::text))
+        from pg_index i where i.indrelid = %(live)s::regclass
+            and not exists (select from pg_constraint c where c.conindid = i.indexrelid)
+        """,
+        {"live": live.as_string(connection), "aside": aside.as_string(connection)},
+    ).fetchall()
+    for (statement,) in rows:
+        connection.execute(statement)
+
+
+def swap(
+    connection: psycopg.Connection[Any],
+    relations: Sequence[Relation],
+    record: Callable[[], None],
+    patience_seconds: float = 600.0,
+) -> None:
+    """Let relations built aside take the places of those that readers see, all in one transaction.
+
+    Rights on the old ones pass to the new; views of people above the old ones are made again above the new.
+
+    Args:
+        connection: In autocommit.
+        relations: What was built, those first that others read.
+        record: Called within the transaction.
+        patience_seconds: How long to go on trying while somebody holds one of the relations.
+
+    Raises:
+        DbtError: A view of people does not fit the new relations, or the locks were not free in time; nothing changed.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute(sql.SQL("set local lock_timeout = {}").format(_LOCK_WAIT_MS))
+                _exchange(connection, relations)
+                record()
+            break
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
+            if time.monotonic() > deadline:
+                raise DbtError(
+                    f"the new models could not take their places in {patience_seconds:.0f} s: {_blockers(connection)}",
+                    "Postgres",
+                    "end the session that holds a model, then run again; readers see the last good content",
+                ) from None
+            time.sleep(_PAUSE_SECONDS)
+    for schema in sorted({relation.schema for relation in relations}):
+        clean(connection, schema)
+
+
+def _exchange(connection: psycopg.Connection[Any], relations: Sequence[Relation]) -> None:
+    cursor = connection.cursor()
+    # Names are written out in the definitions of views that are read below.
+    cursor.execute("set local search_path = ''")
+    old = {relation: found for relation in relations if (found := _find(cursor, relation))}
+    views = _views_above(cursor, [oid for oid, _ in old.values()])
+    grants = {
+        relation: ddl.grants_on(cursor, oid, relation.at(relation.schema).as_string(cursor))
+        for relation, (oid, _) in old.items()
+    }
+    graveyards = _graveyards(cursor, {relation.schema for relation in relations})
+    # From above downwards: who reads a view holds that before its tables, and is let through.
+    for view in reversed(views):
+        cursor.execute(sql.SQL("drop view {}").format(sql.SQL(view.name)))
+    for relation in reversed(relations):
+        if relation in old:
+            _move(cursor, relation, old[relation][1], relation.schema, graveyards[relation.schema])
+    for relation in relations:
+        found = _find(cursor, relation, ASIDE)
+        if found is None:
+            raise DbtError(f"{relation.schema}.{relation.name} was built, but is not there", "Postgres", "run again")
+        _move(cursor, relation, found[1], relation.schema + ASIDE, relation.schema)
+        for statement in grants.get(relation, ()):
+            _grant(cursor, statement)
+    for view in views:
+        try:
+            ddl.create_view(cursor, view)
+        except errors.ProgrammingError as error:
+            raise DbtError(
+                f"the view {view.name} does not fit the new models: {error.diag.message_primary}",
+                view.name,
+                "correct or drop the view, then run again; the models keep their last good content",
+            ) from error
+
+
+def _grant(cursor: psycopg.Cursor[Any], statement: str) -> None:
+    try:
+        with cursor.connection.transaction():
+            cursor.execute(statement)
+    except errors.UndefinedColumn:
+        # A right on a column that the new version does not have.
+        return
+
+
+def _find(cursor: psycopg.Cursor[Any], relation: Relation, suffix: str = "") -> tuple[int, str] | None:
+    """Return oid and kind of a relation, None when it does not exist."""
+    row = cursor.execute(
+        "select c.oid, c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        "where n.nspname = %s and c.relname = %s",
+        [relation.schema + suffix, relation.name],
+    ).fetchone()
+    return (row[0], row[1]) if row else None
+
+
+def _move(cursor: psycopg.Cursor[Any], relation: Relation, kind: str, start: str, end: str) -> None:
+    cursor.execute(
+        sql.SQL("alter {} {} set schema {}").format(sql.SQL(_KINDS[kind]), relation.at(start), sql.Identifier(end))
+    )
+
+
+def _views_above(cursor: psycopg.Cursor[Any], oids: Sequence[int]) -> list[ddl.View]:
+    """Return the views above old relations that are not among them: those of people, and models not built now."""
+    found = ddl.views_over(cursor, oids)
+    if found is None:
+        raise DbtError(
+            "a materialized view, or a view with triggers or rules, reads a model",
+            "Postgres",
+            "make it a model of the dbt project, or drop it; the models keep their last good content",
+        )
+    return found
+
+
+def _graveyards(cursor: psycopg.Cursor[Any], schemas: Iterable[str]) -> Mapping[str, str]:
+    """Make a schema for the old relations of each schema; a reader may still hold those of an earlier run."""
+    made = {}
+    for schema in sorted(schemas):
+        rows = cursor.execute(
+            "select nspname from pg_namespace where starts_with(nspname, %s)", [schema + _OLD]
+        ).fetchall()
+        taken = {row[0] for row in rows}
+        number = next(n for n in range(1, len(taken) + 2) if f"{schema}{_OLD}{n}" not in taken)
+        made[schema] = f"{schema}{_OLD}{number}"
+        cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(made[schema])))
+    return made
+
+
+def _blockers(connection: psycopg.Connection[Any]) -> str:
+    """Return who holds relations for long, for people."""
+    rows = connection.execute(
+        "select format('session %s of %s (%s) since %s', pid, usename, application_name, xact_start) "
+        "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() "
+        "and xact_start < now() - interval '1 second' order by xact_start limit 3"
+    ).fetchall()
+    return "; ".join(row[0] for row in rows) or "somebody held a lock"
+
+
+def samples(connection: psycopg.Connection[Any], queries: Mapping[str, str], rows: int = 5) -> dict[str, list[str]]:
+    """Return ids of rows that failed tests.
+
+    Args:
+        connection: In autocommit.
+        queries: The tests' compiled SQL by unique id.
+        rows: How many ids at most.
+    """
+    found: dict[str, list[str]] = {}
+    for key, query in queries.items():
+        try:
+            with connection.transaction():
+                connection.execute("set local statement_timeout = '30s'")
+                connection.execute("set transaction read only")
+                whole = _NOT_NULL.sub(r"select * \2", query.rstrip().rstrip(";"))
+                shown = f"select * from ({whole}\n) as failing limit {rows}"  # noqa: S608 - dbt's SQL
+                cursor = connection.execute(shown)
+                names = [column.name for column in cursor.description or ()]
+                place = _id_column(names)
+                found[key] = [f"{names[place]}={str(row[place])[:100]}" for row in cursor.fetchall()] if names else []
+        except errors.Error:
+            # Only for people; that the test failed is known without.
+            continue
+    return found
+
+
+def _id_column(names: Sequence[str]) -> int:
+    """Return which column names a row: its own id, the value that a test complains of, else the first."""
+    for wanted in (r"_id", r"unique_field|value_field|from_field", r"\w+_id", r"id"):
+        for place, name in enumerate(names):
+            if re.fullmatch(wanted, name):
+                return place
+    return 0

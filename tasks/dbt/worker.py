@@ -1,0 +1,213 @@
+"""The process in which dbt runs, from inside: parses a project, then builds what it is told, one command a line.
+
+Commands come by standard input, answers go to a file descriptor of their own, and what dbt says to people goes to
+standard output. When the input ends, so does the process, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dbt.adapters.factory import FACTORY
+from dbt.cli.exceptions import DbtUsageException
+from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.contracts.graph.manifest import Manifest
+from dbt_common.exceptions import DbtBaseException
+
+_BUILDS = ("model", "seed", "snapshot")
+# Marks what is to be built: one selector instead of hundreds, each of which dbt would look for in all nodes.
+_CHOSEN = "warehouse-chosen"
+_VAR = re.compile(r"""\bvar\(\s*(?:['"](\w+)['"])?""")
+# Configuration that changes nothing of what a model holds.
+_WITHOUT_EFFECT = frozenset({"tags", "meta", "group", "docs", "access", "event_time", "freshness", "enabled"})
+
+
+def main(answers: int) -> None:
+    """Take commands until the input ends."""
+    commands: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    threading.Thread(target=_listen, args=(commands,), daemon=True).start()
+    with os.fdopen(answers, "w") as out:
+        worker = _Worker()
+        while (command := commands.get()) is not None:
+            answer = getattr(worker, command.pop("do"))(**command)
+            print(json.dumps(answer), file=out, flush=True)
+
+
+def _listen(commands: queue.Queue[dict[str, Any] | None]) -> None:
+    for line in sys.stdin:
+        commands.put(json.loads(line))
+    commands.put(None)
+    # Whoever started us is gone: dbt cancels its queries as after Ctrl-C.
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class _Worker:
+    """A parsed project and what can be done with it."""
+
+    manifest: Manifest
+    arguments: list[str]
+
+    def parse(self, arguments: list[str], deps: bool) -> dict[str, Any]:
+        self.arguments = arguments
+        if deps:
+            done = dbtRunner().invoke(["deps", *arguments[:4], *arguments[6:]])
+            if not done.success:
+                return _answer(done)
+        done = dbtRunner().invoke(["parse", *arguments, "--quiet"])
+        if not isinstance(done.result, Manifest):
+            return _answer(done)
+        self.manifest = done.result
+        return {"graph": _graph(self.manifest)}
+
+    def select(self, select: list[str], exclude: list[str]) -> dict[str, Any]:
+        flags = [*(("--select", *select) if select else ()), *(("--exclude", *exclude) if exclude else ())]
+        keys = ["--output", "json", "--output-keys", "unique_id"]
+        done = dbtRunner(self.manifest).invoke(["list", *self.arguments, *keys, *flags, "--quiet"])
+        if not done.success or not isinstance(done.result, list):
+            return _answer(done)
+        return {"ids": [json.loads(line)["unique_id"] for line in done.result]}
+
+    def build(self, nodes: list[str], aside: dict[str, str], arguments: list[str]) -> dict[str, Any]:
+        own = {key: self.manifest.nodes[key].schema for key in aside}
+        for key in nodes:
+            node: Any = self.manifest.nodes.get(key) or self.manifest.unit_tests[key]
+            tagged = node if hasattr(node, "tags") else node.config
+            tagged.tags = [*_as_list(tagged.tags), _CHOSEN]
+            if key in aside:
+                node.schema = aside[key]
+        # "empty": tests are chosen one by one, like everything else.
+        chosen = ["--select", f"tag:{_CHOSEN}", "--indirect-selection", "empty"]
+        answer = _answer(dbtRunner(self.manifest).invoke(["build", *self.arguments, *chosen, *arguments]))
+        # Who reads the manifest looks for relations where readers find them.
+        for key, schema in own.items():
+            self.manifest.nodes[key].schema = schema
+        target = Path(self.arguments[self.arguments.index("--target-path") + 1])
+        self.manifest.write(str(target / "manifest.json"))  # type: ignore[no-untyped-call]
+        return answer
+
+    def command(self, arguments: list[str]) -> dict[str, Any]:
+        verb = next((place for place, word in enumerate(arguments) if word.startswith("-")), len(arguments))
+        words = [*arguments[:verb], *self.arguments, *arguments[verb:]]
+        return _answer(dbtRunner(self.manifest).invoke(words))
+
+
+def _as_list(value: list[str] | str) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _answer(done: dbtRunnerResult) -> dict[str, Any]:
+    """Return dbt's exit code as its command line gives it: 1 when a node failed, 2 when dbt itself did."""
+    if done.exception is None:
+        return {"exit_code": 0 if done.success else 1}
+    error = done.exception
+    if not isinstance(error, DbtBaseException | DbtUsageException):
+        print(f"{type(error).__name__}: {error}", flush=True)
+    return {"exit_code": 2, "error": str(error)}
+
+
+# -- the graph ------------------------------------------------------------------------------------------------------
+
+
+def _graph(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest as tasks.dbt.graph has it."""
+    prints = _Fingerprints(manifest)
+    nodes, tests = {}, {}
+    builds = {key: node for key, node in manifest.nodes.items() if node.resource_type in _BUILDS}
+    for key in _parents_first({key: _parents(node) for key, node in builds.items()}):
+        node: Any = builds[key]
+        nodes[key] = {
+            "schema": node.schema,
+            "name": node.alias,
+            "materialized": node.config.materialized,
+            "package": node.package_name,
+            "fingerprint": prints.of(key),
+            "parents": _parents(node),
+            "keeps": getattr(node.config, "full_refresh", None) is False,
+        }
+    for key, test in manifest.nodes.items():
+        if key.startswith("test."):
+            tests[key] = {"parents": _parents(test), "unit": False}
+    for key, unit in manifest.unit_tests.items():
+        if unit.config.enabled:
+            tests[key] = {"parents": unit.depends_on.nodes[:1], "unit": True}
+    return {
+        "root": manifest.metadata.project_name,
+        "nodes": nodes,
+        "tests": tests,
+        "sources": {key: f"{source.source_name}.{source.name}" for key, source in manifest.sources.items()},
+        "fresh": [key for key, source in manifest.sources.items() if source.has_freshness],
+    }
+
+
+def _parents(node: Any) -> list[str]:
+    return [key for key in node.depends_on.nodes if key.partition(".")[0] in (*_BUILDS, "source")]
+
+
+def _parents_first(parents: Mapping[str, Iterable[str]]) -> list[str]:
+    from graphlib import TopologicalSorter
+
+    return [key for key in TopologicalSorter(parents).static_order() if key in parents]
+
+
+class _Fingerprints:
+    """What changes with a node's SQL, configuration, macros and vars, and with those of all that it reads."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        adapter: Any = FACTORY.adapters["postgres"]
+        self._config = adapter.config
+        self._made: dict[str, str] = {}
+
+    def of(self, key: str) -> str:
+        """Return the fingerprint of a node whose parents have theirs already."""
+        node: Any = self._manifest.nodes[key]
+        macros = self._macros(node.depends_on.macros)
+        code = [node.raw_code or "", *(text for _, text in sorted(macros.items()))]
+        config = {name: value for name, value in node.config.to_dict().items() if name not in _WITHOUT_EFFECT}
+        told = (
+            node.checksum.checksum,
+            json.dumps(config, sort_keys=True, default=str),
+            getattr(getattr(node, "contract", None), "checksum", None),
+            sorted(macros.items()),
+            self._vars(node, code),
+            [self._made[parent] for parent in _parents(node) if parent in self._made],
+        )
+        self._made[key] = hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+        return self._made[key]
+
+    def _macros(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the macros of a node, with those that they call; dbt's own only change with its version."""
+        found: dict[str, str] = {}
+        ahead = list(keys)
+        while ahead:
+            key = ahead.pop()
+            macro = self._manifest.macros.get(key)
+            if key not in found and macro is not None and macro.package_name not in ("dbt", "dbt_postgres"):
+                found[key] = macro.macro_sql
+                ahead += macro.depends_on.macros
+        return found
+
+    def _vars(self, node: Any, code: Iterable[str]) -> str:
+        """Return the values of the vars that code names; of all where a name is not written out."""
+        names = {name for text in code for name in _VAR.findall(text)}
+        values = {**self._config.vars.vars_for(node, "postgres"), **self._config.cli_vars}
+        values = {name: value for name, value in values.items() if "" in names or name in names}
+        return json.dumps(values, sort_keys=True, default=str)
+
+
+if __name__ == "__main__":
+    # Ctrl-C of whoever started us, or the end of our input, while nothing is being done.
+    try:
+        main(int(sys.argv[1]))
+    except KeyboardInterrupt:
+        sys.exit(130)
