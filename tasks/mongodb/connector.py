@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.mongodb.config import MongoRef, MongoSource, MongoTable
 from tasks.sources import TableRef
-from tasks.sources.connector import Connector, Finding, Sample, Shared
+from tasks.sources.connector import Connector, Finding, Proposal, Sample, Shared
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,6 +25,12 @@ class MongoConnector(Connector[MongoSource, MongoTable]):
         from tasks.mongodb.check import check
 
         return check(name, source)
+
+    def propose(self, uri: str, database: str | None, name: str | None) -> Proposal:
+        """See `Connector`."""
+        from tasks.mongodb.proposal import propose_source
+
+        return propose_source(uri, database, name)
 
     def mode(self, ref: MongoRef) -> str:
         """See `Connector`."""

@@ -67,6 +67,23 @@ class Shared(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """A source as it could stand in sources.yaml.
+
+    Attributes:
+        source: Its name.
+        yaml: The text of sources.yaml, with the reason for each choice.
+        hashes: Whether values are hashed, which needs a key.
+        lines: What was found and chosen, for people.
+    """
+
+    source: str
+    yaml: str
+    hashes: bool
+    lines: tuple[str, ...]
+
+
 class Connector(ABC, Generic[_Source, _Table]):
     """What can be done with one kind of source. One object serves a whole process, so it keeps no state.
 
@@ -104,6 +121,19 @@ class Connector(ABC, Generic[_Source, _Table]):
             SourceError: The source could not be read; nothing was committed.
             LandingError: The landing could not be written; nothing was committed.
         """
+
+    def propose(self, uri: str, database: str | None, name: str | None) -> Proposal:
+        """Look at a source, read-only, and propose how to ingest it.
+
+        Args:
+            uri: Where it is.
+            database: Which part of it; None where there is one only.
+            name: Name of the source; None takes the database's.
+
+        Raises:
+            ConfigError: Nothing can be proposed.
+        """
+        raise ConfigError("sources of this kind cannot be proposed", uri, "write sources.yaml by hand")
 
     # -- the checkpoint's state: JSON that nothing but the connector looks into ---------------------------------
 
