@@ -20,7 +20,7 @@ DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.to
 
 .PHONY: help setup setup-demo native demo dashboard test test-unit test-integration test-faults test-kubernetes \
 	test-browser test-superset benchmark \
-	lint docs lock clean
+	simulate-anomalies lint docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ test-kubernetes: setup ## Tests on the cluster of KUBECONFIG
 
 benchmark: setup ## Every figure as a ratio, in one run (BENCHMARK="--rows 2000000" for the large one)
 	$(BIN)/python -m tests.benchmarks $(BENCHMARK)
+
+simulate-anomalies: setup ## How many injected incidents the anomaly rules find, and how often they cry wolf
+	$(BIN)/python -m tests.simulations.anomalies $(SIMULATION)
 
 docs: setup-demo ## The documentation of silver and gold as one HTML file
 	@$(BIN)/python -m infra.model_docs

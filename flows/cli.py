@@ -12,6 +12,7 @@ from uuid import UUID
 import typer
 
 from flows import dbt_commands
+from monitoring.commands import register
 from tasks.errors import ConfigError, WarehouseError, redact
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ checkpoint_app = typer.Typer(help="Show and set where each table's next run star
 rejects_app = typer.Typer(help="Documents and rows that could not be loaded.", no_args_is_help=True)
 app.add_typer(checkpoint_app, name="checkpoint")
 app.add_typer(rejects_app, name="rejects")
+register(app)
 
 Tables = Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="source.table; none means all")]
 

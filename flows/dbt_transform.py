@@ -13,6 +13,7 @@ from prefect.states import Completed, Failed
 from flows import plans
 from flows import tables as work
 from flows.launch import DBT_LIMIT
+from monitoring.hooks import RECORDED
 from tasks.settings import get_settings
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def cool_down() -> None:
         _warm.pop().close()
 
 
-@flow(name="dbt-transform", flow_run_name="dbt-transform {group}")
+@flow(name="dbt-transform", flow_run_name="dbt-transform {group}", **RECORDED)
 def dbt_transform(
     tables: list[str] | None = None, group: str = "ad hoc", full_refresh: bool = False, changed: bool = False
 ) -> State[Any]:
@@ -52,6 +53,7 @@ def dbt_transform(
         full_refresh: Rebuild incremental models from nothing.
         changed: Only what lacks changes of the tables, or was never built as it is now.
     """
+    from monitoring import lineage
     from tasks import dbt
     from tasks.database import connect
     from tasks.ops import models_built
@@ -68,6 +70,8 @@ def dbt_transform(
     with process, _only_dbt(settings.execution):
         wanted = dbt.Wanted(tuple(refs) if tables else None, changed)
         result = dbt.run(settings, wanted=wanted, process=process, full_refresh=full_refresh)
+    with connect(settings.database_url(), autocommit=True) as connection:
+        lineage.save(connection, lineage.read(result.target / "manifest.json"))
     _publish(result)
     if not result.success:
         held = f"; kept as they were: {', '.join(result.held_back)}" if result.held_back else ""
@@ -90,7 +94,7 @@ def _only_dbt(execution: str) -> AbstractContextManager[Any]:
 
 
 def _publish(result: DbtResult) -> None:
-    """Make the artifact with one row per node."""
+    """Make the artifact with one row per node; a failing test names some of its rows."""
     from prefect.artifacts import create_table_artifact
 
     from monitoring import log
@@ -102,6 +106,8 @@ def _publish(result: DbtResult) -> None:
 
 def _row(node: NodeResult) -> dict[str, Any]:
     """Return a node as a row of the logging table: tests count failing rows as rejected."""
+    from monitoring.masking import mask
+
     row: dict[str, Any] = {
         "stage": "dbt",
         "source": node.relation.partition(".")[0] or node.resource_type,
@@ -116,7 +122,7 @@ def _row(node: NodeResult) -> dict[str, Any]:
     if node.failed:
         row["error_class"] = node.error_class
         details = [
-            *((f"rows: {', '.join(node.failing)}",) if node.failing else ()),
+            *((f"rows: {', '.join(map(mask, node.failing))}",) if node.failing else ()),
             *((f"owner: {node.owner}",) if node.owner else ()),
         ]
         reason, *rest = (node.message or node.status).splitlines()

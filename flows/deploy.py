@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect import Flow
+    from prefect.blocks.core import Block
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import WorkPool
     from prefect.client.schemas.responses import DeploymentResponse
@@ -84,7 +85,8 @@ def deploy(
 
     with _client() as client:
         note(_apply_pool(client, variables, dry_run))
-        note(_apply_block_type(client, dry_run))
+        for kind in _block_types():
+            note(_apply_block_type(client, kind, dry_run))
         for name, limit in CONCURRENCY_LIMITS.items():
             note(_apply_limit(client, name, limit, dry_run))
         for wanted in read_deployments(shipped.path("prefect.yaml"), variables):
@@ -166,20 +168,25 @@ def _process_template() -> dict[str, Any]:
     return template
 
 
-def _apply_block_type(client: SyncPrefectClient, dry_run: bool) -> Change:
-    from prefect.exceptions import ObjectNotFound
-
+def _block_types() -> tuple[type[Block], ...]:
+    """Return the product's own block types."""
+    from monitoring.alerts import MailAlert
     from tasks.checkpoint_block import TableCheckpoint
 
-    slug = TableCheckpoint.get_block_type_slug()
+    return TableCheckpoint, MailAlert
+
+
+def _apply_block_type(client: SyncPrefectClient, kind: type[Block], dry_run: bool) -> Change:
+    from prefect.exceptions import ObjectNotFound
+
     action: Literal["create", "unchanged"] = "unchanged"
     try:
-        client.read_block_schema_by_checksum(TableCheckpoint._calculate_schema_checksum())
+        client.read_block_schema_by_checksum(kind._calculate_schema_checksum())
     except ObjectNotFound:
         action = "create"
         if not dry_run:
-            TableCheckpoint.register_type_and_schema()
-    return Change("block type", slug, action)
+            kind.register_type_and_schema()
+    return Change("block type", kind.get_block_type_slug(), action)
 
 
 def _apply_limit(client: SyncPrefectClient, name: str, limit: int, dry_run: bool) -> Change:

@@ -13,6 +13,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import plans
 from flows import tables as work
 from flows.blocks import BlockState
+from monitoring.hooks import RECORDED
 from tasks.planning import Target
 from tasks.resources import tables_at_once
 from tasks.settings import get_settings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tasks.sources.connector import Shared
 
 
-@flow(name="extract", flow_run_name="extract {group}")
+@flow(name="extract", flow_run_name="extract {group}", **RECORDED)
 def extract(
     tables: list[str] | None = None, group: str = "ad hoc", resources: str = "small", full: bool = False
 ) -> State[Any]:

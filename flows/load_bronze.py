@@ -13,12 +13,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import plans
 from flows import tables as work
+from monitoring.hooks import RECORDED
 from tasks.planning import Target
 from tasks.resources import tables_at_once
 from tasks.settings import get_settings
 
 
-@flow(name="load-bronze", flow_run_name="load-bronze {group}")
+@flow(name="load-bronze", flow_run_name="load-bronze {group}", **RECORDED)
 def load_bronze(
     tables: list[str] | None = None, group: str = "ad hoc", resources: str = "small", ahead: bool = False
 ) -> State[Any]:

@@ -11,10 +11,11 @@ from prefect.states import Completed, Failed
 
 from flows import plans
 from flows import tables as work
+from monitoring.hooks import RECORDED
 from tasks.settings import get_settings
 
 
-@flow(name="maintenance", flow_run_name="maintenance")
+@flow(name="maintenance", flow_run_name="maintenance", **RECORDED)
 def maintenance(tables: list[str] | None = None, keep_days: int = 30) -> State[Any]:
     """Clean the landing of each table; one table's failure stops no other.
 

@@ -19,6 +19,7 @@ from flows import plans
 from flows import tables as work
 from flows.dbt_transform import cool_down, warm_up
 from flows.launch import Launcher, Outcome, Step, is_handed_over, make_launcher, over, stopping
+from monitoring.hooks import RECORDED
 from tasks import planning
 from tasks.errors import WarehouseError
 from tasks.planning import Unit
@@ -50,7 +51,7 @@ def _run_name() -> str:
     return f"pipeline {tables[0]}" + (f" and {len(tables) - 1} more" if len(tables) > 1 else "")
 
 
-@flow(name="pipeline", flow_run_name=_run_name)
+@flow(name="pipeline", flow_run_name=_run_name, **RECORDED)
 def pipeline(tables: list[str] | None = None, full: bool = False, models: bool = True) -> State[Any]:
     """Bring tables from their sources to gold, and say how it went.
 

@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.launch import cancel_children
+from monitoring.hooks import RECORDED
 from tasks.paging import pages
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ RESTART_WITHIN = timedelta(hours=2)
 _LOOK_BACK = timedelta(days=2)
 
 
-@flow(name="reaper", flow_run_name="reaper")
+@flow(name="reaper", flow_run_name="reaper", **RECORDED)
 def reaper(run: str | None = None) -> State[None]:
     """Look at one pipeline run, or at all that ended lately.
 

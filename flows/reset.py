@@ -8,10 +8,11 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
 from flows import tables as work
+from monitoring.hooks import RECORDED
 from tasks.settings import get_settings
 
 
-@flow(name="reset", flow_run_name="reset {table}")
+@flow(name="reset", flow_run_name="reset {table}", **RECORDED)
 def reset(table: str, since: str | None = None, models: bool = True) -> State[Any]:
     """Read one table again.
 

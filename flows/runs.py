@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, WarehouseError, WarehouseUnreachable
 
 if TYPE_CHECKING:
     from monitoring.pages.html import Links
@@ -120,19 +121,69 @@ def print_outcome(settings: Settings, outcome: RunOutcome) -> None:
 
 def read_report(settings: Settings, flow_run_id: str = "") -> RunReport | None:
     """Return the report of a run, of the last one when the id is empty; None when the log table does not know it."""
-    from monitoring import log, report
+    from monitoring import log, read
     from tasks.database import connect
     from tasks.ops.migrations import migrate
 
     with connect(settings.database_url(), autocommit=True) as connection:
         migrate(connection)
         run_id = flow_run_id or log.latest_run(connection)
-        rows = log.read_run(connection, run_id) if run_id else []
-        if not rows:
-            return None
-        before = log.latest_run(connection, before=run_id)
-        previous = log.read_run(connection, before) if before else []
-        return report.build(rows, previous, log.schema_changes(connection, [row["batch_id"] for row in rows]))
+        return read.build_report(connection, run_id) if run_id else None
+
+
+def refresh_log(settings: Settings) -> None:
+    """Write into the log what runs could not write themselves, so that the last run is the last; where Prefect answers.
+
+    Raises:
+        WarehouseUnreachable: The warehouse did not answer.
+    """
+    import httpx
+
+    from tasks.database import connect
+    from tasks.ops.migrations import migrate
+
+    with connect(settings.database_url(), autocommit=True) as connection:
+        migrate(connection)
+        if not _prefect_is_known(settings):
+            return
+        from monitoring import history
+
+        # Without Prefect the log tells what it knows.
+        with contextlib.suppress(httpx.TransportError), history.prefect_client() as client:
+            history.look(client, connection)
+
+
+def _prefect_is_known(settings: Settings) -> bool:
+    from infra.embedded import services
+
+    services.use(settings.home)
+    return services.prefect_is_known(settings.home)
+
+
+def _from_prefect(settings: Settings, flow_run_id: str, unreachable: WarehouseError) -> RunReport:
+    """Return the report of a run from Prefect's history, for when the warehouse is gone.
+
+    Raises:
+        WarehouseError: Neither the warehouse nor Prefect answers, or Prefect knows no run.
+    """
+    import httpx
+
+    from monitoring import report
+
+    if not _prefect_is_known(settings):
+        raise unreachable
+    from monitoring import history
+
+    try:
+        with history.prefect_client() as client:
+            run_id = flow_run_id or history.last_pipeline(client)
+            rows = history.collect(client, run_id, None) if run_id else []
+    except httpx.TransportError:
+        raise unreachable from None
+    if not rows:
+        raise unreachable
+    said = f"The warehouse is not reachable, so this is what Prefect knows. {unreachable.what}"
+    return report.build(rows, context=report.Context(notes=[said]))
 
 
 def write_report(settings: Settings, flow_run_id: str, path: Path) -> Path:
@@ -144,12 +195,18 @@ def write_report(settings: Settings, flow_run_id: str, path: Path) -> Path:
     from monitoring.pages import html
     from tasks.database import connect
 
-    found = read_report(settings, flow_run_id)
-    if found is None:
-        raise ConfigError("no run is logged", "monitoring.pipeline_log", "run `warehouse run` first, or check the id")
-    with connect(settings.database_url(), autocommit=True) as connection:
-        page = html.render(found, html.recent(connection), _links(found, path))
-    path.write_text(page, encoding="utf-8")
+    try:
+        refresh_log(settings)
+        found = read_report(settings, flow_run_id)
+        if found is None:
+            raise ConfigError(
+                "no run is logged", "monitoring.pipeline_log", "run `warehouse run` first, or check the id"
+            )
+        with connect(settings.database_url(), autocommit=True) as connection:
+            results = html.recent(connection)
+    except WarehouseUnreachable as unreachable:
+        found, results = _from_prefect(settings, flow_run_id, unreachable), []
+    path.write_text(html.render(found, results, _links(found, path)), encoding="utf-8")
     return path.resolve()
 
 

@@ -13,13 +13,14 @@ from flows import plans
 from flows import tables as work
 from flows.extract import extract_table
 from flows.load_bronze import load_table
+from monitoring.hooks import RECORDED
 from tasks.settings import get_settings
 
 if TYPE_CHECKING:
     from tasks.bronze.verify import Verified
 
 
-@flow(name="verify", flow_run_name="verify {tables}")
+@flow(name="verify", flow_run_name="verify {tables}", **RECORDED)
 def verify(tables: list[str] | None = None, sample: int | None = None) -> State[Any]:
     """Compare tables with their sources, one after another.
 

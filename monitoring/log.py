@@ -7,7 +7,9 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from monitoring.masking import mask
 
 if TYPE_CHECKING:
     import psycopg
@@ -65,6 +67,10 @@ COUNTS = (
 _NAMESPACE = uuid.UUID("6f1a0c4e-6a55-5b5e-9b51-2f3c6a3f0d11")
 
 
+# A row that Prefect's history gives knows no process; the start row does.
+_REPLACE: dict[str, LiteralString] = {"process": "{0} = coalesce(excluded.{0}, pipeline_log.{0})"}
+
+
 def row_id(row: Mapping[str, Any]) -> uuid.UUID:
     """Return the id of a row: the same run, stage and table give the same id."""
     parts = (row.get(name) for name in ("flow_run_id", "stage", "source", "table_name"))
@@ -89,7 +95,9 @@ def write(connection: psycopg.Connection[Any], rows: Iterable[Mapping[str, Any]]
     ).format(
         sql.SQL(", ").join(map(sql.Identifier, names)),
         sql.SQL(", ").join(sql.Placeholder() for _ in names),
-        sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in names[1:]),
+        sql.SQL(", ").join(
+            sql.SQL(_REPLACE.get(name, "{0} = excluded.{0}")).format(sql.Identifier(name)) for name in names[1:]
+        ),
     )
     values = [_values({**row, "id": row_id(row)}, names) for row in rows]
     with connection.transaction(), connection.cursor() as cursor:
@@ -111,24 +119,36 @@ def latest_run(connection: psycopg.Connection[Any], before: str | None = None) -
     """Return the id of the newest pipeline run, or of the one before the run `before`; None when there is none."""
     row = connection.execute(
         "select flow_run_id from monitoring.pipeline_log where stage = 'pipeline' and flow_run_id is not null "
-        "and (%(before)s::uuid is null or started_at < (select min(started_at) from monitoring.pipeline_log "
-        "where flow_run_id = %(before)s::uuid)) order by started_at desc limit 1",
+        "and (%(before)s::uuid is null or coalesce(started_at, expected_at) < "
+        "(select min(coalesce(started_at, expected_at)) from monitoring.pipeline_log "
+        "where flow_run_id = %(before)s::uuid)) order by coalesce(started_at, expected_at) desc limit 1",
         {"before": before},
     ).fetchone()
     return str(row[0]) if row else None
 
 
-def complete_runs(connection: psycopg.Connection[Any], run_ids: Sequence[str]) -> set[str]:
-    """Return those of the pipeline runs whose log needs nothing more: all of it ended, and monitoring too if it ran."""
+def states(connection: psycopg.Connection[Any], run_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """Return state, attempt and whether a failure is told, of those runs that have a row of their own."""
     rows = connection.execute(
-        "select coalesce(parent_run_id, flow_run_id)::text from monitoring.pipeline_log "
-        "where coalesce(parent_run_id, flow_run_id)::text = any(%s) group by 1 "
-        "having bool_or(stage = 'monitoring' or (stage = 'pipeline' and state in ('Crashed', 'Cancelled'))) "
-        "and bool_and(state not in ('Running', 'Pending', 'Scheduled', 'Late', 'AwaitingRetry', 'Retrying', "
-        "'Cancelling', 'Paused', 'Suspended'))",
+        "select flow_run_id::text, state, attempt, error_class is not null from monitoring.pipeline_log "
+        "where table_name is null and flow_run_id = any(%s::uuid[])",
         (list(run_ids),),
     ).fetchall()
-    return {row[0] for row in rows}
+    return {row[0]: tuple(row[1:]) for row in rows}
+
+
+def open_runs(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the own rows of runs whose state is one of the given names."""
+    return _rows(
+        connection,
+        "select * from monitoring.pipeline_log where table_name is null and state = any(%(names)s) order by started_at",
+        {"names": list(names)},
+    )
+
+
+def open_processes(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[tuple[uuid.UUID, str]]:
+    """Return run and process of the runs that are open and said which process they are."""
+    return [(row["flow_run_id"], row["process"]) for row in open_runs(connection, names) if row["process"]]
 
 
 def schema_changes(connection: psycopg.Connection[Any], batch_ids: Iterable[str | None]) -> list[dict[str, Any]]:
@@ -137,6 +157,46 @@ def schema_changes(connection: psycopg.Connection[Any], batch_ids: Iterable[str 
 
     found = of_batches(connection, [batch_id for batch_id in batch_ids if batch_id])
     return [{**one.key._asdict(), **vars(one)} for one in found]
+
+
+def rejected(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None], most: int) -> list[str]:
+    """Return the ids of the first rejected rows of some batches, as `source.table: id`."""
+    rows = _rejects(
+        connection,
+        "select source || '.' || table_name || ': ' || coalesce(document_id, '#' || id) as text from ops.rejects "
+        "where batch_id = any(%(batches)s) order by id limit %(most)s",
+        batch_ids,
+        most,
+    )
+    return [mask(str(row["text"])) for row in rows]
+
+
+def refused_files(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None], most: int) -> list[str]:
+    """Return the whole files that were refused in some batches, as `source.table: reason`.
+
+    Such a reject has no document and names no line of the file.
+    """
+    rows = _rejects(
+        connection,
+        "select source || '.' || table_name || ': ' || reason as text from ops.rejects where stage = 'extract' "
+        "and batch_id = any(%(batches)s) and document_id is null and path is null and bytes is not null "
+        "and reason !~ ', (line|row) [0-9]+' and exists (select from ops.batches b where b.source = rejects.source "
+        "and b.table_name = rejects.table_name and b.batch_id = rejects.batch_id and b.mode = 'file') "
+        "order by id limit %(most)s",
+        batch_ids,
+        most,
+    )
+    return [mask(str(row["text"])) for row in rows]
+
+
+def _rejects(
+    connection: psycopg.Connection[Any], query: str, batch_ids: Sequence[str | None], most: int
+) -> list[dict[str, Any]]:
+    known = [batch_id for batch_id in batch_ids if batch_id]
+    present = connection.execute("select to_regclass('ops.rejects')").fetchone()
+    if not known or present is None or present[0] is None:
+        return []
+    return _rows(connection, query, {"batches": known, "most": most})
 
 
 def table_history(connection: psycopg.Connection[Any], stage: str, runs: int = 5) -> dict[str, dict[str, float]]:
@@ -149,6 +209,23 @@ def table_history(connection: psycopg.Connection[Any], stage: str, runs: int = 5
         (stage, runs),
     ).fetchall()
     return {name: {"seconds": float(seconds or 0), "bytes": float(size or 0)} for name, seconds, size in rows}
+
+
+def note_look(connection: psycopg.Connection[Any], seconds: float, message: str, told: int | None) -> None:
+    """Record that monitoring has looked at everything just now.
+
+    Args:
+        connection: An open connection.
+        seconds: How long it took.
+        message: What came of it.
+        told: How many channels tell people.
+    """
+    connection.execute(
+        "insert into monitoring.looks (looked_at, seconds, message, told) values (now(), %s, %s, %s) "
+        "on conflict (id) do update set looked_at = excluded.looked_at, seconds = excluded.seconds, "
+        "message = excluded.message, told = excluded.told",
+        [round(seconds, 3), mask(message), told],
+    )
 
 
 def json_safe(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,6 +246,8 @@ def _plain(value: Any) -> Any:
 
 
 def _values(row: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    if row.get("error_message"):
+        row = {**row, "error_message": mask(str(row["error_message"]))}
     # Postgres text cannot hold NUL; an error message may quote one.
     return [value.replace("\x00", "\\0") if isinstance(value := row.get(name), str) else value for name in names]
 

@@ -82,7 +82,7 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """As of when one bronze table or mart is, against what was promised; `state` is fresh, stale or never."""
+    """As of when one bronze table or mart is, against what was promised; `state` as monitoring.freshness says."""
 
     layer: str
     relation: str
@@ -358,6 +358,8 @@ def failures(connection: psycopg.Connection[Any], days: int = 14, run: str | Non
                 and s.state = 'Completed') as last_success
         from monitoring.pipeline_log f
         where f.state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Cancelling', 'Missing', 'Late', 'Lost')
+            -- A run that is late by seconds is no failure.
+            and (f.state <> 'Late' or f.error_class is not null)
             and case when %(run)s::uuid is null
                 then coalesce(f.started_at, f.expected_at) > now() - make_interval(days => %(days)s)
                 else %(run)s::uuid in (f.flow_run_id, f.parent_run_id) end

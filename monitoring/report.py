@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from monitoring.freshness import Verdict
 from monitoring.log import COUNTS
 from monitoring.taxonomy import CLASSES, first_line
 
@@ -14,7 +15,11 @@ from monitoring.taxonomy import CLASSES, first_line
 _SLOWEST = 5
 _FAILURES = 50
 _CHANGES = 100
-_BAD = ("Failed", "Crashed", "TimedOut", "Cancelled", "Cancelling", "Missing")
+_BAD = ("Failed", "Crashed", "TimedOut", "Cancelled", "Cancelling", "Missing", "Lost")
+# The first line names so many; the rest is in the report.
+_NAMED = 3
+IDS = 5
+"""So many ids of rows are named."""
 # A change of a table's rows by more than this share against the run before is pointed out.
 _NOTABLE = 0.5
 
@@ -57,6 +62,37 @@ class Failure:
         """What to do first."""
         return CLASSES.get(self.error_class, CLASSES["code"]).action
 
+    @property
+    def runbook(self) -> str:
+        """Where the further steps are."""
+        return CLASSES.get(self.error_class, CLASSES["code"]).runbook
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a report says of more than the run's own rows.
+
+    Attributes:
+        freshness: The verdict on each table and mart.
+        rejected: Ids of the first rejected rows of the run, as `source.table: id`.
+        refused: Whole files that were refused, as `source.table: reason`.
+        notes: What people should know of monitoring itself, such as that nobody is told of failures.
+        now: The time of the report.
+    """
+
+    freshness: Sequence[Verdict] = ()
+    rejected: Sequence[str] = ()
+    refused: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    now: datetime | None = None
+
+    @property
+    def late_marts(self) -> list[Verdict]:
+        """The marts that are not as fresh as promised, or not as fresh as they would be without a failure."""
+        order = ("never", "stale", "behind")
+        late = [one for one in self.freshness if one.layer == "gold" and one.state in order]
+        return sorted(late, key=lambda one: (order.index(one.state), one.relation))
+
 
 @dataclass
 class RunReport:
@@ -72,21 +108,76 @@ class RunReport:
     slowest_models: list[tuple[str, float]]
     schema_changes: list[Mapping[str, Any]]
     previous_seconds: float | None = None
+    context: Context = field(default_factory=Context)
 
     @property
     def headline(self) -> str:
         """What happened and what to do, in one line."""
+        if self.is_open:
+            began = f" since {self.started_at:%Y-%m-%d %H:%M} UTC" if self.started_at else ""
+            return f"Not over: this run is {self.state.lower()}{began}. {self._waiting}".strip()
         changed = sum((line.counts["rows_loaded"] or 0) + (line.counts["rows_deleted"] or 0) for line in self.tables)
         done = [line for line in self.tables if not line.failed]
         happened = (
             f"{len(done)} of {len(self.tables)} table(s) loaded, {changed:,} rows changed in {self.seconds:.0f} s"
         )
-        if not self.failures:
+        if self.is_well:
             return f"All well: {happened}. Nothing to do{self._look}."
+        return " ".join(part for part in (self._what_failed(happened), self._late, self._skipped, self._first) if part)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether all is loaded, nothing was refused whole, and gold is as fresh as promised."""
+        return not (self.is_open or self.failures or self.context.late_marts or self.context.refused)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has not ended."""
+        return self.state in ("Running", "Pending", "Scheduled", "Late", "AwaitingRetry", "Retrying", "Paused")
+
+    @property
+    def _waiting(self) -> str:
+        return f"{self.failures[0].message}. Who acts: {self.failures[0].who}." if self.failures else ""
+
+    def _what_failed(self, happened: str) -> str:
+        if self.failures:
+            return f"{len(self.failures)} failure(s): {happened}."
+        if self.context.refused:
+            more = f", {self.context.refused[0]}"
+            return f"{len(self.context.refused)} file(s) refused{more}: {happened}."
+        return f"Not as fresh as promised: {happened}."
+
+    @property
+    def _late(self) -> str:
+        """Which marts are stale, since when and because of what."""
+        late = self.context.late_marts
+        if not late:
+            return ""
+        marts = sum(one.layer == "gold" for one in self.context.freshness)
+        named = ", ".join(
+            f"{one.relation.partition('.')[2]} "
+            + (f"as of {one.as_of:%Y-%m-%d %H:%M}" if one.as_of else "never built")
+            + (" (stale)" if one.state == "stale" else "")
+            for one in late[:_NAMED]
+        )
+        more = f" and {len(late) - _NAMED} more" if len(late) > _NAMED else ""
+        because = f" because of {first_line(late[0].because, 120)}" if late[0].because and not self.failures else ""
+        return f"{len(late)} of {marts} mart(s) not up to date: {named}{more}{because}."
+
+    @property
+    def _skipped(self) -> str:
+        skipped = self.models.get("Skipped", 0)
+        return f"{skipped} node(s) skipped." if skipped else ""
+
+    @property
+    def _first(self) -> str:
+        if not self.failures:
+            return "See docs/runbooks/README.md."
         first = self.failures[0]
+        rows = f" Rows: {', '.join(self.context.rejected[:IDS])}." if self.context.rejected else ""
         return (
-            f"{len(self.failures)} failure(s): {happened}. First: {first.name} ({first.stage}): "
-            f"{first_line(first.message, 160)} Who acts: {first.who}. {first.action}"
+            f"First: {first.name} ({first.stage}): {first_line(first.message, 160)} Who acts: {first.who}. "
+            f"{first.action} Runbook: {first.runbook}.{rows}"
         )
 
     @property
@@ -109,6 +200,7 @@ def build(
     rows: Sequence[Mapping[str, Any]],
     previous: Sequence[Mapping[str, Any]] = (),
     schema_changes: Sequence[Mapping[str, Any]] = (),
+    context: Context | None = None,
 ) -> RunReport:
     """Return the report of the run whose log rows are given.
 
@@ -116,6 +208,7 @@ def build(
         rows: Rows of monitoring.pipeline_log of one pipeline run.
         previous: Rows of the run before, for comparison.
         schema_changes: Rows of ops.schema_changes of this run that people should see.
+        context: What is known beside the run's own rows.
     """
     parent = next((row for row in rows if row.get("stage") == "pipeline"), {})
     before = {line.name: line for line in _table_lines(previous)}
@@ -145,6 +238,7 @@ def build(
         slowest_models=slowest[:_SLOWEST],
         schema_changes=list(schema_changes),
         previous_seconds=float(earlier["seconds"]) if earlier.get("seconds") else None,
+        context=context or Context(),
     )
 
 
@@ -190,7 +284,12 @@ def _failures(rows: Sequence[Mapping[str, Any]]) -> list[Failure]:
     whole = [row for row in bad if not row.get("table_name") and row.get("flow_run_id") not in told]
     found = [_failure(row) for row in (*detailed, *whole)]
     if not found:
-        found = [_failure(row) for row in rows if row.get("stage") == "pipeline" and row.get("state") in _BAD]
+        # A pipeline that does not start has no state that is bad, but a reason.
+        found = [
+            _failure(row)
+            for row in rows
+            if row.get("stage") == "pipeline" and (row.get("state") in _BAD or row.get("error_class"))
+        ]
     order = list(CLASSES)
     # Causes before consequences: a source that cannot be reached explains more than a test that failed after it.
     stages = {"extract": 0, "load": 1, "dbt": 2}
@@ -249,7 +348,7 @@ def note(line: TableLine) -> str:
 
 def render_markdown(report: RunReport) -> str:
     """Return the report as Markdown; its first line says what happened and what to do."""
-    parts = [report.headline, _facts(report)]
+    parts = [report.headline, _facts(report), *report.context.notes]
     if report.failures:
         rows = [
             (item.name, item.stage, CLASSES[item.error_class].title, item.who, f"`{_code(item.message)}`")
@@ -276,7 +375,7 @@ def render_markdown(report: RunReport) -> str:
 
 def render_text(report: RunReport) -> str:
     """Return the report for a terminal."""
-    out = [report.headline, _facts(report), ""]
+    out = [report.headline, _facts(report), *report.context.notes, ""]
     titles = ("table", *(title for title, _ in _COLUMNS), "seconds", "rows/s")
     body = [
         (

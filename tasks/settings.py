@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -33,6 +34,10 @@ class Settings(BaseSettings):
         execution: How the pipeline starts its steps: as function calls, or as runs of their own deployments.
         memory_bytes: Memory budget of one process in bytes; unset means the cgroup's limit, else 2 GiB.
         dbt: Folder of the dbt project to build; unset means the product's own, which is that of the demo.
+        alert_quiet_hours: Hours in which only what is severe disturbs, such as `22:00-07:00`.
+        alert_timezone: Time zone of these hours.
+        alert_escalate_minutes: After so long without an acknowledgement the escalation is told too.
+        heartbeat_url: Address that is asked after each look, so that a service outside notices when monitoring is dead.
         pod_patience: Seconds that a pod may wait for its image or a node that fits, before its step is given up.
     """
 
@@ -47,6 +52,10 @@ class Settings(BaseSettings):
     execution: Literal["in_process", "deployments"] = "in_process"
     memory_bytes: int | None = Field(default=None, ge=64 << 20)
     dbt: Path | None = None
+    alert_quiet_hours: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")
+    alert_timezone: str = "UTC"
+    alert_escalate_minutes: float = Field(default=120.0, gt=0)
+    heartbeat_url: SecretStr | None = None
     # Autoscalers bring a node within some five minutes, a registry is seldom away for longer.
     pod_patience: float = Field(default=900.0, gt=0)
 
@@ -57,6 +66,15 @@ class Settings(BaseSettings):
             return None
         if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("alert_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError("must be a time zone such as Europe/Berlin") from None
         return value
 
     @field_validator("landing")

@@ -18,6 +18,8 @@ PREFIX = "warehouse: "
 ZOMBIE_AFTER = timedelta(seconds=540)
 # The deadline of a flow pod in the base job template; a pipeline that takes longer does not end by itself.
 TOO_LONG = timedelta(hours=6)
+# Monitoring runs each hour; one run may be missed by a restart.
+SILENT = timedelta(hours=3)
 # Events after which no heartbeat is due: the run ended, or waits for its next start.
 _SILENT = ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", "AwaitingRetry", "Paused", "Suspended")
 _TAG: _Labels = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.warehouse"}
@@ -116,12 +118,43 @@ def _alerts(block: UUID) -> list[AutomationCore]:
         posture=Posture.Proactive,
         within=TOO_LONG,
     )
+    # Monitoring that is dead cannot say so itself: its scheduled run is each hour.
+    silent = EventTrigger(
+        match=_RUN,
+        match_related={"prefect.resource.role": "flow", "prefect.resource.name": "monitoring"},
+        expect={"prefect.flow-run.Completed", "prefect.flow-run.Failed"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=SILENT,
+    )
     hours = int(TOO_LONG.total_seconds() // 3600)
     return [
         _alert(block, "alert on failure", failed, "ended as {{ flow_run.state.name }}: {{ flow_run.state.message }}"),
         _alert(block, "alert on lateness", late, "is late: is a worker running for its work pool?"),
         _alert(block, "alert on a long run", slow, f"has been running for {hours} hours"),
+        _silence(block, silent),
     ]
+
+
+def _silence(block: UUID, trigger: object) -> AutomationCore:
+    """Return the automation that tells when monitoring does not; there is no run then that it could name."""
+    from prefect.events.actions import SendNotification
+    from prefect.events.schemas.automations import AutomationCore
+
+    hours = int(SILENT.total_seconds() // 3600)
+    return AutomationCore(
+        name=f"{PREFIX}alert on silent monitoring",
+        description="Tells the people behind the block `warehouse-alert` that nobody looks.",
+        trigger=trigger,  # type: ignore[arg-type]
+        actions=[
+            SendNotification(
+                block_document_id=block,
+                subject="Warehouse: monitoring is silent",
+                body=f"No monitoring run has ended for {hours} hours: is a worker running? "
+                "Until it is, nobody is told of failures. Runbook: docs/runbooks/classes/resource.md",
+            )
+        ],
+    )
 
 
 def _alert(block: UUID, name: str, trigger: object, says: str) -> AutomationCore:

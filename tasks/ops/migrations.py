@@ -445,6 +445,11 @@ MIGRATIONS: tuple[str, ...] = (
     comment on table ops.dbt_nodes is
         'The models that readers see: of which version of its SQL, and up to which moment it holds what was loaded.';
     """,
+    """
+    alter table monitoring.looks add column told integer;
+    comment on column monitoring.looks.told is 'How many notification blocks hear of what goes wrong.';
+    alter table monitoring.lineage drop column models_below;
+    """,
 )
 
 

@@ -145,6 +145,7 @@ class Table(Strict):
         reject_limit: More rejected documents than this in one batch fail the run; unset means no limit.
         on_drift: What happens when documents change shape.
         arrays: By path, whether an array becomes a child `table` or stays `json`.
+        freshness: How old the table's data may be at most, such as `90m`, `26h` or `2d`; unset means 26 hours.
     """
 
     resources: ClassOfTable = "small"
@@ -154,6 +155,7 @@ class Table(Strict):
     on_drift: OnDrift = OnDrift()
     arrays: dict[str, Literal["table", "json"]] = Field(default_factory=dict)
     transforms: tuple[Transform, ...] = ()
+    freshness: str | None = Field(default=None, pattern=r"^[1-9]\d*[smhd]$")
 
     _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms"))
 

@@ -23,6 +23,8 @@ ARGUMENTS = {
     "rejects show": ["1"],
     "rejects replay": ["shop.orders"],
     "sql": ["select 1"],
+    "incidents acknowledge": ["1"],
+    "anomalies judge": ["3f2a", "confirmed"],
 }
 # Commands that have to come as far as Prefect, so that this test cannot pass by their failing earlier.
 REACHING = {"run", "run shop.orders", "reset", "deploy", "demo"}

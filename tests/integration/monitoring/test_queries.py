@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -11,16 +10,8 @@ import psycopg
 import pytest
 
 from monitoring import log, queries
-from tasks.ops.migrations import migrate
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def connection(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(postgres_url, autocommit=True) as opened:
-        migrate(opened)
-        yield opened
 
 
 def row(run: str, stage: str, table: str | None = None, days: float = 0, **more: Any) -> dict[str, Any]:

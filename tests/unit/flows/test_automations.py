@@ -22,7 +22,7 @@ def test_every_automation_passes_the_servers_own_model() -> None:
     for automation in found:
         AutomationCreate.model_validate(automation.model_dump(mode="json", exclude={"owner_resource"}))
     names = [automation.name for automation in found]
-    assert len(set(names)) == len(names) == 5 and all(name.startswith(PREFIX) for name in names)
+    assert len(set(names)) == len(names) == 6 and all(name.startswith(PREFIX) for name in names)
 
 
 def test_without_a_block_there_are_no_alerts_and_without_a_reaper_no_restart() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from monitoring import flow, log, report
+from monitoring import freshness, history, log, report
 from monitoring.pages import html
+from tasks.paging import pages
 
 RUN, CHILD = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 
@@ -134,9 +135,11 @@ def test_nothing_at_all_still_renders() -> None:
 
 def test_rows_of_artifacts_come_as_json_text_and_only_ours_are_taken() -> None:
     text = '[{"stage": "extract", "source": "shop", "table_name": "orders", "rows_read": 5, "other": 1}, {"unit": "x"}]'
-    assert flow.artifact_rows(text) == [{"stage": "extract", "source": "shop", "table_name": "orders", "rows_read": 5}]
+    assert history.artifact_rows(text) == [
+        {"stage": "extract", "source": "shop", "table_name": "orders", "rows_read": 5}
+    ]
     for odd in (None, "not json", '{"a": 1}', "[1, 2]"):
-        assert flow.artifact_rows(odd) == []
+        assert history.artifact_rows(odd) == []
 
 
 def test_pages_are_read_to_the_last() -> None:
@@ -147,7 +150,7 @@ def test_pages_are_read_to_the_last() -> None:
         asked.append((limit, offset))
         return items[offset : offset + limit]
 
-    assert list(flow.pages(read)) == items
+    assert list(pages(read)) == items
     assert asked == [(200, 0), (200, 200), (200, 400)]
 
 
@@ -162,3 +165,55 @@ def test_values_of_artifacts_are_json() -> None:
 
     made = log.json_safe({"started_at": datetime(2026, 1, 1, tzinfo=UTC), "rows_read": Decimal(3), "x": object()})
     assert json.loads(json.dumps(made)) == {"started_at": "2026-01-01T00:00:00+00:00", "rows_read": 3.0}
+
+
+def verdict(relation: str, state: str, because: str | None = None, layer: str = "gold") -> freshness.Verdict:
+    as_of = datetime(2026, 1, 1, 4, 15, tzinfo=UTC)
+    return freshness.Verdict(layer, relation, as_of, freshness.DEFAULT_SLA, state, as_of, because)
+
+
+def test_all_is_only_well_where_gold_is_as_fresh_as_promised() -> None:
+    stale = verdict("gold.fct_order", "stale", "shop.orders: no run has read it")
+    context = report.Context(freshness=[verdict("gold.dim_date", "fresh"), stale])
+    headline = report.build(GOOD, context=context).headline
+    assert headline.startswith("Not as fresh as promised: 2 of 2 table(s) loaded")
+    assert "1 of 2 mart(s) not up to date: fct_order as of 2026-01-01 04:15 (stale)" in headline
+    assert "because of shop.orders: no run has read it" in headline
+    bronze = report.Context(freshness=[verdict("shop.orders", "stale", layer="bronze"), verdict("gold.x", "fresh")])
+    assert report.build(GOOD, context=bronze).headline.startswith("All well")
+
+
+def test_all_is_not_well_where_a_file_was_refused() -> None:
+    context = report.Context(refused=["ads.meta: day.csv: not UTF-8"])
+    headline = report.build(GOOD, context=context).headline
+    assert headline.startswith("1 file(s) refused, ads.meta: day.csv: not UTF-8: 2 of 2")
+
+
+def test_a_failure_tells_marts_skipped_nodes_rows_and_runbook() -> None:
+    rows = [
+        pipeline("Failed"),
+        row("extract", "crm.leads", state="Failed", error_class="auth", error_message="refused"),
+        row("dbt", "gold.fct_lead", state="Skipped"),
+        row("dbt", "gold.rpt_lead", state="Skipped"),
+    ]
+    context = report.Context(
+        freshness=[verdict("gold.fct_lead", "behind")], rejected=[f"crm.leads: {n}" for n in "123456"]
+    )
+    headline = report.build(rows, context=context).headline
+    for part in (
+        "1 of 1 mart(s) not up to date: fct_lead as of 2026-01-01 04:15.",
+        "2 node(s) skipped.",
+        "Runbook: docs/runbooks/classes/auth.md.",
+        "Rows: crm.leads: 1, crm.leads: 2, crm.leads: 3, crm.leads: 4, crm.leads: 5.",
+    ):
+        assert part in headline, part
+
+
+def test_a_run_that_goes_on_or_never_started_is_not_well() -> None:
+    assert report.build([pipeline("Running")]).headline == "Not over: this run is running since 2026-01-02 03:04 UTC."
+    late = pipeline("Late", started_at=None, error_class="resource", error_message="was due at 04:15", seconds=None)
+    assert report.build([late]).headline == (
+        "Not over: this run is late. was due at 04:15. Who acts: platform engineer."
+    )
+    lost = pipeline("Lost", error_class="resource", error_message="Prefect no longer knows this run")
+    assert "Prefect no longer knows this run" in report.build([lost]).headline

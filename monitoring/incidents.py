@@ -1,0 +1,262 @@
+"""What is wrong now, as incidents: first seen, still there, well again; and which of it people have to be told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from monitoring import queries
+from monitoring.masking import mask
+from monitoring.taxonomy import CLASSES, first_line
+
+if TYPE_CHECKING:
+    import psycopg
+
+HEALING = ("network", "quota", "source", "evicted", "cancelled", "resource")
+"""Classes that the next run heals as a rule: told only when it did not."""
+# The same again within a day is the same incident: people have been told of it.
+_REOPENED_WITHIN = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong now.
+
+    Attributes:
+        kind: failure, freshness, anomaly or reconciliation.
+        subject: What it is of: `extract shop.orders`, `gold.fct_order`.
+        error_class: Key of its class.
+        message: One sentence.
+        owner: Who acts, where it is somebody else than the class says.
+        severity: `high` may disturb at night, `low` waits for the morning.
+        times: How often in a row.
+    """
+
+    kind: str
+    subject: str
+    error_class: str
+    message: str
+    owner: str = ""
+    severity: str = "high"
+    times: int = 1
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same thing, whatever figures its message holds."""
+        text = "\x1f".join((self.kind, self.subject, self.error_class))
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def is_to_be_told(self) -> bool:
+        """Whether a person is needed: not for what the next run heals as a rule, unless it did not."""
+        return self.error_class not in HEALING or self.times >= 2
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When people are told.
+
+    Attributes:
+        quiet_from: Start of the hours in which only high severity disturbs; None: there are none.
+        quiet_until: Their end.
+        zone: Time zone of both.
+        escalate_after: A high incident that nobody has acknowledged by then goes to the escalation as well.
+    """
+
+    quiet_from: time | None = None
+    quiet_until: time | None = None
+    zone: str = "UTC"
+    escalate_after: timedelta = timedelta(hours=2)
+
+    def is_quiet(self, now: datetime) -> bool:
+        """Return whether only high severity may disturb now."""
+        if self.quiet_from is None or self.quiet_until is None:
+            return False
+        local = now.astimezone(ZoneInfo(self.zone)).time()
+        if self.quiet_from <= self.quiet_until:
+            return self.quiet_from <= local < self.quiet_until
+        return local >= self.quiet_from or local < self.quiet_until
+
+
+@dataclass(frozen=True)
+class News:
+    """What has to be told in one look."""
+
+    new: list[queries.Incident] = field(default_factory=list)
+    recovered: list[queries.Incident] = field(default_factory=list)
+    escalated: list[queries.Incident] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.new or self.recovered or self.escalated)
+
+
+# -- what is wrong ----------------------------------------------------------------------------------------------------
+
+
+def problems(connection: psycopg.Connection[Any]) -> list[Problem]:
+    """Return what is wrong now, as the tables of monitoring say."""
+    return [*_failures(connection), *_stale(connection), *_anomalies(connection), *_differences(connection)]
+
+
+def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
+    """Yield what failed the last time it ran; a run whose tables tell the reason is not repeated."""
+    rows = connection.execute(
+        """
+        with last as (
+            select distinct on (stage, source, coalesce(table_name, flow_name)) *
+            from monitoring.pipeline_log
+            where coalesce(started_at, expected_at) > now() - interval '14 days'
+                and (state not in ('Running', 'Pending', 'Scheduled', 'AwaitingRetry', 'Retrying', 'Skipped')
+                    or error_class is not null)
+            order by stage, source, coalesce(table_name, flow_name), coalesce(started_at, expected_at) desc
+        )
+        select l.stage, l.source, l.table_name, l.flow_name, l.error_class, l.error_message, l.state,
+            (select count(*) from monitoring.pipeline_log f
+                where f.stage = l.stage and f.source is not distinct from l.source and f.error_class is not null
+                and coalesce(f.table_name, f.flow_name) = coalesce(l.table_name, l.flow_name)
+                and coalesce(f.started_at, f.expected_at) > coalesce((
+                    select max(s.started_at) from monitoring.pipeline_log s
+                    where s.stage = l.stage and s.source is not distinct from l.source
+                    and coalesce(s.table_name, s.flow_name) = coalesce(l.table_name, l.flow_name)
+                    and s.state = 'Completed'), now() - interval '14 days'))
+        from last l
+        where l.error_class is not null and (l.table_name is not null or not exists (
+            select from monitoring.pipeline_log t where t.error_class is not null and t.id <> l.id
+            and (t.flow_run_id = l.flow_run_id or t.parent_run_id = l.flow_run_id)))
+        """
+    ).fetchall()
+    for stage, source, table, flow, error_class, message, state, times in rows:
+        name = f"{source}.{table}" if table else str(flow)
+        key = error_class if error_class in CLASSES else "code"
+        said = first_line(message) or f"ended as {state}"
+        severity = "low" if key in ("cancelled", "data_quality") else "high"
+        yield Problem("failure", f"{stage} {name}", key, said, severity=severity, times=times)
+
+
+def _stale(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
+    for row in queries.freshness(connection, "gold"):
+        if row.state == "stale":
+            since = f"{row.as_of:%Y-%m-%d %H:%M} UTC" if row.as_of else "never"
+            said = f"as of {since}, promised within {row.sla_seconds / 3600:g} h, because of {row.because}"
+            yield Problem("freshness", row.relation, "data_quality", said, row.owner or "analytics engineer")
+
+
+def _anomalies(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
+    for row in queries.anomalies(connection, 3, "open"):
+        parts = (row.measure, f"{row.source}.{row.table_name}", row.platform, row.account, row.field)
+        subject = f"{' '.join(part for part in parts if part)} on {row.day}"
+        severity = "high" if row.measure in ("spend", "orders", "revenue") else "low"
+        yield Problem("anomaly", subject, "data_quality", f"{row.rule}: {row.message}", severity=severity)
+
+
+def _differences(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
+    for row in queries.reconciliation(connection, 2):
+        if row.state == "differs":
+            said = f"source {row.source_value}, bronze {row.bronze_value}, gold {row.gold_value}"
+            yield Problem("reconciliation", row.line, "data_quality", said)
+
+
+# -- what becomes of it -----------------------------------------------------------------------------------------------
+
+
+def record(connection: psycopg.Connection[Any], found: Sequence[Problem], now: datetime) -> None:
+    """Open, go on with, and resolve incidents, so that the open ones are what is wrong now."""
+    with connection.transaction():
+        known: dict[str, int] = dict(
+            connection.execute("select fingerprint, id from monitoring.incidents where resolved_at is null").fetchall()
+        )
+        current = {problem.fingerprint: problem for problem in found if problem.is_to_be_told}
+        for fingerprint, problem in current.items():
+            if fingerprint not in known:
+                _open(connection, problem, now)
+        connection.execute(
+            "update monitoring.incidents set last_seen = %s, seen = seen + 1 where id = any(%s)",
+            [now, [known[one] for one in current.keys() & known.keys()]],
+        )
+        connection.execute(
+            "update monitoring.incidents set resolved_at = %s where id = any(%s)",
+            [now, [known[one] for one in known.keys() - current.keys()]],
+        )
+
+
+def _open(connection: psycopg.Connection[Any], problem: Problem, now: datetime) -> None:
+    """Open an incident, or open again the one that was taken for well within the last day."""
+    reopened = connection.execute(
+        "update monitoring.incidents set resolved_at = null, recovery_told_at = null, last_seen = %(now)s, "
+        "seen = seen + 1, message = %(message)s where id = (select id from monitoring.incidents "
+        "where fingerprint = %(fingerprint)s and resolved_at > %(since)s order by id desc limit 1)",
+        {
+            "now": now,
+            "message": mask(problem.message),
+            "fingerprint": problem.fingerprint,
+            "since": now - _REOPENED_WITHIN,
+        },
+    )
+    if reopened.rowcount:
+        return
+    kind = CLASSES[problem.error_class]
+    connection.execute(
+        "insert into monitoring.incidents (fingerprint, kind, severity, error_class, subject, title, message, owner, "
+        "first_step, runbook, first_seen, last_seen) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            *(problem.fingerprint, problem.kind, problem.severity, problem.error_class, problem.subject),
+            f"{problem.subject}: {kind.title if problem.kind == 'failure' else problem.kind}",
+            *(mask(problem.message), problem.owner or kind.who, kind.action, kind.runbook, now, now),
+        ],
+    )
+
+
+def news(connection: psycopg.Connection[Any], policy: Policy, now: datetime) -> News:
+    """Return what nobody has been told of yet; in quiet hours only what is severe."""
+    quiet = policy.is_quiet(now)
+    rows = queries.incidents(connection)
+    told = {
+        row[0]: row[1:]
+        for row in connection.execute(
+            "select id, told_at, escalated_at, recovery_told_at from monitoring.incidents "
+            "where resolved_at is null or recovery_told_at is null"
+        )
+    }
+    made = News()
+    for one in (row for row in rows if row.id in told):
+        told_at, escalated_at, recovery_told_at = told[one.id]
+        if quiet and one.severity != "high":
+            continue
+        if one.resolved_at is not None:
+            # Nobody has to hear that what they were not told of is well again.
+            if told_at is not None and recovery_told_at is None and not quiet:
+                made.recovered.append(one)
+        elif told_at is None and one.acknowledged_at is None:
+            made.new.append(one)
+        elif _is_to_be_escalated(one, escalated_at, policy, now):
+            made.escalated.append(one)
+    return made
+
+
+def _is_to_be_escalated(one: queries.Incident, escalated_at: datetime | None, policy: Policy, now: datetime) -> bool:
+    if one.severity != "high" or one.acknowledged_at is not None or escalated_at is not None or one.told_at is None:
+        return False
+    return now - one.told_at > policy.escalate_after
+
+
+def note_told(connection: psycopg.Connection[Any], column: str, ids: Sequence[int], now: datetime) -> None:
+    """Record that people were told: `told_at`, `escalated_at` or `recovery_told_at`."""
+    from psycopg import sql
+
+    statement = sql.SQL("update monitoring.incidents set {} = %s where id = any(%s)").format(sql.Identifier(column))
+    connection.execute(statement, [now, list(ids)])
+
+
+def acknowledge(connection: psycopg.Connection[Any], number: int, who: str, now: datetime) -> bool:
+    """Record that somebody takes care of an incident; return whether it was open."""
+    done = connection.execute(
+        "update monitoring.incidents set acknowledged_at = %s, acknowledged_by = %s "
+        "where id = %s and resolved_at is null and acknowledged_at is null",
+        [now, who, number],
+    )
+    return done.rowcount == 1

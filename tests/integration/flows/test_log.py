@@ -1,0 +1,162 @@
+"""The logging table is true at every end: killed, evicted, never started, alone, and without a warehouse."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from prefect.client.orchestration import get_client
+
+from monitoring import history, log, read
+from tasks.ops.migrations import migrate
+
+if TYPE_CHECKING:
+    from conftest import Shop
+
+Run = Callable[..., Any]
+
+
+def look(shop: Shop) -> int:
+    with history.prefect_client() as client, psycopg.connect(shop.warehouse, autocommit=True) as connection:
+        migrate(connection)
+        return history.look(client, connection)
+
+
+def headline(shop: Shop) -> str:
+    with psycopg.connect(shop.warehouse, autocommit=True) as connection:
+        found = read.build_report(connection, str(log.latest_run(connection)))
+        assert found is not None
+        return found.headline
+
+
+_KILLED = """
+from flows import pipeline
+from tasks.sources import load_sources
+def hang(*arguments, **named):
+    print("hanging", flush=True)
+    import time
+    time.sleep(600)
+pipeline._run = hang
+pipeline.pipeline(models=False)
+"""
+
+
+def test_a_killed_run_is_told_as_killed_and_is_the_last(shop: Shop, run_pipeline: Run) -> None:
+    assert run_pipeline().is_completed()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _KILLED], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert any("hanging" in line for line in process.stdout), "it ended before it hung"
+        assert headline(shop).startswith("Not over: this run is running since")
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    look(shop)
+    ((state, error_class, message),) = shop.query(
+        "select state, error_class, error_message from monitoring.pipeline_log where stage = 'pipeline' "
+        "order by started_at desc limit 1"
+    )
+    assert (state, error_class) == ("Crashed", "resource")
+    assert f"process {process.pid}" in message and "it was killed" in message
+    assert "it was killed" in headline(shop)
+    with get_client(sync_client=True) as client:
+        ((run_id,),) = shop.query(
+            "select flow_run_id from monitoring.pipeline_log where stage = 'pipeline' order by started_at desc limit 1"
+        )
+        told = client.read_flow_run(run_id).state
+        assert told is not None and told.is_crashed()
+    assert look(shop) == 0, "a second look has nothing to add"
+
+
+def test_flows_that_run_alone_are_logged_with_their_tables(shop: Shop, prefect_server: str) -> None:
+    from flows.extract import extract
+    from flows.load_bronze import load_bronze
+
+    extract(tables=["shop.tags"], return_state=True)
+    load_bronze(tables=["shop.tags"], return_state=True)
+    extract(tables=["shop.nothing"], return_state=True)
+    rows = shop.query(
+        "select stage, table_name, state, parent_run_id, rows_loaded, ended_at is not null, error_class "
+        "from monitoring.pipeline_log order by started_at, table_name nulls first"
+    )
+    assert rows == [
+        ("extract", None, "Completed", None, None, True, None),
+        ("extract", "tags", "Completed", None, None, True, None),
+        ("load", None, "Completed", None, None, True, None),
+        ("load", "tags", "Completed", None, 7, True, None),
+        ("extract", None, "Failed", None, None, True, "config"),
+        ("extract", "nothing", "Missing", None, None, True, "config"),
+    ]
+
+
+def test_a_run_that_no_worker_takes_is_told_after_some_minutes(shop: Shop, prefect_server: str) -> None:
+    from prefect.states import Scheduled
+
+    from flows.pipeline import pipeline
+
+    due = datetime.now(UTC) - timedelta(minutes=30)
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(pipeline, state=Scheduled(scheduled_time=due))
+        look(shop)
+        one = (
+            "select state, started_at, expected_at, error_class, error_message "
+            "from monitoring.pipeline_log where flow_run_id = %s"
+        )
+        ((state, started, expected, error_class, message),) = shop.query(one, run.id)
+        assert state in ("Scheduled", "Late") and started is None and expected == due
+        assert error_class == "resource" and "30 min ago: no worker has taken it" in message
+        assert "no worker has taken it" in headline(shop)
+        client.delete_flow_run(run.id)
+    look(shop)
+    ((state, *_, message),) = shop.query(one, run.id)
+    assert state == "Lost" and "Prefect no longer knows this run" in message
+
+
+def test_the_report_is_written_from_prefect_when_the_warehouse_is_gone(
+    shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from flows import runs
+    from tasks.settings import get_settings
+
+    state = run_pipeline()
+    assert state.is_completed()
+    monkeypatch.setenv("WAREHOUSE_URL", "postgresql://someone:secret-word@127.0.0.1:1/none")
+    get_settings.cache_clear()
+    page = runs.write_report(get_settings(), "", tmp_path / "report.html").read_text()
+    assert "The warehouse is not reachable" in page and "shop.orders" in page and "secret-word" not in page
+    assert str(state.state_details.flow_run_id) in page
+
+
+def test_a_run_whose_warehouse_was_away_is_in_the_log_once_it_is_back(
+    shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import runs
+    from tasks.settings import get_settings
+
+    assert run_pipeline().is_completed()
+    with monkeypatch.context() as away:
+        away.setenv("WAREHOUSE_URL", "postgresql://someone@127.0.0.1:1/none")
+        failed = run_pipeline()
+    get_settings.cache_clear()
+    assert failed.is_failed()
+    runs.refresh_log(get_settings())
+    found = runs.read_report(get_settings())
+    assert found is not None and found.run_id == str(failed.state_details.flow_run_id)
+    assert "does not answer" in found.headline
+
+
+def test_the_process_of_this_test_is_alive_and_one_that_ended_is_not() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert history.is_alive(os.getpid()) and not history.is_alive(ended.pid)

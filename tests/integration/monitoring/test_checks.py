@@ -1,0 +1,244 @@
+"""Each check against a real warehouse: figures, findings, incidents, reconciliation, retention and metrics."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from monitoring import (
+    anomalies,
+    freshness,
+    incidents,
+    lineage,
+    log,
+    measures,
+    prometheus,
+    queries,
+    reconciliation,
+    retention,
+)
+
+NOW = datetime.now(UTC).replace(hour=12)
+MIDNIGHT = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+@pytest.fixture(autouse=True)
+def no_sale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in the week of Black Friday these tests have the same answers."""
+    monkeypatch.setattr(anomalies, "is_sale", lambda day: False)
+
+
+def extract(days: float, rows: int, table: str = "orders", **more: Any) -> dict[str, Any]:
+    began = MIDNIGHT - timedelta(days=days) + timedelta(hours=1)
+    return {
+        "flow_run_id": uuid4(),
+        "flow_name": "extract",
+        "stage": "extract",
+        "source": "shop",
+        "table_name": table,
+        "state": "Completed",
+        "started_at": began,
+        "rows_landed": rows,
+        "rows_read": rows,
+        "bytes_read": rows * 400,
+        "seconds": 3.0,
+        **more,
+    }
+
+
+def test_odd_days_are_found_once_and_confirmed_ones_are_no_measure(connection: psycopg.Connection[Any]) -> None:
+    random_ = random.Random(5)
+    usual = [extract(day, random_.randint(950, 1050)) for day in range(60, 1, -1)]
+    steady = [extract(day, 5000 + random_.randint(-50, 50), "tags") for day in range(60, 0, -1)]
+    log.write(connection, [*usual, extract(1, 120), *steady])
+    measures.check(connection, NOW)
+    (rows,) = (one for one in queries.anomalies(connection) if one.measure == "rows")
+    assert (rows.table_name, rows.value, rows.rule, rows.status) == ("orders", 120.0, "unusual", "open")
+    assert rows.low is not None and 600 < rows.low < 1000 and "% less" in rows.message
+    measures.check(connection, NOW)
+    assert len([one for one in queries.anomalies(connection) if one.measure == "rows"]) == 1
+    assert [point.value for point in queries.series(connection, rows, 3)] == [usual[-1]["rows_landed"], 120.0]
+    connection.execute("update monitoring.anomalies set status = 'confirmed'")
+    measures.check(connection, NOW)
+    assert {one.status for one in queries.anomalies(connection)} == {"confirmed"}
+
+
+def test_a_day_whose_rows_came_late_is_no_anomaly_any_more(connection: psycopg.Connection[Any]) -> None:
+    log.write(connection, [extract(day, 1000) for day in range(40, 1, -1)] + [extract(1, 100)])
+    measures.check(connection, NOW)
+    assert [one.measure for one in queries.anomalies(connection)].count("rows") == 1
+    log.write(connection, [extract(1, 900)])
+    measures.check(connection, NOW + timedelta(hours=1))
+    assert [one.measure for one in queries.anomalies(connection)].count("rows") == 0
+
+
+def test_the_day_that_goes_on_can_only_hold_too_much(connection: psycopg.Connection[Any]) -> None:
+    log.write(connection, [extract(day, 1000) for day in range(40, 0, -1)] + [extract(0, 10)])
+    measures.check(connection, NOW)
+    assert queries.anomalies(connection) == []
+    log.write(connection, [extract(0, 3000)])
+    measures.check(connection, NOW)
+    assert {(one.measure, one.day) for one in queries.anomalies(connection)} >= {("rows", NOW.date())}
+
+
+def test_spend_is_watched_by_account_and_null_rates_by_field(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("create schema gold")
+    connection.execute(
+        "create table gold.fct_ad_spend_daily as select d::date as spent_on, platform, account_id, 'EUR' as currency, "
+        "case when account_id = 'b' and d::date = current_date - 1 then 205.0 else 100.0 + extract(day from d) / 10 "
+        "end as spend from generate_series(current_date - 60, current_date - 1, '1 day') d, "
+        "(values ('meta', 'a'), ('meta', 'b'), ('google', 'c')) as accounts (platform, account_id)"
+    )
+    connection.execute(
+        "insert into ops.field_statistics (source, table_name, path, batch_id, row_count, present, null_count, "
+        "empty_count, types, extracted_at) select 'shop', 'orders', path, d::text, 100, "
+        "case when path = 'email' and d::date = current_date - 1 then 40 else 98 + extract(day from d)::int % 2 end, "
+        "0, 0, '{}', d + interval '1 hour' from "
+        "generate_series(current_date - 40, current_date - 1, '1 day') d, (values ('email'), ('total')) as p (path)"
+    )
+    measures.check(connection, datetime.now(UTC))
+    found = {(one.measure, one.account, one.field, one.rule) for one in queries.anomalies(connection)}
+    assert found == {("spend", "b", "EUR", "doubled"), ("null rate", "", "email", "unusual")}
+
+
+def node(name: str, **more: Any) -> lineage.Node:
+    made = {"owner": None, "sla_seconds": None, "parents": (), "sources": ("shop__orders",)} | more
+    return lineage.Node(f"model.p.{name}", name, f"gold.{name}", "gold", **made)
+
+
+def test_freshness_by_lineage(connection: psycopg.Connection[Any]) -> None:
+    now = datetime.now(UTC)
+    lineage.save(connection, [node("fct", owner="Sales data"), node("rpt", parents=("model.p.fct",), sla_seconds=3600)])
+    run = uuid4()
+    began = now - timedelta(hours=3)
+
+    def of_dbt(name: str, state: str, **more: Any) -> dict[str, Any]:
+        row = extract(0, 0, name, stage="dbt", source="gold", state=state, started_at=began, flow_run_id=run)
+        return {**row, "rows_landed": None, **more}
+
+    quiet = extract(0, 0, started_at=now - timedelta(hours=2))
+    log.write(connection, [quiet, of_dbt("fct", "Completed"), of_dbt("rpt", "Completed")])
+    promises = freshness.Promises()
+    freshness.check(connection, ["shop.orders"], promises, now)
+    verdicts = {row.relation: row for row in queries.freshness(connection)}
+    assert (verdicts["shop.orders"].state, verdicts["gold.fct"].state) == ("fresh", "fresh")
+    assert (verdicts["gold.rpt"].state, verdicts["gold.rpt"].as_of) == ("stale", quiet["started_at"])
+    assert verdicts["gold.fct"].owner == "Sales data"
+    failed = of_dbt(
+        "fct", "Failed", started_at=now, error_class="model", error_message="column x\nmore", flow_run_id=uuid4()
+    )
+    log.write(connection, [failed])
+    freshness.check(connection, ["shop.orders"], promises, now)
+    verdicts = {row.relation: row for row in queries.freshness(connection)}
+    assert (verdicts["gold.fct"].state, verdicts["gold.fct"].because) == ("behind", "fct failed: column x")
+    assert (verdicts["gold.rpt"].state, verdicts["gold.rpt"].because) == ("stale", "fct failed: column x")
+
+
+def failing(error_class: str, hours: float, table: str = "orders", **more: Any) -> dict[str, Any]:
+    began = datetime.now(UTC) - timedelta(hours=hours)
+    failed = {"state": "Failed", "error_class": error_class, "error_message": f"refused a@b.example {hours}"}
+    return extract(0, 0, table, started_at=began, **(failed | more))
+
+
+def open_now(connection: psycopg.Connection[Any]) -> list[str]:
+    incidents.record(connection, incidents.problems(connection), datetime.now(UTC))
+    return sorted(one.title for one in queries.incidents(connection, open_only=True))
+
+
+def test_an_incident_is_one_from_its_first_sight_to_its_recovery(connection: psycopg.Connection[Any]) -> None:
+    log.write(connection, [failing("auth", 5)])
+    assert open_now(connection) == ["extract shop.orders: credentials or rights"]
+    log.write(connection, [failing("auth", 4)])
+    assert open_now(connection) == ["extract shop.orders: credentials or rights"]
+    (one,) = queries.incidents(connection)
+    assert (one.seen, one.owner, one.runbook) == (2, "owner of the source", "docs/runbooks/classes/auth.md")
+    assert "a@b.example" not in one.message
+    log.write(connection, [extract(0, 5, started_at=datetime.now(UTC) - timedelta(hours=3))])
+    assert open_now(connection) == []
+    # The same again within the day is no news.
+    log.write(connection, [failing("auth", 2)])
+    assert len(open_now(connection)) == 1 and len(queries.incidents(connection)) == 1
+
+
+@pytest.mark.parametrize("error_class", ["network", "evicted", "quota"])
+def test_what_the_next_run_heals_is_told_only_when_it_did_not(
+    error_class: str, connection: psycopg.Connection[Any]
+) -> None:
+    log.write(connection, [failing(error_class, 5)])
+    assert open_now(connection) == []
+    log.write(connection, [failing(error_class, 4)])
+    assert len(open_now(connection)) == 1
+
+
+def test_a_run_whose_tables_tell_the_reason_is_not_told_twice(connection: psycopg.Connection[Any]) -> None:
+    run, parent = uuid4(), uuid4()
+    own = failing("auth", 5, flow_run_id=run, parent_run_id=parent) | {"source": None, "table_name": None}
+    above = own | {"flow_run_id": parent, "parent_run_id": None, "stage": "pipeline", "flow_name": "pipeline"}
+    log.write(connection, [above, own, failing("auth", 5, flow_run_id=run, parent_run_id=parent)])
+    assert open_now(connection) == ["extract shop.orders: credentials or rights"]
+
+
+def test_source_bronze_and_gold_line_by_line(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("create schema if not exists bronze; create schema gold")
+    connection.execute(
+        "create table bronze.shop__orders as select n::text as _id, n::numeric / 100 as total, "
+        "null::timestamptz as _deleted_at, null::jsonb as _rescued from generate_series(1, 100) n"
+    )
+    connection.execute(
+        """update bronze.shop__orders set total = null, _rescued = '{"total": "0.07"}' where _id = '7'"""
+    )
+    connection.execute(
+        "insert into ops.tables (source, table_name, relation) values ('shop', 'orders', 'shop__orders')"
+    )
+    connection.execute(
+        "create table gold.fct_order as select n as order_id, n::numeric / 100 as total from generate_series(1, 100) n"
+    )
+    connection.execute(
+        "insert into ops.batches (source, table_name, batch_id, status, mode, scope, rows_landed, bytes, extracted_at, "
+        "loaded_at, seconds) values ('shop', 'orders', '1', 'loaded', 'full', '{}', 100, 1, now(), now(), 1)"
+    )
+    assert reconciliation.check(connection, ["shop.orders"], datetime.now(UTC)) == 0
+    lines = {row.line: row for row in queries.reconciliation(connection)}
+    assert {line: row.state for line, row in lines.items()} == {
+        "rows of shop.orders": "equal",
+        "orders in gold": "equal",
+        "sum of orders' totals": "equal",
+    }
+    connection.execute("update gold.fct_order set total = total + 0.01 where order_id = 1")
+    assert reconciliation.check(connection, ["shop.orders"], datetime.now(UTC)) == 0, "it was done today"
+    assert reconciliation.check(connection, ["shop.orders"], datetime.now(UTC), every=True) == 1
+    first = queries.reconciliation(connection)[0]
+    assert (first.line, first.difference is not None and float(first.difference)) == ("sum of orders' totals", 0.01)
+    assert open_now(connection) == ["sum of orders' totals: reconciliation"]
+
+
+def test_what_is_rolled_up_adds_up_and_is_removed_once(connection: psycopg.Connection[Any]) -> None:
+    rows = [extract(day, 10, seconds=float(day)) for day in (200, 200, 100, 95, 10)]
+    log.write(connection, rows)
+    before = sum(day.rows_landed for day in queries.throughput(connection, days=400))
+    assert retention.apply(connection, NOW) == 4 and retention.apply(connection, NOW) == 0
+    assert sum(day.rows_landed for day in queries.throughput(connection, days=400)) == before == 50
+    # Rows of an old day that come later are added.
+    log.write(connection, [extract(200, 7, state="Failed")])
+    assert retention.apply(connection, NOW) == 1
+    (oldest, *_) = queries.throughput(connection, days=400)
+    assert (oldest.rows_landed, oldest.runs, oldest.failures) == (27, 3, 1)
+
+
+def test_metrics_are_what_prometheus_reads(connection: psycopg.Connection[Any]) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    run = {"flow_run_id": uuid4(), "flow_name": "pipeline", "stage": "pipeline", "state": "Failed", "seconds": 7.5}
+    log.write(connection, [run | {"started_at": NOW}, extract(0, 41, 'or"ders\\')])
+    samples = [
+        sample for family in text_string_to_metric_families(prometheus.text(connection)) for sample in family.samples
+    ]
+    values = {(sample.name, *sorted(sample.labels.values())): sample.value for sample in samples}
+    assert values["warehouse_last_run_success",] == 0 and values["warehouse_last_run_seconds",] == 7.5
+    assert values["warehouse_table_rows_read", 'or"ders\\', "shop"] == 41
+    assert len(values) == len(samples), "no series twice"
