@@ -46,7 +46,7 @@ def dump(database: Path) -> str:
     with closing(sqlite3.connect(database)) as connection:
         made = connection.execute(
             "select sql from sqlite_master where sql is not null and name not like 'sqlite_%' "
-            "order by type = 'table' desc, rowid"
+            "order by type = 'table' desc, name"
         ).fetchall()
         ((revision,),) = connection.execute("select version_num from alembic_version").fetchall()
     # Statements are kept as they are, but for spaces at the ends of lines.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -54,9 +55,8 @@ def test_a_schema_that_was_cut_off_is_made_anew(tmp_path: Path) -> None:
 
 
 def parts(script: str) -> list[list[str]]:
-    """Return the lines of each statement sorted: Prefect's migrations write a table's constraints in any order."""
-    statements = script.partition("\n")[2].split(";\n")
-    return [sorted(line.strip(" \t,") for line in statement.splitlines()) for statement in statements]
+    """Return the words of each statement sorted: Prefect's migrations write a table's constraints in any order."""
+    return [sorted(re.findall(r"\w+|[^\w\s,]", statement)) for statement in script.partition("\n")[2].split(";\n")]
 
 
 def revision() -> str:
