@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -37,6 +39,8 @@ app.add_typer(rejects_app, name="rejects")
 register(app)
 
 Tables = Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="source.table; none means all")]
+
+Keep = Annotated[bool, typer.Option("--keep", help="Leave the embedded Prefect server running.")]
 
 
 def main() -> None:
@@ -94,7 +98,28 @@ def _serve_prefect(settings: Settings) -> None:
     from flows.console import Steps
     from infra.embedded import services
 
-    services.up(settings.home, Steps(), only=frozenset({"prefect"}))
+    services.up(settings.home, Steps(), only=frozenset({"prefect"}), worker=False)
+
+
+@contextmanager
+def _prefect_for_a_run(settings: Settings, keep: bool, go_on: str) -> Iterator[None]:
+    """Have a Prefect server for the time of a run, which Ctrl-C ends within two seconds.
+
+    Args:
+        settings: Where the embedded server lives.
+        keep: Leave a server that was started running.
+        go_on: The command that goes on after an interruption.
+    """
+    from flows import interrupt
+    from flows.console import Steps
+    from infra.embedded import services
+
+    said = f"what was loaded is kept\nto do: `{go_on}` goes on where it stopped"
+    with (
+        interrupt.guarded(said, lambda: services.release(settings.home)),
+        services.prefect_for_a_run(settings.home, Steps(), keep=keep),
+    ):
+        yield
 
 
 # -- the embedded servers -------------------------------------------------------------------------------------
@@ -193,6 +218,16 @@ def _print_last_loads(settings: Settings) -> None:
         say("warehouse: reachable, nothing has been loaded yet")
 
 
+def _print_left_running(settings: Settings) -> None:
+    """Say which embedded servers go on running, as nobody expects that of a command that has ended."""
+    from flows.console import note
+    from infra.embedded import services
+
+    running = [item.name for item in services.statuses(settings.home) if item.running]
+    if running:
+        note(f"still running: {', '.join(running)} (`warehouse down` stops, `warehouse status` shows them)")
+
+
 def _print_servers(settings: Settings) -> None:
     from flows.console import table
     from infra.embedded import services
@@ -269,6 +304,7 @@ def run(
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be read, and stop.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Read everything again, whatever the checkpoints say.")] = False,
     models: Annotated[bool, typer.Option(help="Build the dbt models of what was loaded.")] = True,
+    keep: Keep = False,
 ) -> None:
     """Run the pipeline once: source to gold, with a report."""
     from flows import runs
@@ -276,14 +312,19 @@ def run(
 
     settings = _settings()
     names = [*(tables or []), *(source or [])]
-    _serve(settings)
-    runs.check_names(settings, names)
     if plan:
+        _serve(settings)
+        runs.check_names(settings, names)
         runs.print_plan(settings, names, full)
         return
-    _serve_prefect(settings)
-    outcome = runs.run_pipeline(names, full=full, models=models, progress=Steps())
-    runs.print_outcome(settings, outcome)
+    with _prefect_for_a_run(settings, keep, "warehouse run"):
+        _serve(settings)
+        runs.check_names(settings, names)
+        outcome = runs.run_pipeline(
+            names, full=full, models=models, progress=Steps(), ready=lambda: _serve_prefect(settings)
+        )
+        runs.print_outcome(settings, outcome)
+    _print_left_running(settings)
     raise typer.Exit(DONE if outcome.ok else FAILED)
 
 
@@ -532,6 +573,7 @@ def rebuild(name: Annotated[str, typer.Argument(metavar="TABLE", help="source.ta
 def reset(
     name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")],
     since: Annotated[str | None, typer.Option(help="Read from this time on (ISO 8601) instead of everything.")] = None,
+    keep: Keep = False,
 ) -> None:
     """Empty a table, read it again, rebuild the models above."""
     from flows import runs
@@ -540,9 +582,10 @@ def reset(
     settings, ref = _table(name)
     if since:
         ref.connector.state_since(ref, since)
-    _serve_prefect(settings)
-    outcome = runs.run_reset(settings, ref.name, since, progress=Steps())
-    runs.print_outcome(settings, outcome)
+    with _prefect_for_a_run(settings, keep, f"warehouse run {ref.name}"):
+        outcome = runs.run_reset(settings, ref.name, since, progress=Steps(), ready=lambda: _serve_prefect(settings))
+        runs.print_outcome(settings, outcome)
+    _print_left_running(settings)
     raise typer.Exit(DONE if outcome.ok else FAILED)
 
 

@@ -26,6 +26,11 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
+def note(text: str) -> None:
+    """Print one line beside the results, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class Steps:
     """Progress lines on stderr with the seconds since the start, so that a pipe of stdout holds results alone."""
 

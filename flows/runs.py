@@ -44,7 +44,14 @@ def check_names(settings: Settings, names: Sequence[str]) -> None:
     plans.expand(load_sources(settings.sources), list(names) or None)
 
 
-def run_pipeline(names: Sequence[str], *, full: bool, models: bool, progress: Callable[[str], None]) -> RunOutcome:
+def run_pipeline(
+    names: Sequence[str],
+    *,
+    full: bool,
+    models: bool,
+    progress: Callable[[str], None],
+    ready: Callable[[], None] = lambda: None,
+) -> RunOutcome:
     """Run the pipeline in this process (its steps as the setting `execution` says).
 
     Args:
@@ -52,17 +59,45 @@ def run_pipeline(names: Sequence[str], *, full: bool, models: bool, progress: Ca
         full: Read everything again.
         models: Build the dbt models of what was loaded.
         progress: Told when the run begins.
+        ready: Waits until the Prefect server answers; called once Prefect is imported, which takes as long.
     """
-    progress("loading Prefect")
+    _load_prefect(progress)
     from flows.pipeline import pipeline
 
+    ready()
     progress(f"running the pipeline: {', '.join(names) or 'every table'}")
     state: Any = pipeline(tables=list(names) or None, full=full, models=models, return_state=True)
+    _send_the_rest()
     run_id = str(state.state_details.flow_run_id)
     return RunOutcome(state.is_completed(), state.message or state.name or "", run_id)
 
 
-def run_reset(settings: Settings, name: str, since: str | None, *, progress: Callable[[str], None]) -> RunOutcome:
+def _send_the_rest() -> None:
+    """Send what Prefect still holds of logs and events: once its server is stopped it would try for a minute."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=5)
+
+
+def _load_prefect(progress: Callable[[str], None]) -> None:
+    """Import what a run needs, its steps included: they would be imported one by one while it runs."""
+    progress("loading Prefect")
+    from flows.launch import FLOWS, load_flow
+
+    for name in FLOWS:
+        load_flow(name)
+
+
+def run_reset(
+    settings: Settings,
+    name: str,
+    since: str | None,
+    *,
+    progress: Callable[[str], None],
+    ready: Callable[[], None] = lambda: None,
+) -> RunOutcome:
     """Reset one table in this process and run the pipeline for it.
 
     Args:
@@ -70,13 +105,16 @@ def run_reset(settings: Settings, name: str, since: str | None, *, progress: Cal
         name: `source.table`.
         since: Time to read from, ISO 8601; None reads everything.
         progress: Told when the run begins.
+        ready: Waits until the Prefect server answers; called once Prefect is imported, which takes as long.
     """
-    progress("loading Prefect")
+    _load_prefect(progress)
     from flows.reset import reset
 
+    ready()
     before = read_report(settings)
     progress(f"resetting {name}")
     state: Any = reset(name, since, return_state=True)
+    _send_the_rest()
     # The report is that of the pipeline, which the reset runs last, or not at all when it fails itself.
     after = read_report(settings)
     run_id = after.run_id if after and (before is None or after.run_id != before.run_id) else ""

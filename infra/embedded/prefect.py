@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,11 +60,51 @@ def up(home: Path, progress: Progress = silent, *, worker: bool = True) -> str:
                 str(folder / "server.log"),
                 "mend what the log says, or start afresh with `warehouse down --wipe` (deletes the embedded data)",
             )
+        if worker:
+            _for_runs(folder).unlink(missing_ok=True)
         if worker and not process.alive(process.read_record(folder, "worker")):
             progress(f"Prefect: starting a worker of the pool `{WORK_POOL}`")
             _ensure_pool(url(home))
             _spawn_worker(folder, url(home))
     return url(home)
+
+
+@contextlib.contextmanager
+def lent(home: Path, progress: Progress = silent, *, keep: bool = False) -> Iterator[None]:
+    """Have the server for the time of a run; one that was started for runs is stopped when the last of them ends.
+
+    It is begun, not waited for: its address is known, and what else a run needs is done meanwhile; `up` then waits.
+
+    Args:
+        home: Folder of everything embedded.
+        progress: Told each step.
+        keep: Leave it running afterwards, as `warehouse up` does.
+    """
+    folder = _folder(home)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "runs.lock").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        if keep:
+            _for_runs(folder).unlink(missing_ok=True)
+        elif not status(home).running:
+            _for_runs(folder).touch()
+        try:
+            begin(home, progress)
+            yield
+        finally:
+            fcntl.flock(users, fcntl.LOCK_UN)
+            if release(home):
+                progress("Prefect: stopped the server that was started for this run (--keep leaves it running)")
+
+
+def release(home: Path) -> bool:
+    """Stop a server that runs for runs alone unless another run uses it; True when one was stopped."""
+    folder = _folder(home)
+    with contextlib.suppress(BlockingIOError, FileNotFoundError), (folder / "runs.lock").open() as users:
+        # Another run holds it shared, and ends the server when it ends itself.
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _for_runs(folder).exists() and down(home)
+    return False
 
 
 def down(home: Path, wipe: bool = False) -> bool:
@@ -73,6 +116,7 @@ def down(home: Path, wipe: bool = False) -> bool:
         # The worker first: it reports to the server that it goes.
         stopped = process.stop(folder, name="worker")
         stopped = process.stop(folder) or stopped
+        _for_runs(folder).unlink(missing_ok=True)
         if wipe:
             shutil.rmtree(folder, ignore_errors=True)
     return stopped
@@ -128,6 +172,11 @@ def answers(api_url: str, seconds: float = 2.0) -> bool:
 
 def _folder(home: Path) -> Path:
     return home.resolve() / "prefect"
+
+
+def _for_runs(folder: Path) -> Path:
+    """Return the file that is there while the server runs only as long as a run does."""
+    return folder / "for-runs"
 
 
 def _blocks_file(folder: Path) -> Path:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.embedded import mongodb, postgres, prefect
@@ -14,13 +16,16 @@ from infra.embedded.process import Progress, Status, silent
 VARIABLES = {"postgres": "WAREHOUSE_URL", "mongodb": "MONGODB_URI", "prefect": "PREFECT_API_URL"}
 
 
-def up(home: Path, progress: Progress = silent, *, only: frozenset[str] = frozenset(VARIABLES)) -> None:
+def up(
+    home: Path, progress: Progress = silent, *, only: frozenset[str] = frozenset(VARIABLES), worker: bool = True
+) -> None:
     """Start the servers that are not configured elsewhere, Prefect first since it takes longest.
 
     Args:
         home: Folder of everything embedded.
         progress: Told each step.
         only: Names of the servers to consider.
+        worker: Also keep a Prefect worker, which runs what was deployed.
 
     Raises:
         EmbeddedError: A server does not come up.
@@ -28,14 +33,38 @@ def up(home: Path, progress: Progress = silent, *, only: frozenset[str] = frozen
     wanted = {name for name in only if not configured(name, home)}
     if "prefect" in wanted:
         prefect.begin(home, progress)
-    if "postgres" in wanted:
-        postgres.up(home, progress)
-    if "mongodb" in wanted:
-        mongodb.up(home, progress)
+    with ThreadPoolExecutor(2) as pool:
+        starting = [
+            pool.submit(server.up, home, progress)
+            for name, server in (("postgres", postgres), ("mongodb", mongodb))
+            if name in wanted
+        ]
+    for started in starting:
+        started.result()
     use(home)
     if "prefect" in wanted:
-        prefect.up(home, progress)
+        prefect.up(home, progress, worker=worker)
         use(home)
+
+
+@contextmanager
+def prefect_for_a_run(home: Path, progress: Progress = silent, *, keep: bool = False) -> Iterator[None]:
+    """Have a Prefect server for the time of a run: the user's own, or the embedded one, which `up` waits for.
+
+    Its address is in the environment from the start, so that Prefect may be imported while the server comes up.
+    """
+    if configured("prefect", home):
+        yield
+        return
+    with prefect.lent(home, progress, keep=keep):
+        use(home)
+        yield
+
+
+def release(home: Path) -> None:
+    """Stop the embedded Prefect server if it runs for runs alone and no other run uses it."""
+    if not configured("prefect", home):
+        prefect.release(home)
 
 
 def down(home: Path, *, wipe: bool = False) -> list[str]:

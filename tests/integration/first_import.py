@@ -41,11 +41,9 @@ def pretend_server() -> None:
         running.append(SERVER)
         return SERVER
 
-    def nothing(*_: Any, **__: Any) -> None:
-        pass
-
     prefect.up = up  # type: ignore[assignment]
-    prefect.begin = nothing  # type: ignore[assignment]
+    prefect.begin = up  # type: ignore[assignment]
+    prefect.down = lambda home: running.clear()  # type: ignore[assignment]
     prefect.url = lambda home: SERVER  # type: ignore[assignment]
     prefect.status = lambda home: Status("prefect", bool(running), SERVER, 0, home)  # type: ignore[assignment]
 

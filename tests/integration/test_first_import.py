@@ -34,7 +34,8 @@ LEFT_OUT = {"up": "starts real servers", "down": "stops them"}
 
 def commands(group: Any, *path: str) -> Iterator[tuple[str, Any]]:
     """Yield every command of the command line with its words."""
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         if hasattr(command, "commands"):
             yield from commands(command, *path, name)
         else:

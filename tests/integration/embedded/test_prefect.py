@@ -38,6 +38,28 @@ def test_a_server_starts_from_the_schema_with_prefects_own_block_types_and_again
     assert "secret" in block_types(prefect.up(home, worker=False))
 
 
+def test_a_server_started_for_runs_ends_with_the_last_of_them(home: Path) -> None:
+    with prefect.lent(home):
+        prefect.up(home, worker=False)
+        with prefect.lent(home):
+            pass
+        # The first run still uses it, whichever ends first.
+        assert prefect.answers(prefect.url(home))
+    assert not prefect.status(home).running
+    with prefect.lent(home, keep=True):
+        prefect.up(home, worker=False)
+    with prefect.lent(home):
+        pass
+    assert prefect.answers(prefect.url(home))
+
+
+def test_a_server_that_somebody_wants_while_a_run_uses_it_stays(home: Path) -> None:
+    with prefect.lent(home):
+        prefect.up(home)
+    assert prefect.answers(prefect.url(home))
+    assert prefect.worker_status(home).running
+
+
 def test_a_prefect_older_than_the_schema_migrates_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_schema, "version", lambda name: "3.8.7")
     assert not prefect_schema.create(tmp_path / "prefect.db")

@@ -1,0 +1,60 @@
+"""Ctrl-C ends a command within two seconds, whatever its threads wait for: no state is lost, as none is in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+INTERRUPTED = 130
+"""Exit code of a command that was ended by Ctrl-C, as shells have it."""
+
+# What still runs after this has only answers of servers to wait for; a person has been told two seconds.
+_PATIENCE_SECONDS = 1.2
+
+
+@contextlib.contextmanager
+def guarded(say: str, release: Callable[[], None]) -> Iterator[None]:
+    """Have Ctrl-C end the process in time; to be entered in the main thread.
+
+    Args:
+        say: What is told the person who pressed it: what became of the work, and how to go on.
+        release: Frees what the command holds outside the process, such as a server that it started.
+    """
+
+    def interrupted(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print(f"\ninterrupted: {say}", file=sys.stderr, flush=True)
+        timer = threading.Timer(_PATIENCE_SECONDS, leave)
+        timer.daemon = True
+        timer.start()
+        raise KeyboardInterrupt
+
+    def leave() -> None:
+        _end_children()
+        with contextlib.suppress(Exception):
+            release()
+        os._exit(INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    except KeyboardInterrupt:
+        # Threads that are left would be waited for when the interpreter ends.
+        leave()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_children() -> None:
+    """End what this command started for itself, such as dbt; servers have sessions of their own and stay."""
+    import psutil
+
+    own = os.getsid(0)
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
+            if os.getsid(child.pid) == own:
+                child.terminate()
