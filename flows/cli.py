@@ -14,6 +14,7 @@ from uuid import UUID
 import typer
 
 from flows import dbt_commands
+from flows.commands import Commands, tables_of
 from monitoring.commands import register
 from tasks.errors import ConfigError, WarehouseError, redact
 
@@ -25,10 +26,11 @@ DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="warehouse",
-    help="Sales & Marketing warehouse: MongoDB and marketing channels into Postgres, exactly. "
-    "TABLE is source.table. Add --debug to any command for the traceback of an error.",
+    cls=Commands,
+    help="Sales & Marketing warehouse: MongoDB and marketing channels into Postgres, exactly. TABLE is source.table.",
+    epilog="Every command also takes --json (its tables as JSON on stdout), --quiet (no progress), --verbose "
+    "(Prefect's log) and --debug (the traceback of an error). `warehouse COMMAND --help` shows examples.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -38,28 +40,38 @@ app.add_typer(checkpoint_app, name="checkpoint")
 app.add_typer(rejects_app, name="rejects")
 register(app)
 
-Tables = Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="source.table; none means all")]
-
+Table = Annotated[str, typer.Argument(metavar="TABLE", help="source.table", autocompletion=tables_of)]
+Tables = Annotated[
+    list[str] | None, typer.Argument(metavar="TABLE", help="source.table; none means all", autocompletion=tables_of)
+]
 Keep = Annotated[bool, typer.Option("--keep", help="Leave the embedded Prefect server running.")]
 
 
 def main() -> None:
     """Run the command and exit: 0 done, 1 the work failed, 2 wrong use."""
-    debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    sys.exit(_run(arguments, debug))
+    from flows.console import options, take_options
+
+    arguments = take_options(sys.argv[1:])
+    sys.exit(_run(arguments, options.debug))
 
 
 def _run(arguments: list[str], debug: bool) -> int:
-    from flows.console import error_block
+    from flows.console import error_block, print_json
 
     try:
-        app(arguments, prog_name="warehouse")
+        try:
+            app(arguments, prog_name="warehouse")
+        finally:
+            print_json()
         return DONE
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else DONE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        # Who read the results, such as `head`, has enough; the interpreter would complain of the pipe at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except WarehouseError as error:
         _show_traceback(debug)
         print(error_block(error), file=sys.stderr)
@@ -249,13 +261,17 @@ def check() -> None:
 
     Settings, sources.yaml with line numbers, connections, permissions, versions.
     """
+    from dataclasses import astuple
+
     from flows.checks import run_checks
-    from flows.console import Steps, say
+    from flows.console import Steps, options, say, table
     from infra.embedded import services
 
     home = Path(os.environ.get("WAREHOUSE_HOME", ".warehouse"))
     services.use(home)
     findings = run_checks(home, Steps())
+    if options.json:
+        table(("level", "subject", "message", "action"), map(astuple, findings))
     for finding in findings:
         say(f"{finding.level:8}{finding.subject}: {finding.message}")
         if finding.action:
@@ -425,7 +441,7 @@ def checkpoint_show(tables: Tables = None) -> None:
 
 @checkpoint_app.command("set")
 def checkpoint_set(
-    name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")],
+    name: Table,
     since: Annotated[str | None, typer.Option(help="Read again from this time (ISO 8601; no zone means UTC).")] = None,
     state: Annotated[str | None, typer.Option(help="A whole state, as JSON.")] = None,
     start: Annotated[bool, typer.Option("--start", help="Read all again.")] = False,
@@ -516,8 +532,8 @@ def rejects_show(number: Annotated[int, typer.Argument(metavar="ID", help="From 
 
 @rejects_app.command("replay")
 def rejects_replay(
-    name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")],
-    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="None means all that wait.")] = None,
+    name: Table,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="ID", help="None means all that wait.")] = None,
 ) -> None:
     """Load a table's rejects again, after something was mended."""
     from flows.console import say
@@ -534,7 +550,7 @@ def rejects_replay(
 
 @app.command()
 def verify(
-    name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")],
+    name: Table,
     values: Annotated[bool, typer.Option(help="Compare values too, not only presence and fingerprints.")] = True,
     most: Annotated[int, typer.Option(min=1, help="Differences to list at most.")] = 20,
 ) -> None:
@@ -556,7 +572,9 @@ def verify(
 
 
 @app.command()
-def rebuild(name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")]) -> None:
+def rebuild(
+    name: Table,
+) -> None:
     """Load a table anew from the landing, without the source."""
     from flows.console import say
     from tasks.bronze.rebuild import rebuild_table
@@ -571,7 +589,7 @@ def rebuild(name: Annotated[str, typer.Argument(metavar="TABLE", help="source.ta
 
 @app.command()
 def reset(
-    name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table")],
+    name: Table,
     since: Annotated[str | None, typer.Option(help="Read from this time on (ISO 8601) instead of everything.")] = None,
     keep: Keep = False,
 ) -> None:

@@ -6,12 +6,50 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from tasks.errors import ConfigError, WarehouseError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+@dataclass
+class Options:
+    """What every command takes.
+
+    Attributes:
+        json: Print tables as JSON, and nothing else.
+        quiet: Print no progress.
+        verbose: Print Prefect's log.
+        debug: Print the traceback of an error.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+
+options = Options()
+_tables: list[list[dict[str, object]]] = []
+
+
+def take_options(arguments: Sequence[str]) -> list[str]:
+    """Set the options that every command takes, and return the other arguments."""
+    names = [f"--{field.name}" for field in fields(Options)]
+    for name in names:
+        setattr(options, name.removeprefix("--"), name in arguments)
+    _tables.clear()
+    return [argument for argument in arguments if argument not in names]
+
+
+def print_json() -> None:
+    """Print what was shown as one JSON value: a list of objects, or a list of such lists where tables were several."""
+    if options.json:
+        found: object = _tables[0] if len(_tables) == 1 else _tables
+        print(json.dumps(found, ensure_ascii=False, default=str), flush=True)
 
 
 def out() -> Console:
@@ -22,13 +60,17 @@ def out() -> Console:
 
 
 def say(text: str = "") -> None:
-    """Print one line of result."""
-    print(text, flush=True)
+    """Print one line of result; where results are JSON, it is beside them."""
+    if options.json:
+        note(text)
+    else:
+        print(text, flush=True)
 
 
 def note(text: str) -> None:
     """Print one line beside the results, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    if not options.quiet:
+        print(text, file=sys.stderr, flush=True)
 
 
 class Steps:
@@ -39,7 +81,7 @@ class Steps:
 
     def __call__(self, text: str) -> None:
         """Print one progress line."""
-        print(f"[{time.monotonic() - self._begin:5.1f} s] {text}", file=sys.stderr, flush=True)
+        note(f"[{time.monotonic() - self._begin:5.1f} s] {text}")
 
 
 def table(
@@ -57,11 +99,14 @@ def table(
         title: Above the table.
         numbers: Which columns hold numbers, where cells that are texts do not tell.
     """
+    kept = [list(row) for row in rows]
+    if options.json:
+        _tables.append([dict(zip((header.replace(" ", "_") for header in headers), row, strict=True)) for row in kept])
+        return
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    kept = [list(row) for row in rows]
     shown = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for index, header in enumerate(headers):
         right = numbers[index] if numbers else any(type(row[index]) in (int, float) for row in kept)

@@ -63,10 +63,12 @@ def run_pipeline(
     """
     _load_prefect(progress)
     from flows.pipeline import pipeline
+    from flows.progress import shown
 
     ready()
     progress(f"running the pipeline: {', '.join(names) or 'every table'}")
-    state: Any = pipeline(tables=list(names) or None, full=full, models=models, return_state=True)
+    with shown(progress):
+        state: Any = pipeline(tables=list(names) or None, full=full, models=models, return_state=True)
     _send_the_rest()
     run_id = str(state.state_details.flow_run_id)
     return RunOutcome(state.is_completed(), state.message or state.name or "", run_id)
@@ -83,7 +85,12 @@ def _send_the_rest() -> None:
 
 def _load_prefect(progress: Callable[[str], None]) -> None:
     """Import what a run needs, its steps included: they would be imported one by one while it runs."""
+    from flows.console import options
+    from flows.progress import hide_log
+
     progress("loading Prefect")
+    if not options.verbose:
+        hide_log()
     from flows.launch import FLOWS, load_flow
 
     for name in FLOWS:
@@ -108,12 +115,14 @@ def run_reset(
         ready: Waits until the Prefect server answers; called once Prefect is imported, which takes as long.
     """
     _load_prefect(progress)
+    from flows.progress import shown
     from flows.reset import reset
 
     ready()
     before = read_report(settings)
     progress(f"resetting {name}")
-    state: Any = reset(name, since, return_state=True)
+    with shown(progress):
+        state: Any = reset(name, since, return_state=True)
     _send_the_rest()
     # The report is that of the pipeline, which the reset runs last, or not at all when it fails itself.
     after = read_report(settings)

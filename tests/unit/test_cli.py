@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import typer.main
 
-from flows import checks, cli, console, demo, views
+from flows import checks, cli, commands, console, demo, views
 from infra.embedded import process, services
 from tasks.errors import ConfigError, LoadError, WarehouseUnreachable
 from tasks.mongodb.values import freeze
@@ -341,3 +342,69 @@ def test_installation_without_a_rust_toolchain_works_and_says_that_the_slow_deco
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "no Rust toolchain (cargo) found: the driver decodes" in done.stdout
+
+
+def words_of(group: object, *path: str) -> list[str]:
+    found: list[str] = []
+    for name in group.list_commands(None):  # type: ignore[attr-defined]
+        command = group.get_command(None, name)  # type: ignore[attr-defined]
+        inner = hasattr(command, "list_commands")
+        found += words_of(command, *path, name) if inner else [" ".join((*path, name))]
+    return found
+
+
+def test_every_command_has_examples_that_are_of_that_command() -> None:
+    group = typer.main.get_command(cli.app)
+    assert set(words_of(group)) == set(commands.EXAMPLES), "give flows/commands.py an example of each command"
+    for words, examples in commands.EXAMPLES.items():
+        assert examples and all(example.startswith(f"warehouse {words}") for example in examples)
+
+
+def test_help_shows_the_first_days_commands_first_and_each_command_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._run(["--help"], debug=False) == cli.DONE
+    shown = capsys.readouterr().out
+    first, others = shown.split("Start with:")[1].split("All others:")
+    assert [line.split()[0] for line in first.strip().splitlines()] == list(commands.FIRST)
+    assert "verify" in others and "--json" in others
+    assert cli._run(["run", "--help"], debug=False) == cli.DONE
+    assert "\n    warehouse run --plan\n" in capsys.readouterr().out
+
+
+def test_a_command_of_another_module_is_imported_only_when_it_is_called(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "late_module.py").write_text(
+        "import typer\napp = typer.Typer()\n@app.command()\ndef late(name: str) -> None:\n    print('late', name)\n"
+    )
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setitem(commands.ELSEWHERE, "late", ("late_module:app", "Comes late."))
+    assert cli._run(["--help"], debug=False) == cli.DONE
+    assert "Comes late." in capsys.readouterr().out
+    assert "late_module" not in sys.modules
+    assert cli._run(["late", "x"], debug=False) == cli.DONE
+    assert capsys.readouterr().out == "late x\n"
+
+
+def test_results_are_one_json_value_and_all_else_is_beside_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
+    try:
+        assert console.take_options(["check", "--json", "--quiet"]) == ["check"]
+        cli._run(["check"], debug=False)
+        shown = capsys.readouterr()
+        levels = {finding["level"] for finding in json.loads(shown.out)}
+        assert "wrong" in levels and shown.err == ""
+        console.take_options(["drift", "--json"])
+        assert cli._run(["drift"], debug=False) == cli.FAILED
+        shown = capsys.readouterr()
+        assert json.loads(shown.out) == [] and "error: " in shown.err
+    finally:
+        console.take_options([])
+
+
+def test_a_shell_completes_the_tables_of_sources_yaml(place: Path) -> None:
+    assert commands.tables_of("shop.") == []
+    (place / "sources.yaml").write_text(SOURCES)
+    assert commands.tables_of("shop.o") == ["shop.orders"]
+    assert commands.tables_of("") == ["shop.orders", "shop.products"]

@@ -1,0 +1,90 @@
+"""What a person sees while a run goes on: its steps as they end, and what it does now, from Prefect's log records."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from tasks.errors import redact
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+# Prefect 3.8's words for the end of a run; a record that reads otherwise is only not shown.
+_ENDED = re.compile(r"Finished in state (?P<state>\w+)\((?:(?P<quote>['\"])(?P<message>.*)(?P=quote))?", re.DOTALL)
+_BEGAN = "Beginning "
+
+
+def hide_log() -> None:
+    """Keep Prefect's log off the terminal; to be called before Prefect is imported. Its server gets all of it."""
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+
+
+@contextlib.contextmanager
+def shown(say: Callable[[str], None]) -> Iterator[None]:
+    """Turn what Prefect logs in this process into lines of progress, and a moving line where stderr is a terminal."""
+    logger = logging.getLogger("prefect")
+    with _moving_line() as line:
+        handler = _Lines(say, line)
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def _moving_line() -> Iterator[Status | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True, highlight=False).status("starting") as line:
+        yield line
+
+
+class _Lines(logging.Handler):
+    """Says how subflows end, and warnings by their first line; counts tables and models that are done in between."""
+
+    def __init__(self, say: Callable[[str], None], line: Status | None) -> None:
+        super().__init__(logging.INFO)
+        self._say = say
+        self._line = line
+        self._done = 0
+        self._began = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        text = redact(record.getMessage())
+        run = str(getattr(record, "task_run_name", None) or getattr(record, "flow_run_name", ""))
+        if record.levelno >= logging.WARNING and not _ENDED.match(text):
+            self._say(f"note: {text.strip().splitlines()[0] if text.strip() else record.levelname}")
+        elif ended := _ENDED.match(text):
+            self._end(run, ended, hasattr(record, "task_run_name"))
+        elif text.startswith(_BEGAN):
+            self._done, self._began = 0, time.monotonic()
+            self._show(run)
+        elif text.startswith("model."):
+            self._done += 1
+            self._show(f"{run}: {text.removeprefix('model.').partition('.')[2]} ({self._done} done)")
+
+    def _end(self, run: str, ended: re.Match[str], is_task: bool) -> None:
+        if is_task:
+            self._done += 1
+            rate = self._done / max(time.monotonic() - self._began, 0.001)
+            self._show(f"{self._done} table(s) done, {rate:,.1f}/s, the last: {run}")
+        else:
+            said = ended["state"].lower() if ended["state"] != "Completed" else "done"
+            self._say(f"{run}: {said}" + (f", {ended['message'].splitlines()[0]}" if ended["message"] else ""))
+
+    def _show(self, text: str) -> None:
+        if self._line is not None:
+            # rich reads square brackets as styles.
+            self._line.update(text.replace("[", "\\["))

@@ -1,0 +1,29 @@
+"""Prefect's log records as lines of progress: how steps end, warnings by their first line, secrets hidden."""
+
+from __future__ import annotations
+
+import logging
+
+from flows.progress import shown
+
+
+def log(level: int, text: str, **names: str) -> None:
+    logging.getLogger("prefect.flow_runs").log(level, text, extra=names)
+
+
+def test_steps_and_warnings_are_lines_and_tables_are_not() -> None:
+    lines: list[str] = []
+    logging.getLogger("prefect").setLevel(logging.INFO)
+    with shown(lines.append):
+        log(logging.INFO, "Beginning subflow run 'extract small-1'", flow_run_name="extract small-1")
+        log(logging.INFO, "Finished in state Completed()", task_run_name="shop.orders")
+        log(logging.WARNING, "Task run failed with X('mongodb://me:hunter2@db')\nTraceback", task_run_name="a")
+        log(logging.INFO, "Finished in state Completed('1 table(s) done')", flow_run_name="extract small-1")
+        log(logging.ERROR, 'Finished in state Failed("it\'s 2 of 2")', flow_run_name="load-bronze small-1")
+        log(logging.INFO, "Ended in words that nobody knows", flow_run_name="extract small-1")
+    log(logging.WARNING, "after the run")
+    assert lines == [
+        "note: Task run failed with X('mongodb://***@db')",
+        "extract small-1: done, 1 table(s) done",
+        "load-bronze small-1: failed, it's 2 of 2",
+    ]
