@@ -19,7 +19,7 @@ DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.to
 .NOTPARALLEL:
 
 .PHONY: help setup setup-demo native demo dashboard test test-unit test-integration test-faults test-kubernetes \
-	test-browser test-superset benchmark \
+	test-browser test-readme test-superset benchmark \
 	simulate-anomalies lint docs lock clean
 
 help: ## List the targets
@@ -79,16 +79,19 @@ $(VENV)/.stamp-dashboard: $(VENV)/.stamp-demo requirements/dashboard.lock
 	@touch $@
 
 test: setup ## Unit and integration tests
-	$(PYTEST) -m "not faults and not kubernetes and not browser and not superset"
+	$(PYTEST) -m "not faults and not kubernetes and not browser and not readme and not superset"
 
 test-unit: setup ## Unit tests alone: seconds, no servers
-	$(PYTEST) -m "not integration and not faults and not kubernetes and not browser and not superset"
+	$(PYTEST) -m "not integration and not faults and not kubernetes and not browser and not readme and not superset"
 
 test-integration: setup ## Tests on real embedded servers
 	$(PYTEST) -m integration
 
 test-faults: setup ## Kills and broken connections
 	$(PYTEST) -m faults
+
+test-readme: setup ## The README's shell blocks, literally, each from an empty folder
+	$(PYTEST) -m readme
 
 test-browser: setup ## Pages in a real Chromium, at three widths, light and dark
 	$(PYTEST) -m browser

@@ -21,7 +21,7 @@ from tests.object_store import BUCKET, ObjectStore
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-_TIERS = ("integration", "faults", "kubernetes", "browser", "superset")
+_TIERS = ("integration", "faults", "kubernetes", "browser", "readme", "superset")
 
 
 class _ByFile(LoadFileScheduling):
