@@ -16,6 +16,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {}
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("warehouse demo",),
+    "init": ("warehouse init my-company", "warehouse init my-company --uri 'mongodb://...' --database shop"),
     "up": ("warehouse up",),
     "down": ("warehouse down", "warehouse down --wipe"),
     "status": ("warehouse status", "warehouse status --json"),
