@@ -100,7 +100,7 @@ class Rows:
         except (bson.errors.BSONError, OverflowError, UnicodeError, ValueError) as error:
             raise self._wrong(f"a row cannot be kept: {error}") from None
         if len(self._keys) < _MOST_KEYS:
-            digest = xxhash.xxh3_128_digest(bson.encode({"_id": document["_id"]}))
+            digest = xxhash.xxh3_128_digest(repr(document["_id"]).encode())
             if digest in self._keys:
                 raise self._wrong(
                     f"the key {document['_id'][1:]} came twice: rows moved while they were read, or `key` is short"

@@ -1,0 +1,403 @@
+"""Each channel against its fake over real HTTP, and each fake read by the vendor's own client."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.sample.channels import ga4, google_ads, linkedin_ads, meta_ads, tiktok_ads
+from infra.sample.channels.facts import AdAccount, AdDay, Facts
+from infra.sample.channels.server import Answer, Fake
+from tasks.errors import SourceError
+from tasks.marketing.rest.errors import QuotaExhausted, VersionEnded
+from tasks.marketing.rest.extract import AccountsFailed
+from tests.channels import NOW, Pulls, serving
+
+TODAY = NOW.date()
+FIRST, SECOND = "9007199254740993", "7000000000000000002"
+
+
+def facts() -> Facts:
+    accounts = [AdAccount(FIRST, "First"), AdAccount(SECOND, "Second", "America/Los_Angeles", "USD")]
+    for account in accounts:
+        for offset in range(3):
+            day = TODAY - timedelta(days=offset)
+            for number in range(3):
+                spend = Decimal("10.10") + number
+                account.put(AdDay(day, f"{number + 1}", f"c{number + 1}", 100, 10, spend, Decimal(2), Decimal("19.99")))
+    return Facts(*accounts)
+
+
+def key_of_service_account(url: str) -> str:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    private = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return json.dumps({"client_email": "a@b.iam.example", "private_key": pem, "private_key_id": "k1", "token_uri": url})
+
+
+def source(kind: str, url: str, table: str, **more: Any) -> dict[str, Any]:
+    base = {"kind": kind, "base_url": f"{url}/{kind}", "tables": {table: more.pop("options", {})}}
+    own: dict[str, Any] = {
+        "google_ads": {
+            "developer_token": "developer-token",
+            "manager": "100-000-0001",
+            "credentials": {
+                "client_id": "c",
+                "client_secret": "google-secret",
+                "refresh_token": "google-refresh",
+                "token_url": f"{url}/google_ads/token",
+            },
+        },
+        "meta_ads": {"access_token": "meta-token"},
+        "tiktok_ads": {"access_token": "tiktok-token", "advertisers": [FIRST, SECOND], "rows": 2},
+        "linkedin_ads": {"access_token": "linkedin-token"},
+    }
+    return {**base, **own.get(kind, {}), **more}
+
+
+FAKES: dict[str, Any] = {
+    "google_ads": google_ads.GoogleAdsFake,
+    "meta_ads": meta_ads.MetaAdsFake,
+    "tiktok_ads": tiktok_ads.TiktokAdsFake,
+    "linkedin_ads": linkedin_ads.LinkedinAdsFake,
+}
+TABLES = {
+    "google_ads": ("campaigns", "segments_date"),
+    "meta_ads": ("campaigns", "date_start"),
+    "tiktok_ads": ("campaigns", "stat_time_day"),
+    "linkedin_ads": ("campaign_groups", "date"),
+}
+
+
+def money(kind: str, row: dict[str, Any]) -> Decimal:
+    if kind == "google_ads":
+        return Decimal(row["cost_micros"]) / 1_000_000
+    return Decimal(row["costInLocalCurrency" if kind == "linkedin_ads" else "spend"])
+
+
+@pytest.mark.parametrize("kind", sorted(FAKES))
+def test_rows_are_those_of_the_service(kind: str, tmp_path: Path) -> None:
+    fake: Fake = FAKES[kind](facts())
+    table, day = TABLES[kind]
+    with serving(**{kind: fake}) as url:
+        pulls = Pulls(tmp_path, source(kind, url, table))
+        pulls.pull(table)
+    rows = pulls.last(table)
+    found = {
+        (row["account_id"], row[day]): money(kind, row)
+        for row in rows
+        if row.get("campaign_id", row.get("campaign_group_id")) == "2"
+    }
+    days = {TODAY - timedelta(days=offset) for offset in range(3)}
+    # In California the 24th has begun at 08:00 UTC; LinkedIn's days are those of UTC.
+    assert found == {(name, one): Decimal("11.10") for name in (FIRST, SECOND) for one in days}
+    assert len(rows) == 18
+
+
+@pytest.mark.parametrize("kind", sorted(FAKES))
+def test_one_forbidden_account_is_named_and_stops_no_other(kind: str, tmp_path: Path) -> None:
+    known = facts()
+    known.accounts[FIRST].forbidden = True
+    table, _ = TABLES[kind]
+    with serving(**{kind: FAKES[kind](known)}) as url:
+        pulls = Pulls(tmp_path, source(kind, url, table))
+        with pytest.raises(AccountsFailed, match=f"1 of 2 accounts.*{FIRST}"):
+            pulls.pull(table)
+    assert {row["account_id"] for row in pulls.last(table)} == {SECOND}
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "waited"),
+    [
+        ("google_ads", google_ads.refused(429, "quotaError", "RESOURCE_TEMPORARILY_EXHAUSTED", "slow down"), 30),
+        ("meta_ads", meta_ads.refused(17, "User request limit reached"), 60),
+        ("tiktok_ads", tiktok_ads.said(40100, "Requests made too frequently"), 5),
+        ("linkedin_ads", Answer({"message": "slow down"}, 429, {"retry-after": "7"}), 7),
+    ],
+)
+def test_throttling_is_waited_for(kind: str, answer: Answer, waited: int, tmp_path: Path) -> None:
+    fake: Fake = FAKES[kind](facts())
+    fake.fail(answer, where=lambda asked: asked.path != "token" and len(fake.log) > 4)
+    table, _ = TABLES[kind]
+    with serving(**{kind: fake}) as url:
+        pulls = Pulls(tmp_path, source(kind, url, table))
+        pulls.pull(table)
+    assert any(seconds == pytest.approx(waited, abs=0.1) for seconds in pulls.clock.slept)
+    assert len(pulls.last(table)) == 18
+
+
+@pytest.mark.parametrize("kind", ["google_ads", "linkedin_ads", "meta_ads"])
+def test_an_ended_version_is_named(kind: str, tmp_path: Path) -> None:
+    table, _ = TABLES[kind]
+    with serving(**{kind: FAKES[kind](facts(), versions=())}) as url:
+        pulls = Pulls(tmp_path, source(kind, url, table))
+        with pytest.raises(VersionEnded, match="has ended"):
+            pulls.pull(table)
+
+
+def test_a_version_that_ends_soon_warns(tmp_path: Path) -> None:
+    fake = linkedin_ads.LinkedinAdsFake(facts(), versions=("202601",))
+    with serving(linkedin_ads=fake) as url:
+        pulls = Pulls(tmp_path, source("linkedin_ads", url, "campaign_groups", version="202601"))
+        warnings = pulls.pull("campaign_groups").warnings
+    assert "linkedin_ads API 202601 ends in 52 days, on 2027-01-15: set `version` to 202610" in warnings
+
+
+def test_check_shows_accounts_and_first_rows(tmp_path: Path) -> None:
+    from tasks.marketing.rest.check import check
+
+    with serving(tiktok_ads=tiktok_ads.TiktokAdsFake(facts())) as url:
+        pulls = Pulls(tmp_path, source("tiktok_ads", url, "campaigns"))
+        found = list(check("shop", pulls.ref("campaigns").source, pulls.open()))  # type: ignore[arg-type]
+    assert [finding.level for finding in found] == ["ok"] * 3
+    assert f"{FIRST} (First) in Europe/Berlin" in found[1].message and "spend=10.10" in found[2].message
+
+
+# -- meta -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["Job Failed", "Job Skipped", "stuck"])
+def test_a_report_of_meta_that_fails_is_ordered_again(ending: str, tmp_path: Path) -> None:
+    fake = meta_ads.MetaAdsFake(facts())
+    fake.endings[0] = ending
+    with serving(meta_ads=fake) as url:
+        pulls = Pulls(tmp_path, source("meta_ads", url, "campaigns", options={"lookback": "5d"}))
+        pulls.pull("campaigns")
+    assert len(pulls.last("campaigns")) == 18 and len(fake.jobs) == 3
+
+
+def test_pages_of_meta_are_made_smaller(tmp_path: Path) -> None:
+    fake = meta_ads.MetaAdsFake(facts())
+    said = meta_ads.refused(1, "Please reduce the amount of data you're asking for, then retry your request", 500)
+    fake.fail(said, 2, lambda asked: asked.method == "GET" and asked.path.endswith("/insights"))
+    with serving(meta_ads=fake) as url:
+        pulls = Pulls(tmp_path, source("meta_ads", url, "campaigns", rows=8, options={"lookback": "5d"}))
+        pulls.pull("campaigns")
+    assert "2" in {asked.query.get("limit") for asked in fake.log} and len(pulls.last("campaigns")) == 18
+
+
+def test_usage_near_its_limit_slows_down(tmp_path: Path) -> None:
+    fake = meta_ads.MetaAdsFake(facts())
+    fake.usage = 96.0
+    with serving(meta_ads=fake) as url:
+        pulls = Pulls(tmp_path, source("meta_ads", url, "campaigns", options={"lookback": "5d"}))
+        pulls.pull("campaigns")
+    assert 240.0 in pulls.clock.slept
+
+
+def test_actions_of_meta_are_counted_once(tmp_path: Path) -> None:
+    with serving(meta_ads=meta_ads.MetaAdsFake(facts())) as url:
+        pulls = Pulls(tmp_path, source("meta_ads", url, "campaign_actions", options={"lookback": "5d"}))
+        pulls.pull("campaign_actions")
+    rows = pulls.last("campaign_actions")
+    assert len(rows) == 3 * 18
+    counted = [row for row in rows if row["is_counted"]]
+    assert sum(Decimal(row["actions"]) for row in counted) == 18 * 2
+    assert {row["action_type"] for row in counted} == {"omni_purchase"} and {row["attribution"] for row in rows} == {
+        "7d_click,1d_view"
+    }
+
+
+# -- analytics ------------------------------------------------------------------------------------------------
+
+
+def analytics(tmp_path: Path, url: str, **more: Any) -> Pulls:
+    credentials = {"key": key_of_service_account(f"{url}/ga4/token")}
+    base = {"kind": "ga4", "base_url": f"{url}/ga4", "credentials": credentials, "properties": ["1", "2"]}
+    return Pulls(tmp_path, {**base, "tables": {"sessions": {"lookback": "1d"}}, **more})
+
+
+def visits(day: date, count: int) -> list[dict[str, Any]]:
+    return [
+        {"sessionSource": f"s{number:06d}", "sessionMedium": "cpc", "sessions": 1, "purchaseRevenue": "1.10"}
+        for number in range(count)
+    ]
+
+
+def properties() -> tuple[ga4.Property, ga4.Property]:
+    found = ga4.Property("1"), ga4.Property("2", "Pacific/Auckland", "NZD")
+    for one in found:
+        for offset in range(-1, 3):
+            one.put(TODAY - timedelta(days=offset), visits(TODAY, 25))
+    return found
+
+
+def test_all_pages_of_analytics_are_read_whatever_the_order_of_their_headers(tmp_path: Path) -> None:
+    first, second = properties()
+    first.flags = {
+        "dataLossFromOtherRow": True,
+        "samplingMetadatas": [{"samplesReadCount": "500", "samplingSpaceSize": "9000"}],
+    }
+    fake = ga4.Ga4Fake(first, second)
+    fake.reorders = True
+    with serving(ga4=fake) as url:
+        pulls = analytics(tmp_path, url, rows=10)
+        pulls.pull("sessions")
+    rows = pulls.last("sessions")
+    assert len(rows) == 100
+    assert sum(row["sessions"] for row in rows) == 100 and {row["purchase_revenue"] for row in rows} == {"1.10"}
+    # It is the 25th in Auckland already.
+    assert max(row["date"] for row in rows if row["account_id"] == "2") == TODAY + timedelta(days=1)
+    assert {
+        (row["data_loss_from_other_row"], row.get("sampling_space")) for row in rows if row["account_id"] == "1"
+    } == {(True, 9000)}
+    assert fake.tokens_given == 1
+
+
+def test_a_count_that_does_not_reconcile_fails(tmp_path: Path) -> None:
+    said = "25 rows came where the report counts 26"
+    with serving(ga4=ga4.Ga4Fake(*properties(), count_off=1)) as url, pytest.raises(AccountsFailed, match=said):
+        analytics(tmp_path, url).pull("sessions")
+
+
+def test_used_up_tokens_end_the_run(tmp_path: Path) -> None:
+    fake = ga4.Ga4Fake(*properties())
+    said = ga4.refused(429, "Exhausted property tokens for a project per hour.", "RESOURCE_EXHAUSTED")
+    fake.fail(said, where=lambda asked: asked.path != "token" and len(fake.log) > 4)
+    with serving(ga4=fake) as url, pytest.raises(QuotaExhausted, match="after 2026-11-24 13:00 UTC"):
+        analytics(tmp_path, url).pull("sessions")
+
+
+def test_a_key_that_is_none_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(SourceError.__mro__[1], match="the service account key cannot be used") as raised:
+        Pulls(
+            tmp_path,
+            {
+                "kind": "ga4",
+                "credentials": {"key": '{"private_key": "secret-part"}'},
+                "properties": ["1"],
+                "tables": {"sessions": {}},
+            },
+        ).pull("sessions")
+    assert "secret-part" not in str(raised.value)
+
+
+# -- linkedin -------------------------------------------------------------------------------------------------
+
+
+def test_more_than_18_fields_take_two_requests(tmp_path: Path) -> None:
+    fake = linkedin_ads.LinkedinAdsFake(facts())
+    names = {"impressions": "int", **{f"field{number}": "int" for number in range(18)}, "clicks": "int"}
+    with serving(linkedin_ads=fake) as url:
+        pulls = Pulls(tmp_path, source("linkedin_ads", url, "campaign_groups", options={"metrics": names}))
+        pulls.pull("campaign_groups")
+    assert {(row["impressions"], row["clicks"]) for row in pulls.last("campaign_groups")} == {(100, 10)}
+    asked = [one for one in fake.log if one.path == "rest/adAnalytics"]
+    assert max(len(one.query["fields"].split(",")) for one in asked) == 20
+    assert "accounts=List(urn%3Ali%3AsponsoredAccount%3A" in asked[0].raw_query
+
+
+# -- the vendors' own clients ---------------------------------------------------------------------------------
+
+
+def test_googles_client_reads_the_same_analytics() -> None:
+    from google.analytics.data_v1beta import BetaAnalyticsDataClient
+    from google.analytics.data_v1beta.services.beta_analytics_data.transports import BetaAnalyticsDataRestTransport
+    from google.analytics.data_v1beta.types import DateRange, Dimension, Metric, RunReportRequest
+    from google.auth.credentials import AnonymousCredentials
+
+    fake = ga4.Ga4Fake(*properties())
+    fake.anonymous = True
+    # The client knows no path before the version's, so the fake's prefix is the version.
+    with serving(v1beta=_AtRoot(fake)) as url:
+        transport = BetaAnalyticsDataRestTransport(
+            host=url.removeprefix("http://"), url_scheme="http", credentials=AnonymousCredentials()
+        )
+        request = RunReportRequest(
+            property="properties/1",
+            dimensions=[Dimension(name="date"), Dimension(name="sessionSource")],
+            metrics=[Metric(name="sessions")],
+            date_ranges=[DateRange(start_date=TODAY.isoformat(), end_date=TODAY.isoformat())],
+            limit=10,
+        )
+        report = BetaAnalyticsDataClient(transport=transport).run_report(request)
+    assert report.row_count == 25 and len(report.rows) == 10 and report.metadata.time_zone == "Europe/Berlin"
+    assert [cell.value for cell in report.rows[0].dimension_values] == [f"{TODAY:%Y%m%d}", "s000000"]
+
+
+class _AtRoot(Fake):
+    """A fake whose prefix is a part of its paths."""
+
+    def __init__(self, inner: ga4.Ga4Fake) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def answer(self, asked: Any) -> Answer:
+        from dataclasses import replace
+
+        return self._inner.handle(replace(asked, path=f"v1beta/{asked.path}"))
+
+
+def test_googles_messages_take_each_batch_of_the_ads_fake() -> None:
+    import httpx
+    from google.ads.googleads.v26.services.types.google_ads_service import SearchGoogleAdsStreamResponse
+
+    with serving(google_ads=google_ads.GoogleAdsFake(facts())) as url:
+        fields = "segments.date, customer.id, campaign.id, campaign.name, metrics.cost_micros, metrics.conversions"
+        query = f"SELECT {fields} FROM campaign"
+        answer = httpx.post(
+            f"{url}/google_ads/v26/customers/{FIRST}/googleAds:searchStream",
+            json={"query": f"{query} WHERE segments.date BETWEEN '{TODAY}' AND '{TODAY}'"},
+            headers={
+                "authorization": "Bearer google-access",
+                "developer-token": "developer-token",
+                "login-customer-id": "1000000001",
+            },
+        )
+    # Strict: an unknown field, or a value of another type, is refused.
+    (batch,) = [SearchGoogleAdsStreamResponse.from_json(json.dumps(one)) for one in answer.json()]
+    assert [(row.campaign.id, row.metrics.cost_micros) for row in batch.results] == [
+        (1, 10_100_000),
+        (2, 11_100_000),
+        (3, 12_100_000),
+    ]
+    assert batch.results[0].customer.id == int(FIRST)
+
+
+def test_metas_client_reads_the_same_insights(monkeypatch: pytest.MonkeyPatch) -> None:
+    from facebook_business.adobjects.adaccount import AdAccount as MetaAccount
+    from facebook_business.adobjects.adreportrun import AdReportRun
+    from facebook_business.api import FacebookAdsApi
+    from facebook_business.session import FacebookSession
+
+    with serving(meta_ads=meta_ads.MetaAdsFake(facts())) as url:
+        monkeypatch.setattr(FacebookSession, "GRAPH", f"{url}/meta_ads")
+        api = FacebookAdsApi.init(access_token="meta-token", api_version="v26.0", crash_log=False)
+        params = {
+            "level": "campaign",
+            "time_increment": 1,
+            "time_range": {"since": TODAY.isoformat(), "until": TODAY.isoformat()},
+        }
+        job = MetaAccount(f"act_{FIRST}", api=api).get_insights(
+            fields=["campaign_id", "spend", "actions"], params=params, is_async=True
+        )
+        for _ in range(3):
+            job = job.api_get()
+        assert job[AdReportRun.Field.async_status] == "Job Completed"
+        rows = [dict(row) for row in job.get_insights(params={"limit": 2})]
+    assert [(row["campaign_id"], row["spend"]) for row in rows] == [("1", "10.10"), ("2", "11.10"), ("3", "12.10")]
+
+
+# -- documentation --------------------------------------------------------------------------------------------
+
+
+def test_the_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:
+    import re
+
+    from tasks.sources import load_sources
+
+    text = (Path(__file__).parents[3] / "docs/sources/channels.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    for number, example in enumerate(examples):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(example)
+        names = re.findall(r"\$\{(\w+)\}", example)
+        assert load_sources(path, dict.fromkeys(names, "given")).refs()
+    assert len(examples) == 2
