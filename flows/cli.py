@@ -13,9 +13,8 @@ from uuid import UUID
 
 import typer
 
-from flows import dbt_commands
+from flows import dbt_commands, monitoring_commands
 from flows.commands import Commands, tables_of
-from monitoring.commands import register
 from tasks.errors import ConfigError, WarehouseError, redact
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ checkpoint_app = typer.Typer(help="Show and set where each table's next run star
 rejects_app = typer.Typer(help="Documents and rows that could not be loaded.", no_args_is_help=True)
 app.add_typer(checkpoint_app, name="checkpoint")
 app.add_typer(rejects_app, name="rejects")
-register(app)
+monitoring_commands.register(app)
 
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="source.table", autocompletion=tables_of)]
 Tables = Annotated[
