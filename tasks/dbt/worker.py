@@ -81,7 +81,8 @@ class _Worker:
         own = {key: self.manifest.nodes[key].schema for key in aside}
         for key in nodes:
             node: Any = self.manifest.nodes.get(key) or self.manifest.unit_tests[key]
-            tagged = node if hasattr(node, "tags") else node.config
+            # A unit test has only those of its configuration.
+            tagged = node if key in self.manifest.nodes else node.config
             tagged.tags = [*_as_list(tagged.tags), _CHOSEN]
             if key in aside:
                 node.schema = aside[key]

@@ -237,7 +237,7 @@ def content(url: str, tables: Sequence[str]) -> dict[str, list[tuple[Any, ...]]]
 def test_any_interleaving_of_changes_and_builds_equals_one_build_from_nothing(
     postgres_url: str, tmp_path: Path, seed: int
 ) -> None:
-    settings = Settings(url=SecretStr(postgres_url), home=tmp_path, dbt_runner="subprocess")
+    settings = Settings(url=SecretStr(postgres_url), home=tmp_path)
     # The rule that changes on the way: what a later visit from this site counts as.
     before: dict[str, Any] = {"own_domains": []}
     after = {"own_domains": ["news.example"], "reporting_timezone": "America/New_York"}
@@ -258,7 +258,7 @@ def test_any_interleaving_of_changes_and_builds_equals_one_build_from_nothing(
 
 
 def test_a_build_without_changes_writes_no_row(postgres_url: str, tmp_path: Path) -> None:
-    settings = Settings(url=SecretStr(postgres_url), home=tmp_path, dbt_runner="subprocess")
+    settings = Settings(url=SecretStr(postgres_url), home=tmp_path)
     with psycopg.connect(postgres_url) as connection:
         Source(connection, 4)
     dbt.run(settings, exclude=["resource_type:test"]).check()

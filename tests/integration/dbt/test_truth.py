@@ -33,7 +33,7 @@ def url(module_postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
         by_hand.load_shop(connection, {name: list(SHOP.documents(name)) for name in COLLECTIONS})
         by_hand.load_ads(connection, home / "ads")
         by_hand.load_rates(connection, write_rates(home / "rates", SHOP))
-    settings = Settings(url=SecretStr(module_postgres_url), home=home, dbt_runner="subprocess")
+    settings = Settings(url=SecretStr(module_postgres_url), home=home)
     dbt.run(settings, variables={"reporting_timezone": "Europe/Berlin", "own_domains": ["shop.example"]}).check()
     yield module_postgres_url
 
