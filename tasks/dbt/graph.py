@@ -154,14 +154,18 @@ class Plan:
 
         Args:
             names: Source tables, `source.table`; only models that are made of one of them are looked at.
-            whole: Whether that is every table: then the project's own models without any source count too.
+            whole: Whether that is every table: then models without any source count too, those of installed packages
+                where some model is made of a loaded table.
         """
         loaded = frozenset(names) & self.state.changed.keys()
         scope = {key for key, sources in self._above.items() if sources & loaded}
         if whole:
             nodes = self.graph.nodes
+            fed = bool(scope)
             scope |= {
-                key for key, sources in self._above.items() if not sources and nodes[key].package == self.graph.root
+                key
+                for key, sources in self._above.items()
+                if not sources and (fed or nodes[key].package == self.graph.root)
             }
         wanted = {key for key in scope if self.is_stale(key) and self.graph.nodes[key].materialized != EPHEMERAL}
         return self.with_needed(wanted)

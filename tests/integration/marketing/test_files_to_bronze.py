@@ -168,7 +168,7 @@ def test_the_samples_spend_arrives_to_the_last_digit(postgres_url: str, tmp_path
         postgres_url,
         tmp_path,
         pattern="linkedin_ads/*.csv",
-        key=["date", "campaign_group_id"],
+        key=["date", "creative_id"],
         partition="date",
         types={"date": "day", "costInLocalCurrency": "decimal", "clicks": "int"},
     )

@@ -145,3 +145,10 @@ def test_a_graph_survives_json() -> None:
 
     made = graph()
     assert Graph.from_json(json.loads(json.dumps(made.to_json()))) == made
+
+
+def test_models_without_source_of_packages_come_with_the_first_that_is_fed() -> None:
+    made = graph(rates=node("table", package="core"))
+    plan = Plan(made, state(made, BOTH, without=("rates",)))
+    assert plan.stale(set(BOTH), whole=True) == {"rates"}
+    assert plan.stale(set(), whole=True) == set()
