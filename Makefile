@@ -20,7 +20,7 @@ DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.to
 
 .PHONY: help setup setup-demo native demo dashboard test test-unit test-integration test-faults test-kubernetes \
 	test-browser test-readme test-superset benchmark \
-	simulate-anomalies lint docs lock clean
+	simulate-anomalies simulate-increments lint docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ benchmark: setup ## Every figure as a ratio, in one run (BENCHMARK="--rows 20000
 
 simulate-anomalies: setup ## How many injected incidents the anomaly rules find, and how often they cry wolf
 	$(BIN)/python -m tests.simulations.anomalies $(SIMULATION)
+
+simulate-increments: setup ## Random changes and builds against one build from nothing, for SEEDS seeds (default 10)
+	WAREHOUSE_INCREMENT_SEEDS=$(or $(SEEDS),10) $(PYTEST) tests/integration/dbt/test_increments.py
 
 docs: setup-demo ## The documentation of silver and gold as one HTML file
 	@$(BIN)/python -m infra.model_docs

@@ -84,11 +84,12 @@ class Verdict:
 
 
 def judge(tables: Iterable[Table], marts: Iterable[Mart], now: datetime) -> list[Verdict]:
-    """Return a verdict on each table and each mart."""
+    """Return a verdict on each table, and on each mart that is made of one of them: others hold nothing that ages."""
     known = {table.name: table for table in tables}
     found = [_judge_table(table, now) for table in known.values()]
     verdicts = {verdict.relation: verdict for verdict in found}
-    return found + [_judge_mart(mart, known, verdicts, now) for mart in marts]
+    fed = [mart for mart in marts if not known.keys().isdisjoint(mart.tables)]
+    return found + [_judge_mart(mart, known, verdicts, now) for mart in fed]
 
 
 def _judge_table(table: Table, now: datetime) -> Verdict:

@@ -61,6 +61,11 @@ def test_never_loaded_and_never_built() -> None:
     assert (unbuilt.state, unbuilt.because) == ("never", "never built")
 
 
+def test_a_mart_of_tables_that_nobody_reads_is_not_judged() -> None:
+    marts = [Mart("gold.currency", None, SLA, (), None), Mart("gold.funnel", None, SLA, ("a.y",), None)]
+    assert [verdict.relation for verdict in judge([Table("a.x", SLA, NOW)], marts, NOW)] == ["a.x"]
+
+
 def test_a_model_that_failed_is_the_reason_before_its_tables() -> None:
     mart = Mart("gold.m", None, SLA, ("a.x",), hours(3), failure="int_a failed: column y does not exist")
     found = verdict_of("gold.m", [Table("a.x", SLA, hours(1))], [mart])
