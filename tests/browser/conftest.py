@@ -32,7 +32,8 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "node_modules/axe-core/axe.min.js").read_text()
 
 
-@pytest.fixture(scope="session")
+# Closed after each file: while it is open this thread has an event loop, in which Prefect's calls are never awaited.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, or the one that CHROMIUM names."""
     from playwright.sync_api import sync_playwright
