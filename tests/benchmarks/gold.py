@@ -62,7 +62,7 @@ def measure(url: str, items: int) -> dict[str, Any]:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_FILL.format(orders=orders).encode())
     with tempfile.TemporaryDirectory() as home:
-        settings = Settings(url=SecretStr(url), home=Path(home), dbt_runner="subprocess")
+        settings = Settings(url=SecretStr(url), home=Path(home))
         _seconds(dbt.run(settings, select=[f"+{fact}" for fact in FACTS], exclude=[*_TESTS, *FACTS]))
         full = _seconds(dbt.run(settings, select=FACTS, exclude=_TESTS))
         with psycopg.connect(url, autocommit=True) as connection:

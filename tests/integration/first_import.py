@@ -26,7 +26,7 @@ class Watch(importlib.abc.MetaPathFinder):
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> None:
         """Raise for Prefect, find nothing else."""
-        if name.partition(".")[0] in ("prefect", "prefect_dbt", "prefect_kubernetes"):
+        if name.partition(".")[0] in ("prefect", "prefect_kubernetes"):
             raise Imported(name)
 
 
