@@ -14,6 +14,7 @@ from tasks.sources import registry
 from tasks.sources.connector import CHECK_SECONDS, Finding
 
 if TYPE_CHECKING:
+    from tasks.drift.paths import Unseen
     from tasks.settings import Settings
     from tasks.sources import Source, Sources, TableRef
 
@@ -32,6 +33,8 @@ def run_checks(home: Path, progress: Callable[[str], None]) -> list[Finding]:
         for subject, look in (("warehouse", _warehouse), ("landing", _landing)):
             progress(f"checking the {subject}")
             findings += _guarded(subject, lambda look=look: look(settings))  # type: ignore[misc]
+    if settings is not None and sources is not None:
+        findings += _paths(settings, sources)
     progress("checking Prefect")
     findings += _guarded("prefect", lambda: _prefect(home))
     for name, source in sources.sources.items() if sources else ():
@@ -166,6 +169,39 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
                 f"the user {info.user} may not create schemas",
                 f'as an administrator: grant create on database "{info.dbname}" to "{info.user}"',
             )
+
+
+def _paths(settings: Settings, sources: Sources) -> Iterator[Finding]:
+    """Find paths that no document was seen with; nothing where bronze cannot be asked, which others tell."""
+    import psycopg
+
+    from tasks.drift import paths
+    from tasks.ops.migrations import migrated
+
+    try:
+        with psycopg.connect(settings.database_url(), connect_timeout=CHECK_SECONDS) as connection:
+            if not migrated(connection):
+                return
+            for ref in sources.refs():
+                for found in paths.unseen(ref.table.named_paths, paths.seen(connection, ref.key)):
+                    yield _unseen(ref, found)
+    except (psycopg.OperationalError, WarehouseError):
+        return
+
+
+def _unseen(ref: TableRef, found: Unseen) -> Finding:
+    path = found.named.path
+    if found.within:
+        action = f"name {found.within}, or make it a table with arrays: {{{found.within}: table}} if it is an array"
+        return Finding(
+            "warning",
+            ref.name,
+            f"{found.named.key}: nothing in {found.within} is a column, so {path} does nothing",
+            action,
+        )
+    meant = f"; did you mean {found.meant}?" if found.meant else ""
+    message = f"{found.named.key}: no document so far has {path}{meant}"
+    return Finding("warning", ref.name, message, "correct the path, or leave it if such documents are still to come")
 
 
 def _landing(settings: Settings) -> Iterator[Finding]:

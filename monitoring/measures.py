@@ -90,9 +90,10 @@ MEASURES = (
         "null rate",
         "select (extracted_at at time zone 'UTC')::date as day, source, table_name, '' as platform, '' as account, "
         "path as field, 1 - sum(present - null_count)::float8 / sum(row_count) as value from ops.field_statistics "
-        "where child = '' and extracted_at >= %(since)s group by 1, 2, 3, path having sum(row_count) >= 20",
+        "where child = '' and not types ? 'dropped' and extracted_at >= %(since)s "
+        "group by 1, 2, 3, path having sum(row_count) >= 20",
         Limits(relative=0.5, absolute=0.1, never_zero=False, grows_in_sales=False),
-        {"ops.field_statistics": ("path", "present", "null_count", "row_count")},
+        {"ops.field_statistics": ("path", "present", "null_count", "row_count", "types")},
     ),
     Measure(
         "spend",

@@ -20,6 +20,8 @@ from tasks.landing.kinds import KINDS
 from tasks.sources import Derive, Transform
 
 HASH_KEY_VARIABLE = "WAREHOUSE_HASH_KEY"
+DROPPED = "dropped"
+"""Type under which the statistics count a path that a step drops: the one sign that documents have it."""
 
 
 class Transforms:
@@ -144,7 +146,7 @@ class Transforms:
 
     def _statistics_of(self, step: Transform, fields: dict[str, Any]) -> dict[str, Any]:
         if step.drop is not None:
-            return {path: value for path, value in fields.items() if not _is_at(path, step.drop)}
+            return _statistics_without(fields, step.drop)
         if step.rename is not None:
             return {_renamed(path, step.rename): value for path, value in fields.items()}
         decided = [step.hash] if step.hash else list(step.cast or ()) or ([step.derive.name] if step.derive else [])
@@ -188,6 +190,14 @@ def columns_of(frame: pl.DataFrame, path: str, nested: bool = True) -> list[str]
 
 def _is_at(path: str, root: str) -> bool:
     return path == root or path.startswith(f"{root}.")
+
+
+def _statistics_without(fields: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return the statistics of what is landed without a path, of which nothing but its count is left."""
+    found = [value for name, value in fields.items() if _is_at(name, path)]
+    count = max((max(value["present"], value["types"].get(DROPPED, 0)) for value in found), default=0)
+    left = {name: value for name, value in fields.items() if not _is_at(name, path)}
+    return left | ({path: {"present": 0, "types": {DROPPED: count}, "empty": 0}} if count else {})
 
 
 def _renamed(path: str, names: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
-from tasks.sources.config import Duration, Name, Source, Strict, Table, TableRef
+from tasks.sources.config import Duration, Name, NamedPath, Source, Strict, Table, TableRef
 
 
 class Fields(Strict):
@@ -85,6 +85,15 @@ class MongoTable(Table):
         if self.hint and self.mode == "full" and (self.partitions or 1) > 1:
             raise ValueError("partitions are read by the index of _id, so there can be no other hint")
         return self
+
+    @property
+    def named_paths(self) -> tuple[NamedPath, ...]:
+        """See `Table`."""
+        return (
+            *(NamedPath("fields, include", path) for path in self.fields.include),
+            *(NamedPath("fields, exclude", path, unread=True) for path in self.fields.exclude),
+            *super().named_paths,
+        )
 
     @property
     def one_range(self) -> bool:

@@ -32,6 +32,12 @@ def of_relation(db: Executor, key: TableKey, child: str, batch_id: str = "") -> 
     return [Column(names.landed(path), *row) for path, *row in rows]
 
 
+def paths(db: Executor, key: TableKey) -> set[tuple[str, str]]:
+    """Return (child, path) of every field that has, or had, a place in bronze."""
+    rows = db.execute("select child, path from ops.columns where (source, table_name) = (%s, %s)", [*key]).fetchall()
+    return {(child, names.landed(path)) for child, path in rows}
+
+
 def add(cursor: psycopg.Cursor[Any], key: TableKey, child: str, columns: Sequence[Column], batch_id: str) -> None:
     """Add the columns that a batch brought."""
     if not columns:

@@ -98,6 +98,16 @@ def presence(db: Executor, key: TableKey, child: str, batch_id: str, batches: in
     return {names.landed(path): Presence(min(rate or 0.0, 1.0), since) for path, rate, since in rows}
 
 
+def paths(db: Executor, key: TableKey) -> set[tuple[str, str]]:
+    """Return (child, path) of every field that a document had, those included that a transform drops."""
+    rows = db.execute(
+        "select distinct child, path from ops.field_statistics"
+        " where (source, table_name) = (%s, %s) and (present > 0 or types ? 'dropped')",
+        [*key],
+    ).fetchall()
+    return {(child, names.landed(path)) for child, path in rows}
+
+
 def forget(db: Executor, key: TableKey, batch_ids: Sequence[str]) -> None:
     """Remove the statistics of batches."""
     db.execute(

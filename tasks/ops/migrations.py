@@ -459,7 +459,7 @@ def migrate(connection: psycopg.Connection[Any]) -> None:
     Args:
         connection: Outside a transaction, or inside one that may create schemas.
     """
-    if _version(connection) >= len(MIGRATIONS):
+    if migrated(connection):
         return
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
@@ -472,6 +472,11 @@ def migrate(connection: psycopg.Connection[Any]) -> None:
         for version in range(_version(connection) + 1, len(MIGRATIONS) + 1):
             connection.execute(sql.SQL(MIGRATIONS[version - 1]))
             connection.execute("insert into ops.schema_version (version) values (%s)", [version])
+
+
+def migrated(connection: psycopg.Connection[Any]) -> bool:
+    """Return whether the control tables are there, as this version of the product has them."""
+    return _version(connection) >= len(MIGRATIONS)
 
 
 def _version(connection: psycopg.Connection[Any]) -> int:

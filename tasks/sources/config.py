@@ -61,6 +61,23 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Name = Annotated[str, AfterValidator(_name)]
 
 
+@dataclass(frozen=True)
+class NamedPath:
+    """A path of documents that sources.yaml names.
+
+    Attributes:
+        key: The key that names it, for people.
+        path: As it is named, fields of a child table below the path of the array.
+        unread: Whether documents are read without it, so that nothing ever shows that it was there.
+        becomes: The path that takes its place in bronze, where it is renamed.
+    """
+
+    key: str
+    path: str
+    unread: bool = False
+    becomes: str | None = None
+
+
 class Strict(BaseModel):
     """A part of sources.yaml: an unknown key is a mistake, and nothing changes it afterwards."""
 
@@ -102,6 +119,13 @@ class Derive(Strict):
             raise ValueError(f"not valid Polars SQL: {error}") from error
         return expression
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths that the expression reads."""
+        import polars as pl
+
+        return tuple(pl.sql_expr(self.expression).meta.root_names())
+
 
 class Transform(Strict):
     """One step on the landed columns; exactly one of the keys is given."""
@@ -123,6 +147,13 @@ class Transform(Strict):
     def paths(self) -> tuple[str, ...]:
         """The paths that the step takes away or changes."""
         return tuple(filter(None, (self.drop, self.hash, *(self.rename or ()), *(self.cast or ()))))
+
+    @property
+    def named_paths(self) -> tuple[NamedPath, ...]:
+        """The paths that the step names, of which documents should have each."""
+        key = next(name for name, value in self if value is not None)
+        paths = self.derive.paths if self.derive else self.paths
+        return tuple(NamedPath(f"transforms, {key}", path, becomes=(self.rename or {}).get(path)) for path in paths)
 
     def within(self, child: str) -> Transform | None:
         """Return the step as it acts on the rows of a child table; None where it names nothing in it."""
@@ -180,6 +211,12 @@ class Table(Strict):
         shape = self.model_dump(mode="json", include=set(self._fingerprinted))
         digest = hashlib.blake2b(json.dumps(shape, sort_keys=True).encode(), digest_size=8)
         return int.from_bytes(digest.digest(), "big")
+
+    @property
+    def named_paths(self) -> tuple[NamedPath, ...]:
+        """Every path of documents that sources.yaml names, in the order of use; a kind adds those of its own keys."""
+        steps = (named for step in self.transforms for named in step.named_paths)
+        return (*(NamedPath("arrays", path) for path in self.arrays), *steps)
 
     @property
     def child_paths(self) -> tuple[str, ...]:

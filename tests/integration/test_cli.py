@@ -328,6 +328,28 @@ def test_check_reports_tables_that_cannot_be_read(
     assert "nothing is wrong" in capsys.readouterr().out
 
 
+def test_check_tells_a_mistyped_path_by_what_was_read(
+    place: Path, mongodb_uri: str, mongodb_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def steps(dropped: str, cast: str) -> str:
+        listed = f"transforms: [{{drop: {dropped}}}, {{cast: {{{cast}: string}}}}]"
+        return source(mongodb_uri, mongodb_database, "orders").replace("incremental, cursor: at", f"full, {listed}")
+
+    with MongoClient(mongodb_uri) as client:
+        client[mongodb_database]["orders"].insert_many([{**one, "e_mail": "a@x"} for one in documents(0, 2)])
+    warnings = [
+        "shop.orders: transforms, drop: no document so far has e_mial; did you mean e_mail?",
+        "shop.orders: transforms, cast: no document so far has att; did you mean at?",
+    ]
+    for paths in (("e_mial", "att"), ("e_mail", "at")):
+        write_sources(place, shop=steps(*paths))
+        assert run("run", "shop.orders", "--no-models") == cli.DONE
+        capsys.readouterr()
+        assert run("check") == cli.DONE
+        shown = capsys.readouterr().out
+        assert [warning in shown for warning in warnings] == [paths[0] == "e_mial"] * 2
+
+
 def test_sql_is_read_only_and_needs_no_client(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("sql", "select 41 + 1 as answer") == cli.DONE
     assert "42" in capsys.readouterr().out

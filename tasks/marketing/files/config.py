@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from tasks.sources.config import Kind, Name, Source, Table, TableRef
+from tasks.sources.config import Kind, Name, NamedPath, Source, Table, TableRef
 
 
 class FilesTable(Table):
@@ -32,6 +32,11 @@ class FilesTable(Table):
         if self.child_paths and self.format != "jsonl":
             raise ValueError(f"arrays as tables need format jsonl, this table is {self.format}: use `json` for them")
         return self
+
+    @property
+    def named_paths(self) -> tuple[NamedPath, ...]:
+        """See `Table`."""
+        return (*(NamedPath("types", path) for path in self.types), *super().named_paths)
 
 
 class FilesSource(Source):

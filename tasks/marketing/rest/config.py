@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_valida
 
 from tasks.marketing.rest import template
 from tasks.marketing.rest.errors import Action
-from tasks.sources.config import Duration, Kind, Name, Source, Strict, Table, TableRef
+from tasks.sources.config import Duration, Kind, Name, NamedPath, Source, Strict, Table, TableRef
 
 _LOCAL = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$")
 _WHOLE_DAYS = "must be whole days, such as 7d"
@@ -355,6 +355,15 @@ class RestTable(ChannelTable):
         if self.format != "json" and (self.columns or self.paging or self.records):
             raise ValueError("columns, paging and records are for format json")
         return self
+
+    @property
+    def named_paths(self) -> tuple[NamedPath, ...]:
+        """See `Table`."""
+        return (
+            *(NamedPath("rename", path, becomes=new) for path, new in self.rename.items()),
+            *(NamedPath("types", path) for path in self.types),
+            *super().named_paths,
+        )
 
 
 class RestSource(ChannelSource):

@@ -60,7 +60,7 @@ def test_steps_reach_into_child_tables_and_take_what_was_set_aside_there(monkeyp
     assert found[""]["email|string"].to_list() == FRAME["email|string"].to_list()
     counted = {"email": {"present": 1, "types": {"string": 1}, "empty": 0}}
     statistics = transforms.apply_statistics({"": {"rows": 3, "fields": {}}, "items": {"rows": 1, "fields": counted}})
-    assert "email" not in statistics["items"]["fields"]
+    assert statistics["items"]["fields"]["email"] == {"present": 0, "types": {"dropped": 1}, "empty": 0}
 
 
 def test_the_hash_of_a_document_tells_all_its_fields_whatever_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,10 @@ def test_statistics_follow_the_steps() -> None:
         "email": {"present": 2, "types": {"string": 1, "int32": 1}, "empty": 0},
     }
     found = transforms.apply_statistics({"": {"rows": 3, "fields": fields}})[""]["fields"]
-    assert found == {"total": {"present": 3, "types": {"decimal": 2, "string": 1}, "empty": 0}}
+    assert found == {
+        "total": {"present": 3, "types": {"decimal": 2, "string": 1}, "empty": 0},
+        "email": {"present": 0, "types": {"dropped": 2}, "empty": 0},
+    }
 
 
 def test_rejects_keep_no_personal_data() -> None:
