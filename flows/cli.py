@@ -565,6 +565,7 @@ def verify(
     say("bronze equals the source" if found.equal else f"{found.differing:,} document(s) differ")
     if found.unreadable:
         say(f"not compared: {found.unreadable:,} that cannot be read, see `warehouse rejects list {name}`")
+    say(f"note: {found.note}")
     if not found.equal:
         say("to do: see docs/runbooks/verify.md")
     raise typer.Exit(DONE if found.equal else FAILED)

@@ -71,4 +71,5 @@ def _compare(name: str, sample: int | None) -> Verified:
     ref = work.read_sources(settings).table(name)
     found = bronze.verify_sample(ref, settings, sample) if sample else bronze.verify_table(ref, settings)
     get_run_logger().info("%s: %d at the source, %d in bronze", name, found.source_rows, found.bronze_rows)
+    get_run_logger().info("%s: %s", name, found.note)
     return found

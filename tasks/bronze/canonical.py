@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 from typing import Any
@@ -57,7 +58,7 @@ def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | N
         # What is rescued is the original; the column holds at most a readable form of it.
         if value is None or column.path in kept:
             continue
-        text = canonical(fragment(column.kind, _plain_value(column.kind, value)))
+        text = canonical(_fragment(column.kind, value))
         # Two columns of a path must not both have a value: such a row equals no document.
         row[column.path] = f"{row[column.path]} beside {text}" if column.path in row else text
     return _of_rescued(rescued, row) if rescued else row
@@ -68,29 +69,57 @@ def select_list(columns: Sequence[Column]) -> list[sql.Composed]:
     return [sql.SQL(_FETCH.get(column.pg_type, "{}")).format(sql.Identifier(column.name)) for column in columns]
 
 
-def fetch(
-    connection: psycopg.Connection[Any],
+@dataclass(frozen=True)
+class Held:
+    """One row as bronze holds it.
+
+    Attributes:
+        version: The document's hash as hex, "" without one; of a child row `[_root_id, _parent_id, _position]`.
+        live: Whether it is not marked as deleted.
+        extracted_at: When its document was read, as Postgres writes it.
+        batch_id: The batch that brought it.
+        rescued: Text of `_rescued`.
+        values: One per column that was asked for.
+    """
+
+    version: Any
+    live: bool
+    extracted_at: str
+    batch_id: str
+    rescued: str | None
+    values: Sequence[Any]
+
+
+def held(
+    cursor: psycopg.Cursor[Any],
     name: str,
     columns: Sequence[Column],
-    ids: Sequence[str],
+    condition: sql.SQL,
+    parameters: Mapping[str, Any],
     *,
-    child: bool = False,
-) -> dict[str, tuple[Any, bool, Sequence[Any], str | None]]:
-    """Return by `_id`: hash as hex, whether it is live, values, and the text of `_rescued`.
+    child: bool,
+) -> dict[str, Held]:
+    """Return by `_id` the rows of a relation that meet a condition.
 
-    Child rows have no hash; in its place is where they hang: `[_root_id, _parent_id, _position]`.
+    Args:
+        cursor: Runs the query.
+        name: The relation.
+        columns: Whose values are wanted.
+        condition: On the relation's columns.
+        parameters: Of the condition.
+        child: Whether it is a child table.
     """
-    version = "jsonb_build_array(_root_id, _parent_id, _position)" if child else "replace(_hash::text, '-', '')"
-    listed = sql.SQL(", ").join(
-        [
-            *(sql.SQL(part) for part in ("_id", version, "_deleted_at is null", "_rescued::text")),
-            *select_list(columns),
-        ]
+    hangs_or_hash = (
+        "jsonb_build_array(_root_id, _parent_id, _position)" if child else "coalesce(replace(_hash::text, '-', ''), '')"
     )
-    rows = connection.execute(
-        sql.SQL("select {} from {} where _id = any(%s)").format(listed, ddl.relation(name)), [list(ids)]
-    )
-    return {row[0]: (row[1], row[2], row[4:], row[3]) for row in rows.fetchall()}
+    meta = ("_id", hangs_or_hash, "_deleted_at is null", "_extracted_at::text", "_batch_id", "_rescued::text")
+    listed = sql.SQL(", ").join([*map(sql.SQL, meta), *select_list(columns)])
+    query = sql.SQL("select {} from {} where {}").format(listed, ddl.relation(name), condition)
+    rows = cursor.execute(query, parameters).fetchall()
+    return {
+        key: Held(version, live, extracted_at, batch_id, rescued, values)
+        for key, version, live, extracted_at, batch_id, rescued, *values in rows
+    }
 
 
 def canonical(fragment: str) -> str:
@@ -178,7 +207,8 @@ _FETCH = {
 }
 
 
-def _plain_value(kind: str, value: Any) -> Any:
+def _fragment(kind: str, value: Any) -> str:
+    """Return a fetched value as extended JSON; a time to the microsecond, whatever its source can hold."""
     if kind == "date":
-        return value // 1000
-    return bytes(value) if kind == "binary" else value
+        return fragment("micros", value)
+    return fragment(kind, bytes(value) if kind == "binary" else value)

@@ -1,17 +1,18 @@
 """Proof of completeness: the source's documents against bronze, by counts and checksums, down to what differs and why.
 
-First the rows of both sides are counted and their document hashes summed by ranges of `_id`, which needs no order and
-moves no documents out of Postgres. Ranges that differ are compared document by document. With `deep`, the values of
-every document are compared with those in bronze as well: hashes tell that the right version was loaded, values that
-nothing was lost or altered on the way into columns.
+First the rows of both sides are counted and a digest of each key with its document's hash is summed by ranges of `_id`,
+which needs no order and moves no documents out of Postgres. Ranges that differ are compared document by document. With
+`deep`, every document is compared with its row, values included, and every element of an array with its child row:
+hashes tell that the right version was loaded, values that nothing was lost or altered on the way into columns.
 """
 
 from __future__ import annotations
 
 import bisect
+import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from tasks.ops import TableKey, columns, migrations, rejects, relations
 from tasks.ops.relations import ROOT
 
 if TYPE_CHECKING:
+    from tasks.bronze.plan import Column
     from tasks.settings import Settings
     from tasks.sources import TableRef
     from tasks.sources.connector import Sample
@@ -43,7 +45,7 @@ _MOST_PATHS = 5
 
 @dataclass(frozen=True)
 class Difference:
-    """One document that differs.
+    """One document, or element of one, that differs.
 
     Attributes:
         id: Key text.
@@ -62,11 +64,12 @@ class Verified:
         source_rows: Documents at the source.
         bronze_rows: Live rows in bronze.
         unreadable: Documents at the source that cannot be decoded, and so are compared with nothing.
-        ranges: Ranges compared.
-        ranges_differing: `(from, to)` of those that differ; None is an open end.
-        differing: Number of documents that differ.
+        ranges: Ranges of rows compared.
+        ranges_differing: `(from, to)` of those that differ, child tables' too; None is an open end.
+        differing: Number of documents that differ, and of elements that do while their document agrees.
         differences: The first of them, with the reason.
         deep: Whether values were compared, too.
+        shared: What the load and this comparison both read the source by: its mistakes are on both sides.
     """
 
     table: str
@@ -78,11 +81,17 @@ class Verified:
     differing: int = 0
     differences: list[Difference] = field(default_factory=list)
     deep: bool = False
+    shared: str = ""
 
     @property
     def equal(self) -> bool:
         """Whether bronze equals the source, but for documents there that cannot be decoded."""
         return not self.differing and not self.ranges_differing
+
+    @property
+    def note(self) -> str:
+        """Return what this comparison cannot find, as a sentence."""
+        return f"read by {self.shared}, as loading reads: what that misreads is the same on both sides, and not found"
 
 
 def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: int = 100) -> Verified:
@@ -113,7 +122,8 @@ def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: 
         children = {path: partial(frames, path) for path in ref.table.child_paths}
         connected = database.connect(settings.database_url(), application="warehouse verify")
         with connected as connection, database.named_errors(ref.name):
-            return verify(connection, *ref.key, frames, children, unreadable=unreadable, deep=deep, most=most)
+            found = verify(connection, *ref.key, frames, children, unreadable=unreadable, deep=deep, most=most)
+            return replace(found, shared=ref.connector.reader)
 
 
 def _flushes(landing: Landing, ref: TableRef, child: str) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -171,8 +181,9 @@ def verify_sample(ref: TableRef, settings: Settings, documents: int, *, most: in
         connection.commit()
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute("set transaction isolation level repeatable read")
-            name = _relation_of(cursor, ref.key)
-            return _Comparison(cursor, ref.key, name, lambda: iter([sample.frame]), True, most).run_sample(sample)
+            result = Verified(ref.name, deep=True, shared=ref.connector.reader)
+            _compared(cursor, ref.key, lambda: iter([sample.frame]), result, most).run_sample(sample)
+            return result
 
 
 def verify(
@@ -193,7 +204,7 @@ def verify(
         source: Source name.
         table_name: Table name.
         frames: Gives the frames of all source documents; called twice when something differs.
-        children: The same by array, for arrays that are child tables; compared when the documents agree.
+        children: The same by array, for arrays that are child tables; compared where `deep` is asked for.
         unreadable: Keys of the source's documents that cannot be decoded; None where not even the key can.
         deep: Whether values are compared, too.
         most: Most differences listed.
@@ -206,82 +217,96 @@ def verify(
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("set transaction isolation level repeatable read")
         key = TableKey(source, table_name)
-        comparison = _Comparison(cursor, key, _relation_of(cursor, key), frames, deep, most, unreadable)
-        result = comparison.run()
-        if deep and result.equal:
-            for path, found in (children or {}).items():
-                comparison.compare_child(path, found)
+        result = Verified(str(key), unreadable=len(unreadable), deep=deep)
+        rows = _compared(cursor, key, frames, result, most, unreadable)
+        rows.run()
+        result.ranges, result.source_rows, result.bronze_rows = rows.ranges, rows.source_rows, rows.bronze_rows
+        for path, found in (children or {}).items() if deep else ():
+            _Comparison(cursor, key, path, found, result, most, stale=rows.stale).run()
         return result
 
 
-def _relation_of(cursor: psycopg.Cursor[Any], key: TableKey) -> str:
-    name = relations.of_table(cursor, key).get(ROOT)
-    if name is None or not ddl.exists(cursor, name):
+def _compared(
+    cursor: psycopg.Cursor[Any],
+    key: TableKey,
+    frames: Frames,
+    result: Verified,
+    most: int,
+    unreadable: Sequence[str | None] = (),
+) -> _Comparison:
+    """Return the comparison of a table's rows.
+
+    Raises:
+        LoadError: The table was never loaded.
+    """
+    comparison = _Comparison(cursor, key, ROOT, frames, result, most, unreadable)
+    if not comparison.exists:
         raise LoadError("the table was never loaded", str(key), "run it first")
-    return name
+    return comparison
 
 
 class _Comparison:
+    """One relation, rows or the child table of an array, against its frames; what differs goes to `result`.
+
+    The version of a row is its document's hash; that of a child row is where it hangs.
+
+    Attributes:
+        stale: Keys of documents that bronze does not hold, or in another version: their elements are not named one by
+            one.
+    """
+
     def __init__(
         self,
         cursor: psycopg.Cursor[Any],
         key: TableKey,
-        name: str,
+        path: str,
         frames: Frames,
-        deep: bool,
+        result: Verified,
         most: int,
         unreadable: Sequence[str | None] = (),
+        stale: Iterable[str] = (),
     ) -> None:
         self._cursor = cursor
         self._key = key
-        self._relation = ddl.relation(name)
-        self._name = name
+        self._path = path
+        self._name = relations.of_table(cursor, key).get(path, "")
+        self._relation = ddl.relation(self._name)
         self._frames = frames
         self._most = most
-        self._columns = [column for column in columns.of_relation(cursor, key, ROOT) if column.stored]
+        self._columns = [column for column in columns.of_relation(cursor, key, path) if column.stored]
         self._unreadable = set(unreadable)
-        self._result = Verified(str(key), unreadable=len(unreadable), deep=deep)
+        self._result = result
+        self.exists = bool(self._name) and ddl.exists(cursor, self._name)
+        self.stale = set(stale)
+        self.ranges = self.source_rows = self.bronze_rows = 0
 
-    def run(self) -> Verified:
+    def run(self) -> None:
         bounds = self._bounds()
         ours = self._bronze_sums(bounds)
         theirs = self._source_sums(bounds)
-        result = self._result
-        result.ranges = len(bounds) + 1
-        result.source_rows = sum(count for count, _, _ in theirs.values())
-        result.bronze_rows = sum(count for count, _, _ in ours.values())
+        self.ranges = len(bounds) + 1
+        self.source_rows = sum(count for count, _ in theirs.values())
+        self.bronze_rows = sum(count for count, _ in ours.values())
         wrong = [number for number in range(len(bounds) + 1) if ours.get(number, _NONE) != theirs.get(number, _NONE)]
         edges = [None, *bounds, None]
-        result.ranges_differing = [(edges[number], edges[number + 1]) for number in wrong]
+        self._result.ranges_differing += [(edges[number], edges[number + 1]) for number in wrong]
         for number in wrong:
             self._compare_range(number, bounds)
-        result.differences.sort(key=lambda found: found.id)
-        return result
+        self._result.differences.sort(key=lambda found: found.id)
 
-    def run_sample(self, sample: Sample) -> Verified:
+    def run_sample(self, sample: Sample) -> None:
         """Compare these documents only; counts are told, and differ where the source went on since the last run."""
-        result = self._result
-        result.source_rows = sample.total
+        self._result.source_rows = sample.total
         counted = sql.SQL("select count(*) from {} where _deleted_at is null").format(self._relation)
-        [[result.bronze_rows]] = self._cursor.execute(counted).fetchall()
-        keys = keys_of(sample.frame.select("_id", "_hash"))
-        rows = self._cursor.execute(
-            sql.SQL(
-                "select _id, _hash::text, _deleted_at is null, _extracted_at::text, _batch_id from {} "
-                "where _id = any(%s)"
-            ).format(self._relation),
-            [keys["_id"].to_list()],
-        ).fetchall()
-        bronze = {row[0]: row[1:] for row in rows}
-        for key, digest in keys.select("_id", pl.col("_hash").bin.encode("hex")).iter_rows():
-            self._compare_document(key, digest, bronze.get(key))
+        [[self._result.bronze_rows]] = self._cursor.execute(counted).fetchall()
         self._compare_values(sample.frame)
-        return result
 
     # -- sums -------------------------------------------------------------------------------------------------
 
     def _bounds(self) -> list[str]:
         """Return the keys that split bronze into ranges of about the same size, by byte order."""
+        if not self.exists:
+            return []
         [[count]] = self._cursor.execute(sql.SQL("select count(*) from {}").format(self._relation)).fetchall()
         ranges = min(_RANGES, count // _LEAST_ROWS_PER_RANGE)
         if ranges < 2:
@@ -296,137 +321,136 @@ class _Comparison:
         ).fetchall()
         return sorted(set(bounds or []) - {None})
 
-    def _bronze_sums(self, bounds: Sequence[str]) -> dict[int, tuple[int, int, int]]:
+    def _bronze_sums(self, bounds: Sequence[str]) -> dict[int, tuple[int, int]]:
+        if not self.exists:
+            return {}
+        version = sql.SQL("''" if self._path else "coalesce(replace(_hash::text, '-', ''), '')")
         rows = self._cursor.execute(
             sql.SQL(
                 """
                 select width_bucket(_id collate "C", %s::text[] collate "C"), count(*),
-                       sum(('x' || left(_hash::text, 8))::bit(32)::bigint),
-                       sum(('x' || right(_hash::text, 8))::bit(32)::bigint)
+                       sum(('x' || left(encode(sha256(convert_to(_id || {}, 'UTF8')), 'hex'), 16))::bit(64)::bigint)
                 from {} where _deleted_at is null group by 1
                 """
-            ).format(self._relation),
+            ).format(version, self._relation),
             [list(bounds)],
         )
-        return {number: (count, int(high or 0), int(low or 0)) for number, count, high, low in rows.fetchall()}
+        return {number: (count, int(total)) for number, count, total in rows.fetchall()}
 
-    def _source_sums(self, bounds: Sequence[str]) -> dict[int, tuple[int, int, int]]:
-        sums: dict[int, tuple[int, int, int]] = {}
+    def _source_sums(self, bounds: Sequence[str]) -> dict[int, tuple[int, int]]:
+        sums: dict[int, tuple[int, int]] = {}
         for frame in self._frames():
-            numbered = _numbered(frame, bounds)
-            found = numbered.group_by("range").agg(
-                pl.len(), _word(0).cast(pl.UInt64).sum().alias("high"), _word(12).cast(pl.UInt64).sum().alias("low")
-            )
-            for number, *more in found.iter_rows():
-                before = sums.get(number, _NONE)
-                sums[number] = (before[0] + more[0], before[1] + more[1], before[2] + more[2])
+            for number, key, version in _numbered(frame, bounds):
+                count, total = sums.get(number, _NONE)
+                sums[number] = (count + 1, total + _digest(key if self._path else f"{key}{version}"))
             if self._result.deep:
                 self._compare_values(frame)
         return sums
 
-    # -- arrays -----------------------------------------------------------------------------------------------
-
-    def compare_child(self, path: str, frames: Frames) -> None:
-        """Compare the rows of one array with its child table, values included, and count both."""
-        name = relations.of_table(self._cursor, self._key).get(path, "")
-        stored = [column for column in columns.of_relation(self._cursor, self._key, path) if column.stored]
-        exists = bool(name) and ddl.exists(self._cursor, name)
-        count = 0
-        for frame in frames():
-            count += frame.height
-            for part in frame.iter_slices(_DEEP_ROWS):
-                keys = keys_of(part.select("_id", "_root_id", "_parent_id", "_position"))
-                ids = keys["_id"].to_list()
-                held = canonical.fetch(self._cursor.connection, name, stored, ids, child=True) if exists else {}
-                for (key, *place), wanted in zip(keys.rows(), canonical.of_landed(part), strict=True):
-                    found = held.get(key)
-                    if found is None or not found[1]:
-                        self._differs(key, f"element of {path} not in bronze")
-                    elif found[0] != place:
-                        told = f"_root_id, _parent_id, _position: {place}, not {found[0]}"
-                        self._differs(key, f"element of {path}: {told}")
-                    elif (row := canonical.of_bronze(stored, found[2], found[3])) != wanted:
-                        self._differs(key, f"element of {path}: {_why_values(wanted, row)}")
-        statement = sql.SQL("select count(*) from {} where _deleted_at is null").format(ddl.relation(name))
-        [[live]] = self._cursor.execute(statement).fetchall() if exists else [[0]]
-        if live != count:
-            self._differs(path, f"{count} elements at the source, {live} in bronze")
-
-    # -- documents --------------------------------------------------------------------------------------------
-
-    def _differs(self, key: str, why: str) -> None:
-        self._result.differing += 1
-        if len(self._result.differences) < self._most:
-            self._result.differences.append(Difference(key, why))
+    # -- documents and elements -------------------------------------------------------------------------------
 
     def _compare_values(self, frame: pl.DataFrame) -> None:
-        """Compare the values of documents whose version is the one in bronze."""
+        """Compare documents or elements with what bronze holds of them, values included."""
         for part in frame.iter_slices(_DEEP_ROWS):
-            ids = keys_of(part.select("_id"))["_id"].to_list()
-            bronze = canonical.fetch(self._cursor.connection, self._name, self._columns, ids)
-            hashes = part["_hash"].bin.encode("hex").to_list()
-            for key, digest, wanted in zip(ids, hashes, canonical.of_landed(part), strict=True):
-                found = bronze.get(key)
-                if found is None or found[0] != digest or not found[1]:
+            keys = _keys(part)
+            bronze = self._held(sql.SQL("_id = any(%(ids)s)"), {"ids": [key for key, _ in keys]}, self._columns)
+            for (key, version), wanted in zip(keys, canonical.of_landed(part), strict=True):
+                held = bronze.get(key)
+                if self._path and version[0] in self.stale:
                     continue
-                held = canonical.of_bronze(self._columns, found[2], found[3])
-                if held != wanted:
-                    self._differs(key, _why_values(wanted, held))
+                if held is None or not held.live or held.version != version:
+                    self._other_version(key, version, held)
+                elif (row := canonical.of_bronze(self._columns, held.values, held.rescued)) != wanted:
+                    self._differs(key, _why_values(wanted, row))
 
     def _compare_range(self, number: int, bounds: Sequence[str]) -> None:
-        """Compare one range document by document."""
+        """Name what is in bronze only; and other versions, where they were not found together with values."""
         low = bounds[number - 1] if number else None
         high = bounds[number] if number < len(bounds) else None
         condition = sql.SQL(
             '(%(low)s::text is null or _id collate "C" >= %(low)s::text)'
             ' and (%(high)s::text is null or _id collate "C" < %(high)s::text)'
         )
-        rows = self._cursor.execute(
-            sql.SQL(
-                "select _id, _hash::text, _deleted_at is null, _extracted_at::text, _batch_id from {} where {}"
-            ).format(self._relation, condition),
-            {"low": low, "high": high},
-        ).fetchall()
-        bronze = {row[0]: row[1:] for row in rows}
+        bronze = self._held(condition, {"low": low, "high": high})
         seen: set[str] = set()
         for frame in self._frames():
-            chosen = _numbered(frame, bounds).filter(pl.col("range") == number)
-            for key, digest in chosen.select("_id", pl.col("_hash").bin.encode("hex")).iter_rows():
+            for place, key, version in _numbered(frame, bounds):
+                if place != number:
+                    continue
                 seen.add(key)
-                self._compare_document(key, digest, bronze.get(key))
-        for key, (_, live, extracted, batch_id) in bronze.items():
-            if live and key not in seen:
-                why = "cannot be read at the source now" if key in self._unreadable else "not at the source (any more)"
-                self._differs(key, f"{why}; loaded by batch {batch_id}, read at {extracted}")
+                held = bronze.get(key)
+                if not self._result.deep and (held is None or not held.live or held.version != version):
+                    self._other_version(key, version, held)
+        for key, held in bronze.items():
+            if held.live and key not in seen:
+                self._surplus(key, held)
 
-    def _compare_document(self, key: str, digest: str, held: Sequence[Any] | None) -> None:
+    def _held(
+        self, condition: sql.SQL, parameters: Mapping[str, Any], listed: Sequence[Column] = ()
+    ) -> dict[str, canonical.Held]:
+        if not self.exists:
+            return {}
+        return canonical.held(self._cursor, self._name, listed, condition, parameters, child=bool(self._path))
+
+    def _other_version(self, key: str, version: Any, held: canonical.Held | None) -> None:
+        """Name a document or element that bronze does not hold as the source does."""
+        if self._path:
+            where = held.version if held and held.live else None
+            self._differs(key, f"{_PLACE}: {version}, not {where}" if where else "not in bronze")
+            return
+        self.stale.add(key)
         if held is None:
             self._differs(key, f"not in bronze{self._rejected(key)}")
-        elif not held[1]:
-            self._differs(key, f"at the source, but marked deleted in bronze by batch {held[3]}")
-        elif (held[0] or "").replace("-", "") != digest:
-            self._differs(key, f"another version: bronze has the one read at {held[2]} by batch {held[3]}")
+        elif not held.live:
+            self._differs(key, f"at the source, but marked deleted in bronze by batch {held.batch_id}")
+        else:
+            told = f"bronze has the one read at {held.extracted_at} by batch {held.batch_id}"
+            self._differs(key, f"another version: {told}")
+
+    def _surplus(self, key: str, held: canonical.Held) -> None:
+        """Name a live row of bronze that the source has not."""
+        loaded = f"loaded by batch {held.batch_id}, read at {held.extracted_at}"
+        if self._path:
+            if held.version[0] not in self.stale:
+                self._differs(key, f"not at the source; {loaded}")
+            return
+        self.stale.add(key)
+        why = "cannot be read at the source now" if key in self._unreadable else "not at the source (any more)"
+        self._differs(key, f"{why}; {loaded}")
+
+    def _differs(self, key: str, why: str) -> None:
+        why = f"element of {self._path}: {why}" if self._path else why
+        self._result.differing += 1
+        if len(self._result.differences) < self._most:
+            self._result.differences.append(Difference(key, why))
 
     def _rejected(self, key: str) -> str:
         reason = rejects.reason(self._cursor, self._key, key)
         return f": rejected, {reason}" if reason else ""
 
 
-_NONE = (0, 0, 0)
+_NONE = (0, 0)
+_PLACE = "_root_id, _parent_id, _position"
 
 
-def _numbered(frame: pl.DataFrame, bounds: Sequence[str]) -> pl.DataFrame:
-    """Return `_id`, `_hash` and the number of the range that each row is in, as width_bucket counts."""
-    keys = keys_of(frame.select("_id", "_hash"))
-    if not bounds:
-        return keys.with_columns(pl.lit(0).alias("range"))
+def _keys(frame: pl.DataFrame) -> list[tuple[str, Any]]:
+    """Return the keys of a frame's rows, each with its version as `canonical.held` gives it."""
+    if "_root_id" in frame.columns:
+        places = keys_of(frame.select("_id", "_root_id", "_parent_id", "_position"))
+        return [(key, place) for key, *place in places.iter_rows()]
+    rows = keys_of(frame.select("_id", "_hash")).select("_id", pl.col("_hash").bin.encode("hex"))
+    return [(key, version or "") for key, version in rows.iter_rows()]
+
+
+def _numbered(frame: pl.DataFrame, bounds: Sequence[str]) -> Iterator[tuple[int, str, Any]]:
+    """Yield the number of the range that each row is in, as width_bucket counts, its key and its version."""
     encoded = [bound.encode() for bound in bounds]
-    numbers = [bisect.bisect_right(encoded, key.encode()) for key in keys["_id"].to_list()]
-    return keys.with_columns(pl.Series("range", numbers))
+    for key, version in _keys(frame):
+        yield bisect.bisect_right(encoded, key.encode()) if encoded else 0, key, version
 
 
-def _word(offset: int) -> pl.Expr:
-    return pl.col("_hash").bin.slice(offset, 4).bin.reinterpret(dtype=pl.UInt32, endianness="big")
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
 def _why_values(wanted: canonical.Row, held: canonical.Row) -> str:

@@ -19,6 +19,7 @@ class MongoConnector(Connector[MongoSource, MongoTable]):
     """Collections of one database, read whole, by a cursor field, or by change streams."""
 
     config = MongoSource
+    reader = "the decoder of documents"
 
     def check(self, name: str, source: MongoSource) -> Iterator[Finding]:
         """See `Connector`."""

@@ -89,10 +89,12 @@ class Connector(ABC, Generic[_Source, _Table]):
 
     Attributes:
         config: The model of a source of this kind in sources.yaml, its tables included.
+        reader: What `verify` reads a source by as loading does, so that a mistake in it is on both sides.
         repeats_keys: Whether one batch may hold a key several times, of which the last one counts.
     """
 
     config: ClassVar[type[Source]]
+    reader: ClassVar[str] = "the connector of its kind"
     repeats_keys: ClassVar[bool] = False
 
     # -- always needed ------------------------------------------------------------------------------------------

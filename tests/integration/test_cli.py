@@ -379,7 +379,8 @@ def test_proof_and_repair_of_a_table(
     write_sources(place, shop=source(mongodb_uri, mongodb_database, "orders"))
     assert run("run", "--no-models") == cli.DONE
     assert run("verify", "shop.orders") == cli.DONE
-    assert "bronze equals the source" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "bronze equals the source" in shown and "note: read by the decoder of documents" in shown
 
     with psycopg.connect(postgres_url) as connection:
         connection.execute("update bronze.shop__orders set total = '9.99' where _id = '2'")

@@ -16,6 +16,7 @@ class FilesConnector(Connector[FilesSource, FilesTable]):
     """Files of one folder or object store prefix; a table is the files that match a pattern."""
 
     config = FilesSource
+    reader = "the readers of files"
     # A later file of a batch may hold the keys of an earlier one.
     repeats_keys = True
 

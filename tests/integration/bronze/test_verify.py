@@ -175,6 +175,37 @@ def test_differences_are_narrowed_down_and_explained(warehouse: Warehouse) -> No
     assert (found.source_rows, found.bronze_rows, found.differing) == (3_000, 2_999, 5)
 
 
+@pytest.mark.parametrize("deep", [True, False])
+@pytest.mark.parametrize("columns", ["_id", "_hash"])
+def test_rows_that_passed_their_keys_or_hashes_on_are_other_versions(
+    warehouse: Warehouse, columns: str, deep: bool
+) -> None:
+    documents = [{"_id": f"k{number}", "total": number} for number in range(9)]
+    warehouse.load(documents)
+    warehouse.execute("alter table bronze.shop__orders drop constraint shop__orders_pkey")
+    warehouse.execute(
+        f"update bronze.shop__orders t set {columns} = s.{columns} from bronze.shop__orders s"
+        " where t.total between 3 and 5 and s.total = case t.total when 5 then 3 else t.total + 1 end"
+    )
+    found = compare(warehouse, documents, deep=deep)
+    assert [one.id for one in found.differences] == ["k3", "k4", "k5"]
+    assert all("another version" in one.why for one in found.differences)
+    assert (found.differing, found.equal) == (3, False)
+
+
+def test_a_time_that_a_person_moved_by_less_than_its_source_can_tell_is_a_difference(warehouse: Warehouse) -> None:
+    moment = datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+    documents = [{"_id": number, "at": moment, "in": {"at": moment}} for number in range(3)]
+    warehouse.load(documents)
+    assert compare(warehouse, documents).equal
+    warehouse.execute("update bronze.shop__orders set at = at + interval '250 microseconds' where _id = '1'")
+    warehouse.execute("update bronze.shop__orders set in__at = in__at - interval '1 microsecond' where _id = '2'")
+    assert {one.id: one.why for one in compare(warehouse, documents).differences} == {
+        "1": "values differ: at: source t-1000, bronze t-750",
+        "2": "values differ: in.at: source t-1000, bronze t-1001",
+    }
+
+
 def test_what_a_person_did_to_bronze_is_a_difference_or_an_error_that_says_what_to_do(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,19 +240,23 @@ def table_ref(warehouse: Warehouse) -> TableRef:
     return TableRef("shop", "orders", source, warehouse.table)
 
 
+def compared_with_items(warehouse: Warehouse, documents: list[dict[str, Any]]) -> Verified:
+    def frames(path: str) -> Iterator[pl.DataFrame]:
+        decoder = make_decoder(children=["items"], seed=warehouse.table.fingerprint())
+        decoder.push(b"".join(bson.encode(document) for document in documents))
+        yield decoder.flush().tables[path]
+
+    with database.connect(warehouse.url) as connection:
+        return verify(connection, *warehouse.place, lambda: frames(""), {"items": lambda: frames("items")})
+
+
 def test_child_tables_are_compared_with_their_arrays(warehouse: Warehouse) -> None:
     warehouse.table = MongoTable(arrays={"items": "table"})
     documents = [{"_id": n, "items": [{"sku": "a\x00", "n": n}] * (n % 3)} for n in range(40)]
     warehouse.load(documents)
 
     def compared() -> Verified:
-        def frames(path: str) -> Iterator[pl.DataFrame]:
-            decoder = make_decoder(children=["items"], seed=warehouse.table.fingerprint())
-            decoder.push(b"".join(bson.encode(document) for document in documents))
-            yield decoder.flush().tables[path]
-
-        with database.connect(warehouse.url) as connection:
-            return verify(connection, *warehouse.place, lambda: frames(""), {"items": lambda: frames("items")})
+        return compared_with_items(warehouse, documents)
 
     assert compared().differences == []
     warehouse.execute("update bronze.shop__orders__items set n = 0 where _id = '5:1'")
@@ -229,10 +264,33 @@ def test_child_tables_are_compared_with_their_arrays(warehouse: Warehouse) -> No
     warehouse.execute("update bronze.shop__orders__items set _root_id = '9', _position = 7 where _id = '11:0'")
     assert {found.id: found.why for found in compared().differences} == {
         "5:1": "element of items: values differ: n: source 5, bronze 0",
-        "8:0": "element of items not in bronze",
+        "8:0": "element of items: not in bronze",
         "11:0": "element of items: _root_id, _parent_id, _position: ['11', '11', 0], not ['9', '11', 7]",
-        "items": "39 elements at the source, 38 in bronze",
     }
+    # As many rows on both sides, one of them of no element; and documents that differ hide no other's elements.
+    warehouse.execute("update bronze.shop__orders__items set _id = '8:5' where _id = '8:1'")
+    warehouse.execute("update bronze.shop__orders set _hash = null where _id = '5'")
+    warehouse.execute("delete from bronze.shop__orders where _id = '14'")
+    found = {found.id: found.why.split(";")[0] for found in compared().differences}
+    assert found == {
+        "5": found["5"],
+        "8:0": "element of items: not in bronze",
+        "8:1": "element of items: not in bronze",
+        "8:5": "element of items: not at the source",
+        "11:0": "element of items: _root_id, _parent_id, _position: ['11', '11', 0], not ['9', '11', 7]",
+        "14": "not in bronze",
+    }
+    assert "another version" in found["5"]
+
+
+def test_elements_without_a_child_table_are_missing(warehouse: Warehouse) -> None:
+    warehouse.table = MongoTable(arrays={"items": "table"})
+    documents: list[dict[str, Any]] = [{"_id": 1, "items": []}, {"_id": 2, "items": [7]}]
+    warehouse.load(documents)
+    warehouse.execute("drop table bronze.shop__orders__items")
+    assert [(one.id, one.why) for one in compared_with_items(warehouse, documents).differences] == [
+        ("2:0", "element of items: not in bronze")
+    ]
 
 
 def test_documents_that_cannot_be_read_are_told_apart_from_those_that_are_gone(

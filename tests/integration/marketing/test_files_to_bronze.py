@@ -120,6 +120,7 @@ def test_verify_compares_the_last_row_of_a_key_that_is_in_several_files(postgres
     table.step()
     found = verify_table(table.ref, table.settings)
     assert (found.differences, found.source_rows, found.bronze_rows) == ([], 3, 3)
+    assert found.note.startswith("read by the readers of files, as loading reads")
     with psycopg.connect(table.settings.database_url()) as connection:
         connection.execute("update bronze.ads__spend set v = 7 where _id = 'a'")
     assert [one.id for one in verify_table(table.ref, table.settings).differences] == ["a"]
