@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -43,6 +44,9 @@ Table = Annotated[str, typer.Argument(metavar="TABLE", help="source.table", auto
 Tables = Annotated[
     list[str] | None, typer.Argument(metavar="TABLE", help="source.table; none means all", autocompletion=tables_of)
 ]
+_DAY = ["%Y-%m-%d"]
+FROM = typer.Option("--from", formats=_DAY, metavar="DAY", help="First of the days to read again, with --to.")
+TO = typer.Option("--to", formats=_DAY, metavar="DAY", help="Last of the days to read again.")
 Keep = Annotated[bool, typer.Option("--keep", help="Leave the embedded Prefect server running.")]
 
 
@@ -318,26 +322,31 @@ def run(
     source: Annotated[list[str] | None, typer.Option(help="Every table of this source; may be repeated.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be read, and stop.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Read everything again, whatever the checkpoints say.")] = False,
+    first: Annotated[datetime | None, FROM] = None,
+    last: Annotated[datetime | None, TO] = None,
     models: Annotated[bool, typer.Option(help="Build the dbt models of what was loaded.")] = True,
     keep: Keep = False,
 ) -> None:
-    """Run the pipeline once: source to gold, with a report."""
-    from flows import runs
+    """Run the pipeline once: source to gold, with a report.
+
+    With --from and --to only these days are read again, the newest first; the same command goes on after an
+    interruption, and the daily run is not disturbed.
+    """
+    from flows import plans, runs
     from flows.console import Steps
 
     settings = _settings()
     names = [*(tables or []), *(source or [])]
+    how = plans.How(full, first.date() if first else None, last.date() if last else None)
     if plan:
         _serve(settings)
-        runs.check_names(settings, names)
-        runs.print_plan(settings, names, full)
+        runs.check_names(settings, names, how)
+        runs.print_plan(settings, names, how)
         return
-    with _prefect_for_a_run(settings, keep, "warehouse run"):
+    with _prefect_for_a_run(settings, keep, " ".join(["warehouse run", *names, *how.options()])):
         _serve(settings)
-        runs.check_names(settings, names)
-        outcome = runs.run_pipeline(
-            names, full=full, models=models, progress=Steps(), ready=lambda: _serve_prefect(settings)
-        )
+        runs.check_names(settings, names, how)
+        outcome = runs.run_pipeline(names, how, models=models, progress=Steps(), ready=lambda: _serve_prefect(settings))
         runs.print_outcome(settings, outcome)
     _print_left_running(settings)
     raise typer.Exit(DONE if outcome.ok else FAILED)

@@ -201,10 +201,11 @@ def _drift(settings: Settings, sources: Sources, steps: Callable[[str], None], c
 
 
 def _run(title: str, steps: Callable[[str], None], *, full: bool) -> RunOutcome:
+    from flows.plans import How
     from flows.runs import run_pipeline
 
     steps(f"{title}: source to landing, bronze, silver, gold and the report")
-    outcome = run_pipeline(_SOURCES, full=full, models=True, progress=steps)
+    outcome = run_pipeline(_SOURCES, How(full), models=True, progress=steps)
     steps(f"{title}: {'done' if outcome.ok else 'FAILED: ' + outcome.message}")
     return outcome
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
@@ -20,11 +21,17 @@ from tasks.settings import get_settings
 
 if TYPE_CHECKING:
     from tasks.sources.connector import Shared
+    from tasks.sources.window import Window
 
 
 @flow(name="extract", flow_run_name="extract {group}", **RECORDED)
 def extract(
-    tables: list[str] | None = None, group: str = "ad hoc", resources: str = "small", full: bool = False
+    tables: list[str] | None = None,
+    group: str = "ad hoc",
+    resources: str = "small",
+    full: bool = False,
+    from_day: date | None = None,
+    to_day: date | None = None,
 ) -> State[Any]:
     """Land what is new in each table; one table's failure stops no other.
 
@@ -33,11 +40,14 @@ def extract(
         group: Name of the group, for people.
         resources: Resource class of this run: how many tables it reads at once.
         full: Read everything again, whatever the checkpoint says.
+        from_day: Read only these days again, with `to_day`, and leave the daily run's checkpoint as it is.
+        to_day: The last of them.
     """
     sources = work.read_sources(get_settings())
     names = plans.expand(sources, tables)
-    blocks = {} if full else work.known_blocks(sources, names)
-    shared = {} if full else work.shared(get_settings(), sources, names, blocks)
+    window = plans.window(sources, names, plans.How(full, from_day, to_day))
+    blocks = {} if full or window else work.known_blocks(sources, names)
+    shared = {} if full or window else work.shared(get_settings(), sources, names, blocks)
     at_once = tables_at_once(resources)
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
     with runner:
@@ -48,6 +58,7 @@ def extract(
                     "target": name,
                     "at_once": at_once,
                     "full": full,
+                    "window": window,
                     "block": blocks.get(name),
                     "shared": shared.get(name),
                 },
@@ -67,15 +78,21 @@ def extract_table(
     target: str,
     at_once: int = 1,
     full: bool = False,
+    window: Window | None = None,
     block: BlockState | None = None,
     shared: Shared | None = None,
 ) -> None:
-    """Land what is new in one table, or one range of it."""
-    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full, block, shared))
+    """Land what is new in one table, or one range of it, or some days of it again."""
+    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full, window, block, shared))
 
 
 def _extract(
-    target: Target, at_once: int, full: bool, block: BlockState | None, shared: Shared | None
+    target: Target,
+    at_once: int,
+    full: bool,
+    window: Window | None,
+    block: BlockState | None,
+    shared: Shared | None,
 ) -> Mapping[str, Any]:
     from prefect import get_run_logger
 
@@ -83,13 +100,14 @@ def _extract(
 
     settings = get_settings()
     ref = work.read_sources(settings).table(target.table)
+    again: dict[str, Any] = work.days_again(settings, ref, window) if window else {}
     if full or target.segment:
         # A range belongs to a batch that was planned with its own starting point.
         state: dict[str, Any] = {}
     else:
         state = shared.state(ref) if shared else work.start_state(settings, ref, block)
     context = work.extract_context(
-        settings, at_once, state=state, segment=target.segment, batch_id=target.batch_id, shared=shared
+        settings, at_once, state=state, segment=target.segment, batch_id=target.batch_id, shared=shared, **again
     )
     result = extract_from_source(ref, context)
     for warning in result.warnings:

@@ -9,6 +9,7 @@ import contextvars
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
@@ -19,6 +20,7 @@ from flows import plans
 from flows import tables as work
 from flows.dbt_transform import cool_down, warm_up
 from flows.launch import Launcher, Outcome, Step, is_handed_over, make_launcher, over, stopping
+from flows.plans import How
 from monitoring.hooks import RECORDED
 from tasks import planning
 from tasks.errors import WarehouseError
@@ -52,13 +54,21 @@ def _run_name() -> str:
 
 
 @flow(name="pipeline", flow_run_name=_run_name, **RECORDED)
-def pipeline(tables: list[str] | None = None, full: bool = False, models: bool = True) -> State[Any]:
+def pipeline(
+    tables: list[str] | None = None,
+    full: bool = False,
+    models: bool = True,
+    from_day: date | None = None,
+    to_day: date | None = None,
+) -> State[Any]:
     """Bring tables from their sources to gold, and say how it went.
 
     Args:
         tables: `source.table` or `source`; none means every table.
         full: Read everything again, whatever the checkpoints say.
         models: Whether to build the dbt models of what was loaded.
+        from_day: Read only these days again, with `to_day`; what was interrupted goes on.
+        to_day: The last of them.
 
     Returns:
         Failed, naming every table and model that failed, or Completed. One failing table stops no other.
@@ -72,7 +82,7 @@ def pipeline(tables: list[str] | None = None, full: bool = False, models: bool =
     launcher = make_launcher(settings.execution, run_id, attempt, settings.pod_patience)
     progress = Progress()
     try:
-        _run(settings, launcher, progress, tables, full, models)
+        _run(settings, launcher, progress, tables, How(full, from_day, to_day), models)
     except BaseException as error:
         # An evicted parent goes on in another pod and finds its children there; any other end is theirs too.
         launcher.abandon(cancel=not is_handed_over())
@@ -91,15 +101,16 @@ def pipeline(tables: list[str] | None = None, full: bool = False, models: bool =
 
 
 def _run(
-    settings: Settings, launcher: Launcher, progress: Progress, tables: list[str] | None, full: bool, models: bool
+    settings: Settings, launcher: Launcher, progress: Progress, tables: list[str] | None, how: How, models: bool
 ) -> None:
     sources = work.read_sources(settings)
     names = plans.expand(sources, tables)
-    units = load_or_make_plan(settings, sources, names, full)
+    plans.window(sources, names, how)
+    units = load_or_make_plan(settings, sources, names, how.full)
     wanted = Models(settings, [sources.table(name) for name in names], whole=len(names) == len(list(sources.refs())))
     if models:
         wanted.begin()
-    move(launcher, units, full, progress, wanted.landed)
+    move(launcher, units, how, progress, wanted.landed)
     if models and wanted.needed():
         parameters = {"tables": None if wanted.whole else list(names), "group": "pipeline", "changed": True}
         progress.add(launcher.run(Step("dbt-transform", "dbt-transform", "medium", parameters)))
@@ -215,7 +226,7 @@ class _Moving:
 def move(
     launcher: Launcher,
     units: Sequence[Unit],
-    full: bool,
+    how: How,
     progress: Progress,
     landed: Callable[[Unit], None] = lambda unit: None,
 ) -> None:
@@ -235,7 +246,7 @@ def move(
     try:
         for unit in units:
             moving = _Moving(unit, len(unit.extracts), unit.ahead)
-            for step in extract_steps(unit, full):
+            for step in extract_steps(unit, how):
                 start(step, moving)
             if unit.ahead:
                 start(ahead_step(unit), moving)
@@ -293,14 +304,14 @@ def _is_left(unit: Unit) -> bool:
         return True
 
 
-def extract_steps(unit: Unit, full: bool) -> list[Step]:
+def extract_steps(unit: Unit, how: How) -> list[Step]:
     """Return the extract steps of a unit."""
     return [
         Step(
             f"extract {group.name}",
             "extract",
             group.resources,
-            {"tables": list(group.targets), "group": group.name, "resources": group.resources, "full": full},
+            {"tables": list(group.targets), "group": group.name, "resources": group.resources, **how.parameters()},
         )
         for group in unit.extracts
     ]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from tasks import planning
@@ -16,6 +18,31 @@ from tasks.planning import Group, TableLoad, Target, Unit, parse_target
 if TYPE_CHECKING:
     from tasks.settings import Settings
     from tasks.sources import Sources
+    from tasks.sources.window import Window
+
+
+@dataclass(frozen=True)
+class How:
+    """How tables are read, as the parameters of the flows say it.
+
+    Attributes:
+        full: Everything again, whatever the checkpoints say.
+        from_day: Only the days from here to `to_day` again.
+    """
+
+    full: bool = False
+    from_day: date | None = None
+    to_day: date | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what a flow is given; a deployment takes JSON only."""
+        days = {"from_day": self.from_day, "to_day": self.to_day}
+        return {"full": self.full, **{name: day.isoformat() for name, day in days.items() if day}}
+
+    def options(self) -> list[str]:
+        """Return the same as options of the command line."""
+        days = (("--from", self.from_day), ("--to", self.to_day))
+        return [*(["--full"] if self.full else []), *(text for name, day in days if day for text in (name, f"{day}"))]
 
 
 def expand(sources: Sources, names: Sequence[str] | None) -> list[str]:
@@ -34,6 +61,38 @@ def expand(sources: Sources, names: Sequence[str] | None) -> list[str]:
             sources.table(_target(name).table)
             found[name] = None
     return list(found)
+
+
+def window(sources: Sources, names: Sequence[str], how: How) -> Window | None:
+    """Return the days that a run is to read again, None where it is to read what is due.
+
+    Raises:
+        ConfigError: They are no days, or a table cannot be read for certain days alone.
+    """
+    from tasks.sources.window import Window
+
+    first, last, where = how.from_day, how.to_day, "--from and --to"
+    if first is None and last is None:
+        return None
+    if first is None or last is None:
+        raise ConfigError("days have a beginning and an end", where, "give both")
+    if how.full:
+        raise ConfigError("days and everything cannot be read at once", where, "leave out one of them")
+    if last < first:
+        raise ConfigError(f"the days end ({last}) before they begin ({first})", where, "correct the days")
+    wanted = Window(first, last)
+    problems = []
+    for name in names:
+        ref = sources.table(_target(name).table)
+        try:
+            ref.connector.check_window(ref, wanted)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError(
+            f"{len(problems)} table(s) cannot be read for these days", where, "name the other tables", tuple(problems)
+        )
+    return wanted
 
 
 def _target(name: str) -> Target:

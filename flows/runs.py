@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.errors import ConfigError, WarehouseError, WarehouseUnreachable
 
 if TYPE_CHECKING:
+    from flows.plans import How
     from monitoring.pages.html import Links
     from monitoring.report import RunReport
     from tasks.settings import Settings
@@ -32,8 +33,8 @@ class RunOutcome:
     flow_run_id: str
 
 
-def check_names(settings: Settings, names: Sequence[str]) -> None:
-    """Fail before anything is started when sources.yaml or a name on the command line is wrong.
+def check_names(settings: Settings, names: Sequence[str], how: How) -> None:
+    """Fail before anything is started when sources.yaml, a name or the days on the command line are wrong.
 
     Raises:
         ConfigError: With every mistake.
@@ -41,13 +42,14 @@ def check_names(settings: Settings, names: Sequence[str]) -> None:
     from flows import plans
     from tasks.sources import load_sources
 
-    plans.expand(load_sources(settings.sources), list(names) or None)
+    sources = load_sources(settings.sources)
+    plans.window(sources, plans.expand(sources, list(names) or None), how)
 
 
 def run_pipeline(
     names: Sequence[str],
+    how: How,
     *,
-    full: bool,
     models: bool,
     progress: Callable[[str], None],
     ready: Callable[[], None] = lambda: None,
@@ -56,7 +58,7 @@ def run_pipeline(
 
     Args:
         names: `source.table` or `source`; none means every table.
-        full: Read everything again.
+        how: What of them.
         models: Build the dbt models of what was loaded.
         progress: Told when the run begins.
         ready: Waits until the Prefect server answers; called once Prefect is imported, which takes as long.
@@ -68,7 +70,7 @@ def run_pipeline(
     ready()
     progress(f"running the pipeline: {', '.join(names) or 'every table'}")
     with shown(progress):
-        state: Any = pipeline(tables=list(names) or None, full=full, models=models, return_state=True)
+        state: Any = pipeline(tables=list(names) or None, models=models, **how.parameters(), return_state=True)
     _send_the_rest()
     run_id = str(state.state_details.flow_run_id)
     return RunOutcome(state.is_completed(), state.message or state.name or "", run_id)
@@ -130,14 +132,14 @@ def run_reset(
     return RunOutcome(state.is_completed(), state.message or state.name or "", run_id)
 
 
-def print_plan(settings: Settings, names: Sequence[str], full: bool) -> None:
+def print_plan(settings: Settings, names: Sequence[str], how: How) -> None:
     """Print what a run would read, in which groups, and from where; nothing is read."""
     from flows import plans, views
     from flows.console import say, table
     from tasks.sources import load_sources
 
     sources = load_sources(settings.sources)
-    units = plans.make(settings, sources, plans.expand(sources, list(names) or None), full)
+    units = plans.make(settings, sources, plans.expand(sources, list(names) or None), how.full)
     known = {row[0]: row[2] for row in views.checkpoints(settings.database_url(), [], sources)}
     lines = []
     for unit in units:
@@ -146,7 +148,9 @@ def print_plan(settings: Settings, names: Sequence[str], full: bool) -> None:
                 ref = sources.table(target.split("#")[0])
                 begin = known.get(ref.name, "from the beginning")
                 mode = ref.connector.mode(ref)
-                start = "from the beginning" if full or mode == "full" else begin
+                start = "from the beginning" if how.full or mode == "full" else begin
+                if how.from_day:
+                    start = f"{how.from_day} to {how.to_day} again"
                 lines.append((target, mode, group.name, group.resources, start))
     table(("table", "mode", "group", "class", "would be read from"), lines)
     say(f"{len(lines)} read(s) in {len(units)} group(s); nothing was read")

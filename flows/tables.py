@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tasks.settings import Settings
     from tasks.sources import Sources, TableRef
     from tasks.sources.connector import Shared
+    from tasks.sources.window import Window
 
 RETRIES = 2
 # Short, then longer: a dropped connection is cured at once, a failover of a replica set within half a minute.
@@ -210,6 +211,22 @@ def start_state(settings: Settings, ref: TableRef, block: BlockState | None = No
     if found.block_behind:
         checkpoint_block.save(*place, found.checkpoint)
     return ref.connector.usable_state(ref, found.checkpoint.state if found.checkpoint else {})
+
+
+def days_again(settings: Settings, ref: TableRef, window: Window) -> dict[str, Any]:
+    """Return what extraction is told of days that are read again.
+
+    What an interrupted run of these days has landed is loaded first: how far it came stands in the checkpoint then, and
+    no quota is spent on it twice.
+    """
+    from tasks.bronze.pending import load_pending
+    from tasks.database import connect
+    from tasks.ops import pulls
+
+    load_pending(ref, settings)
+    with connect(settings.database_url(), autocommit=True) as connection:
+        held = pulls.rows_held(connection, ref.key, window.first, window.last)
+    return {"window": window, "held": held}
 
 
 def shared(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,7 @@ class ExtractContext:
         progress: Called with the rows read so far.
         shared: What the table shares with others of its source in this run; None means nothing.
         window: Days that are to be read again, whatever the state says; None means what is due.
+        held: By account and day (ISO) the rows that the warehouse has of the window's days.
     """
 
     landing: Landing
@@ -98,6 +99,7 @@ class ExtractContext:
     progress: Callable[[int], None] | None = None
     shared: Shared | None = None
     window: Window | None = None
+    held: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:

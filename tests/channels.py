@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -64,17 +65,23 @@ class Pulls:
         channel: Channel = ref.connector.open("shop", ref.source, self.tokens, self.clock)  # type: ignore[attr-defined]
         return channel
 
-    def pull(self, table: str, window: tuple[date, date] | None = None) -> ExtractResult:
+    def pull(
+        self,
+        table: str,
+        window: tuple[date, date] | None = None,
+        held: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+    ) -> ExtractResult:
         """Read a table once; its state moves on as if everything landed was loaded, whatever is raised."""
         wanted = Window(*window) if window else None
-        context = ExtractContext(self.landing, state=self.states.get(table, {}), window=wanted)
+        context = ExtractContext(self.landing, state=self.states.get(table, {}), window=wanted, held=held)
         known = set(self.landing.batches("shop", table))
         try:
             return extract_table(self.ref(table), context, self.open)
         finally:
             for batch_id in self.landing.batches("shop", table):
                 if batch_id not in known:
-                    self.states[table] = self.landing.manifest("shop", table, batch_id).checkpoint
+                    manifest = self.landing.manifest("shop", table, batch_id)
+                    self.states[table] = manifest.moved(self.states.get(table, {}))
 
     def manifests(self, table: str) -> list[Manifest]:
         return [self.landing.manifest("shop", table, name) for name in self.landing.batches("shop", table)]

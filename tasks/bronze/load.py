@@ -844,7 +844,7 @@ class Loader:
             self._cursor,
             self._key,
             mode=manifest.mode,
-            state=manifest.checkpoint,
+            state=manifest.moved(current.state if current else {}),
             batch_id=manifest.batch_id,
             flow_run_id=manifest.flow_run_id,
         )

@@ -61,14 +61,18 @@ def base_of(manifests: Sequence[Manifest]) -> int | None:
     """Return the index of the last batch that a rebuild may start from, or None when there is none.
 
     It is one that holds the whole table: a snapshot, or the first read from the beginning. A batch of replayed rejects
-    has the starting point of theirs, and holds those alone.
+    has the starting point of theirs, and holds those alone. Days of accounts are never the whole table, wherever their
+    read began: with them all batches are needed.
     """
     for index in range(len(manifests) - 1, -1, -1):
         manifest = manifests[index]
         if REPLAY.search(manifest.batch_id):
             continue
-        if manifest.scope.type == "snapshot" or (not manifest.previous_checkpoint and manifest.parts):
+        whole = not manifest.previous_checkpoint and manifest.parts and manifest.scope.type != "account_days"
+        if manifest.scope.type == "snapshot" or whole:
             return index
+    if manifests and manifests[0].scope.type == "account_days" and not manifests[0].previous_checkpoint:
+        return 0
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -142,6 +142,7 @@ class Manifest(_Model):
     Attributes:
         mode: How the table is read, in its connector's word.
         checkpoint: State that the table's checkpoint takes when the batch is loaded.
+        checkpoint_keys: Keys of that state which the batch sets, the others being another read's; None sets them all.
         previous_checkpoint: State that extract started from.
         window: What was read, as people would say it: `from` and `to`.
         extracted_at: When reading began, by this machine's clock, in UTC.
@@ -169,12 +170,20 @@ class Manifest(_Model):
     reject_rows: int = 0
     window: dict[str, Any] = Field(default_factory=dict)
     checkpoint: dict[str, Any] = Field(default_factory=dict)
+    checkpoint_keys: list[str] | None = None
     previous_checkpoint: dict[str, Any] = Field(default_factory=dict)
     extracted_at: datetime
     source_time: datetime | None = None
     fingerprint: str = ""
     flow_run_id: str | None = None
     seconds: float = 0.0
+
+    def moved(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the state of the table's checkpoint after the batch, from the one before it."""
+        if self.checkpoint_keys is None:
+            return self.checkpoint
+        kept = {name: value for name, value in state.items() if name not in self.checkpoint_keys}
+        return kept | {name: self.checkpoint[name] for name in self.checkpoint_keys if name in self.checkpoint}
 
     def of_kind(self, kind: str, child: str | None = None) -> list[Part]:
         """Return the parts of a kind (and of one child table), in writing order."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from tasks.ops import TableKey
+from tasks.ops import Executor, TableKey
 
 
 def leave_out_later(cursor: psycopg.Cursor[Any], key: TableKey, days: sql.Identifier, pulled_at: datetime) -> int:
@@ -22,6 +22,19 @@ def leave_out_later(cursor: psycopg.Cursor[Any], key: TableKey, days: sql.Identi
         [*key, pulled_at],
     )
     return cursor.rowcount
+
+
+def rows_held(db: Executor, key: TableKey, first: date, last: date) -> dict[str, dict[str, int]]:
+    """Return by account and day (ISO) the rows that the last pull of each of these days held."""
+    rows = db.execute(
+        "select account, day, row_count from ops.account_days"
+        " where (source, table_name) = (%s, %s) and day between %s and %s",
+        [*key, first, last],
+    ).fetchall()
+    held: dict[str, dict[str, int]] = {}
+    for account, day, count in rows:
+        held.setdefault(account, {})[day.isoformat()] = count
+    return held
 
 
 def write(cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, pulled_at: datetime, held: sql.Composed) -> None:

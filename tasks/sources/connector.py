@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tasks.extract import ExtractContext, ExtractResult
+    from tasks.sources.window import Window
 
 CHECK_SECONDS = 5
 """A check is made by a person who waits: a server that does not answer this soon is reported, not waited for."""
@@ -162,6 +163,20 @@ class Connector(ABC, Generic[_Source, _Table]):
     def describe_state(self, state: Mapping[str, Any]) -> str | None:
         """Return where the next run starts, as people read it; None where the JSON itself tells it best."""
         return None
+
+    # -- days that are read again -------------------------------------------------------------------------------
+
+    def check_window(self, ref: TableRef[_Source, _Table], window: Window) -> None:
+        """Say before a run whether a table can be read for certain days alone.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+        raise ConfigError(
+            "this table is not read by days",
+            ref.name,
+            "use `warehouse reset TABLE`, with --since where it has a cursor",
+        )
 
     # -- a whole read that several runs share -------------------------------------------------------------------
 

@@ -81,6 +81,11 @@ def test_help_needs_none_of_the_slow_libraries() -> None:
         ["drift", "--limit", "0"],
         ["report", "--run", "not a run's id"],
         ["sql"],
+        ["run", "shop.orders", "--from", "2026-01-01"],
+        ["run", "shop.orders", "--from", "2026-01-02", "--to", "2026-01-01", "--plan"],
+        ["run", "shop.orders", "--from", "2026-01-01", "--to", "2026-01-02", "--full", "--plan"],
+        ["run", "shop.orders", "--from", "2026-01-01", "--to", "2026-01-02", "--plan"],
+        ["run", "shop.orders", "--from", "January", "--to", "2026-01-02"],
     ],
 )
 def test_wrong_use_exits_with_2(arguments: list[str], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.marketing.rest.auth import TokenStore
     from tasks.marketing.rest.channel import Channel
     from tasks.marketing.rest.clock import Clock
+    from tasks.sources.window import Window
 
 _Source = TypeVar("_Source", bound=ChannelSource)
 
@@ -56,12 +57,33 @@ class ChannelConnector(Connector[_Source, ChannelTable]):
         except ValueError:
             raise ConfigError(f"{since!r} is no day", ref.name, "write it as 2026-11-23") from None
 
+    def check_window(self, ref: TableRef[_Source, ChannelTable], window: Window) -> None:
+        """See `Connector`."""
+        from contextlib import closing
+
+        from tasks.marketing.rest.state import first_kept
+
+        with closing(self._open(ref.source_name, ref.source)) as channel:
+            layout, today = channel.layout(ref.table_name), channel.client.clock.now().date()
+        if layout.day is None:
+            raise ConfigError("this table is not read by days", ref.name, "run it without days: all of it is read")
+        if window.first > today:
+            raise ConfigError(f"{window.first} has not begun", ref.name, "name days that are over")
+        if window.last < (kept := first_kept(layout, today)):
+            raise ConfigError(
+                f"the service keeps {layout.oldest} days, {window.last} is older", ref.name, f"begin at {kept}"
+            )
+
     def describe_state(self, state: Mapping[str, Any]) -> str | None:
         """See `Connector`."""
         accounts = state.get("accounts", {})
         finals = [found["final"][-1][1] for found in accounts.values() if found.get("final")]
         final = f", final up to {min(finals)}" if finals else ""
-        return f"{len(accounts)} account(s){final}"
+        backfill = state.get("backfill")
+        open_days = (
+            f", backfill of {' to '.join(backfill['days'])} goes on" if backfill and not backfill["ended"] else ""
+        )
+        return f"{len(accounts)} account(s){final}{open_days}"
 
     def _open(self, name: str, source: _Source) -> Channel:
         from tasks.marketing.rest.clock import Clock

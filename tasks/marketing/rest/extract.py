@@ -15,10 +15,13 @@ from tasks.landing import AccountDaysScope, Manifest, Replaced, Segment, UpsertS
 from tasks.marketing.rest.channel import ACCOUNT, Account, Ask, Channel, Layout
 from tasks.marketing.rest.errors import JobFailed, QuotaExhausted, ReducePage, SplitWindow, VersionEnded
 from tasks.marketing.rest.rows import Rows
-from tasks.marketing.rest.state import TableState
+from tasks.marketing.rest.state import Backfill, TableState, first_kept
 from tasks.marketing.rest.windows import today
 from tasks.sources import TableRef
 from tasks.sources.window import Window
+
+# What a batch moves of the state: neither kind of read sets the other one back.
+_DAILY_KEYS, _BACKFILL_KEYS = ["accounts", "since", "until"], ["backfill", "until"]
 
 
 class AccountsFailed(SourceError):
@@ -46,6 +49,7 @@ class _Run:
     """One extraction.
 
     Attributes:
+        backfill: The days that are read again; None reads what is due.
         failures: By account what went wrong.
         stop: What ended the reading before all was read.
     """
@@ -55,6 +59,8 @@ class _Run:
     channel: Channel
     layout: Layout
     state: TableState
+    accounts: Sequence[Account]
+    backfill: Backfill | None = None
     failures: dict[str, SourceError] = field(default_factory=dict)
     stop: SourceError | None = None
     manifests: list[Manifest] = field(default_factory=list)
@@ -64,27 +70,22 @@ class _Run:
 
     # -- rounds -----------------------------------------------------------------------------------------------
 
-    def run(self, accounts: Sequence[Account]) -> None:
+    def run(self) -> None:
         """Read round after round, each landed as one batch, until all is read or something stops it."""
-        for asks in self._rounds(accounts):
+        for asks in self._rounds():
             self._round(asks)
             if self.stop is not None:
                 return
 
-    def _rounds(self, accounts: Sequence[Account]) -> Iterator[list[Ask]]:
+    def _rounds(self) -> Iterator[list[Ask]]:
         """Yield what to ask: the days that still change of all accounts first, then what is older, newest first."""
         if self.layout.day is None:
-            yield [Ask(self.ref.table_name, account, cursor=self._cursor(account)) for account in accounts]
+            yield [Ask(self.ref.table_name, account, cursor=self._cursor(account)) for account in self.accounts]
             return
         recent: list[Ask] = []
         older: list[list[Ask]] = []
-        for account in accounts:
-            state, day = self.state.of(account.id), self._today(account)
-            if self.context.window is not None:
-                young = list[Window]()
-                old = state.again(self.layout, self.context.window, day)
-            else:
-                young, old = state.due(self.layout, day, self.state.since)
+        for account in self.accounts:
+            young, old = self._due(account)
             recent += [Ask(self.ref.table_name, account, window) for window in young]
             for number, window in enumerate(old):
                 if number == len(older):
@@ -92,6 +93,12 @@ class _Run:
                 older[number].append(Ask(self.ref.table_name, account, window))
         yield from ([recent] if recent else [])
         yield from older
+
+    def _due(self, account: Account) -> tuple[list[Window], list[Window]]:
+        day = self._today(account)
+        if self.backfill is not None:
+            return [], self.backfill.due(self.layout, account.id, day)
+        return self.state.of(account.id).due(self.layout, day, self.state.since)
 
     def _cursor(self, account: Account) -> str | None:
         return self.state.of(account.id).cursor if self.layout.cursor else None
@@ -121,18 +128,9 @@ class _Run:
             self._commit(batch_id, extracted_at, pulled)
 
     def _commit(self, batch_id: str, extracted_at: datetime, pulled: Sequence[_Pulled]) -> None:
-        replaced = []
-        for found in pulled:
-            state = self.state.of(found.account.id)
-            final = None
-            if found.window is not None:
-                day = self._today(found.account)
-                state.took(self.layout, found.window, found.by_day, day)
-                if self.context.window is not None:
-                    state.backfill.add(found.window)
-                final = day - timedelta(days=self.layout.lookback)
-            state.cursor = found.cursor
-            replaced.append(_replaced(found, final))
+        replaced = [self._took(found) for found in pulled]
+        if self.backfill is not None:
+            self.backfill.ended = not any(self._due(account)[1] for account in self.accounts)
         scope: AccountDaysScope | UpsertScope = AccountDaysScope(account=ACCOUNT, day=self.layout.day, parts=replaced)
         windows = [found.window for found in pulled if found.window]
         checkpoint = self.state.json()
@@ -149,6 +147,7 @@ class _Run:
                 "accounts": [found.account.id for found in pulled],
             },
             checkpoint=checkpoint,
+            checkpoint_keys=_DAILY_KEYS if self.backfill is None else _BACKFILL_KEYS,
             previous_checkpoint=self.previous,
             extracted_at=extracted_at,
             fingerprint=f"{self.ref.table.fingerprint():016x}",
@@ -156,6 +155,19 @@ class _Run:
         )
         self.previous = checkpoint
         self.manifests.append(manifest)
+
+    def _took(self, found: _Pulled) -> Replaced:
+        """Note that something was read whole, and return what it replaces."""
+        account, window = found.account, found.window
+        if window is None:
+            self.state.of(account.id).cursor = found.cursor
+            return Replaced(account=account.id)
+        day = self._today(account)
+        if self.backfill is not None:
+            self.backfill.took(account.id, window)
+        else:
+            self.state.of(account.id).took(self.layout, window, found.by_day, day)
+        return _replaced(account, window, day - timedelta(days=self.layout.lookback))
 
     # -- one account ------------------------------------------------------------------------------------------
 
@@ -207,8 +219,10 @@ class _Run:
             return found
         for account in {one.account.id: one.account for one in pulled}.values():
             windows = [one.window for one in pulled if one.account.id == account.id and one.window]
-            known = self.state.of(account.id).rows.items()
-            had = sum(count for day, count in known if any(date.fromisoformat(day) in window for window in windows))
+            held = self.state.of(account.id).rows if self.backfill is None else self.context.held.get(account.id, {})
+            had = sum(
+                count for day, count in held.items() if any(date.fromisoformat(day) in window for window in windows)
+            )
             if had and not any(one.rows for one in pulled if one.account.id == account.id):
                 found.add(account.id)
                 self.failures[account.id] = SuspiciousEmpty(
@@ -219,13 +233,10 @@ class _Run:
         return found
 
 
-def _replaced(found: _Pulled, final: date | None) -> Replaced:
-    if found.window is None:
-        return Replaced(account=found.account.id)
-    first, last = found.window.first, found.window.last
-    ends = min(final, last) if final and final >= first else None
-    days = {"from": first.isoformat(), "to": last.isoformat(), "final_to": ends.isoformat() if ends else None}
-    return Replaced.model_validate({"account": found.account.id, **days})
+def _replaced(account: Account, window: Window, final: date) -> Replaced:
+    ends = min(final, window.last).isoformat() if final >= window.first else None
+    days = {"from": window.first.isoformat(), "to": window.last.isoformat(), "final_to": ends}
+    return Replaced.model_validate({"account": account.id, **days})
 
 
 def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable[[], Channel]) -> ExtractResult:
@@ -247,23 +258,24 @@ def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable
         if state.until and state.until > now:
             said = f"the quota is used up: reading goes on after {state.until:%F %H:%M} UTC"
             return ExtractResult(None, _metrics([], started), (said,))
-        state.begin(context.window)
-        run = _Run(ref, context, channel, channel.layout(ref.table_name), state, previous=dict(context.state))
         accounts = channel.accounts()
         if not accounts:
             raise SourceError(
                 "the credentials reach no account", ref.source_name, "grant the user an account, or list them"
             )
-        run.run(accounts)
-        warnings = _warnings(channel, now)
+        layout, backfill = channel.layout(ref.table_name), state.begin(context.window) if context.window else None
+        run = _Run(ref, context, channel, layout, state, accounts, backfill, previous=dict(context.state))
+        run.run()
+        warnings = (*_warnings(channel, now), *_not_kept(layout, context.window, now))
     if run.stop is not None:
         raise run.stop
     if run.failures:
-        raise _failed(ref, run, accounts)
+        raise _failed(ref, run)
     return ExtractResult(run.manifests[-1] if run.manifests else None, _metrics(run.manifests, started), warnings)
 
 
-def _failed(ref: TableRef, run: _Run, accounts: Sequence[Account]) -> SourceError:
+def _failed(ref: TableRef, run: _Run) -> SourceError:
+    accounts = run.accounts
     names = {account.id: str(account) for account in accounts}
     said = "; ".join(f"{names[name]}: {error.what}" for name, error in list(run.failures.items())[:20])
     first = next(iter(run.failures.values()))
@@ -288,6 +300,14 @@ def _warnings(channel: Channel, now: datetime) -> tuple[str, ...]:
             when = f"ends in {left} days, on {ending.day}" if left >= 0 else f"has ended on {ending.day}"
             said.append(f"{ending.what} {when}: {ending.upgrade}")
     return tuple(said)
+
+
+def _not_kept(layout: Layout, wanted: Window | None, now: datetime) -> tuple[str, ...]:
+    """Return a sentence where days were asked for that the service has no more."""
+    kept = first_kept(layout, now.date())
+    if wanted is None or wanted.first >= kept:
+        return ()
+    return (f"the service keeps {layout.oldest} days: the days from {wanted.first} to {kept} stay as they are",)
 
 
 def _metrics(manifests: Sequence[Manifest], started: float) -> ExtractMetrics:

@@ -1,4 +1,7 @@
-"""What a checkpoint remembers of each account: which days are final, what its last days held, how far it got."""
+"""What a checkpoint remembers of each account: which days are final, what its last days held, how far it got.
+
+A backfill has a key of its own in the state, so that neither it nor the daily read sets back the other.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +23,16 @@ class AccountState:
         final: Days that were read after the service was done changing them; they are not read again.
         rows: By day (ISO) the rows of the last read, for the days that are not final.
         cursor: Greatest value of the cursor.
-        backfill: Days that the backfill in progress has read.
     """
 
     final: Days = field(default_factory=Days)
     rows: dict[str, int] = field(default_factory=dict)
     cursor: str | None = None
-    backfill: Days = field(default_factory=Days)
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> AccountState:
         """Read what `json` gave."""
-        return cls(
-            Days.read(state.get("final", ())),
-            dict(state.get("rows", {})),
-            state.get("cursor"),
-            Days.read(state.get("backfill", ())),
-        )
+        return cls(Days.read(state.get("final", ())), dict(state.get("rows", {})), state.get("cursor"))
 
     def json(self) -> dict[str, Any]:
         """Return the state without what is empty."""
@@ -44,7 +40,6 @@ class AccountState:
             "final": self.final.state(),
             "rows": dict(sorted(self.rows.items())),
             "cursor": self.cursor,
-            "backfill": self.backfill.state(),
         }
         return {name: value for name, value in made.items() if value}
 
@@ -58,9 +53,7 @@ class AccountState:
         """
         last = today if layout.current_day else today - timedelta(days=1)
         young = today - timedelta(days=layout.lookback)
-        first = min(since or layout.start or young, young)
-        if layout.oldest is not None:
-            first = max(first, today - timedelta(days=layout.oldest))
+        first = max(since or layout.start or young, first_kept(layout, today))
         recent, older = [], []
         for gap in self.final.missing(Window(first, last)) if first <= last else []:
             if gap.last >= young:
@@ -68,12 +61,6 @@ class AccountState:
             if gap.first < young:
                 older.append(Window(gap.first, min(gap.last, young - timedelta(days=1))))
         return _sliced(recent, layout.step), _sliced(older, layout.step)
-
-    def again(self, layout: Layout, wanted: Window, today: date) -> list[Window]:
-        """Return the days of a backfill that it has not read yet; newest first, in slices."""
-        if wanted.first > today:
-            return []
-        return _sliced(self.backfill.missing(Window(wanted.first, min(wanted.last, today))), layout.step)
 
     def took(self, layout: Layout, window: Window, counts: Mapping[str, int], today: date) -> None:
         """Note that a window was read whole."""
@@ -90,6 +77,49 @@ def _sliced(windows: list[Window], days: int) -> list[Window]:
     return [piece for window in windows for piece in window.slices(days)]
 
 
+def first_kept(layout: Layout, today: date) -> date:
+    """Return the first day that the service still has."""
+    return date.min if layout.oldest is None else today - timedelta(days=layout.oldest)
+
+
+@dataclass
+class Backfill:
+    """Days that are read again because somebody asked for them.
+
+    Attributes:
+        wanted: The days.
+        accounts: By account which of them were read.
+        ended: Whether all of them were: asked for once more, they are read once more.
+    """
+
+    wanted: Window
+    accounts: dict[str, Days] = field(default_factory=dict)
+    ended: bool = False
+
+    @classmethod
+    def read(cls, state: Mapping[str, Any]) -> Backfill:
+        """Read what `json` gave."""
+        found = {name: Days.read(pairs) for name, pairs in state["accounts"].items()}
+        return cls(Window(*map(date.fromisoformat, state["days"])), found, state["ended"])
+
+    def json(self) -> dict[str, Any]:
+        """Return the backfill as the state keeps it."""
+        days = [self.wanted.first.isoformat(), self.wanted.last.isoformat()]
+        read = {name: found.state() for name, found in sorted(self.accounts.items())}
+        return {"days": days, "accounts": read, "ended": self.ended}
+
+    def due(self, layout: Layout, account: str, today: date) -> list[Window]:
+        """Return the days of an account that were not read yet; newest first, in slices."""
+        first, last = max(self.wanted.first, first_kept(layout, today)), min(self.wanted.last, today)
+        if first > last:
+            return []
+        return _sliced(self.accounts.get(account, Days()).missing(Window(first, last)), layout.step)
+
+    def took(self, account: str, window: Window) -> None:
+        """Note that a window was read whole."""
+        self.accounts.setdefault(account, Days()).add(window)
+
+
 @dataclass
 class TableState:
     """All accounts of a table.
@@ -97,44 +127,43 @@ class TableState:
     Attributes:
         accounts: By account id.
         until: When the service may be asked again, after its quota was used up.
-        wanted: The backfill in progress.
         since: First day that is wanted, after a reset.
+        backfill: The last one.
     """
 
     accounts: dict[str, AccountState] = field(default_factory=dict)
     until: datetime | None = None
-    wanted: Window | None = None
     since: date | None = None
+    backfill: Backfill | None = None
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> TableState:
         """Read a checkpoint's state."""
-        until, wanted, since = state.get("until"), state.get("backfill"), state.get("since")
+        until, since, backfill = state.get("until"), state.get("since"), state.get("backfill")
         return cls(
             {name: AccountState.read(found) for name, found in state.get("accounts", {}).items()},
             datetime.fromisoformat(until) if until else None,
-            Window(*(date.fromisoformat(text) for text in wanted)) if wanted else None,
             date.fromisoformat(since) if since else None,
+            Backfill.read(backfill) if backfill else None,
         )
 
     def of(self, account: str) -> AccountState:
         """Return the state of an account, a new one where it is not known."""
         return self.accounts.setdefault(account, AccountState())
 
-    def begin(self, wanted: Window | None) -> None:
-        """Begin a backfill, or go on with the one of these days."""
-        if wanted is not None and wanted != self.wanted:
-            for account in self.accounts.values():
-                account.backfill = Days()
-            self.wanted = wanted
+    def begin(self, wanted: Window) -> Backfill:
+        """Go on with the backfill of these days, or begin one where they are others or were all read."""
+        if self.backfill is None or self.backfill.ended or self.backfill.wanted != wanted:
+            self.backfill = Backfill(wanted)
+        return self.backfill
 
     def json(self) -> dict[str, Any]:
         """Return the state as the checkpoint keeps it."""
         made: dict[str, Any] = {"accounts": {name: found.json() for name, found in sorted(self.accounts.items())}}
         if self.until:
             made["until"] = self.until.isoformat()
-        if self.wanted:
-            made["backfill"] = [self.wanted.first.isoformat(), self.wanted.last.isoformat()]
         if self.since:
             made["since"] = self.since.isoformat()
+        if self.backfill:
+            made["backfill"] = self.backfill.json()
         return made

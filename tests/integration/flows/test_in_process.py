@@ -313,6 +313,7 @@ def test_ranges_of_a_large_table_are_read_apart_and_joined_into_one_batch(
 
     from flows.launch import InProcess, quiet_heartbeat
     from flows.pipeline import Progress, move, plan_ranges
+    from flows.plans import How
     from tasks.planning import TableLoad, Unit, parse_target, plan
 
     shop.write_sources(orders=f"{{{mode}, partitions: 4, resources: large}}")
@@ -323,7 +324,7 @@ def test_ranges_of_a_large_table_are_read_apart_and_joined_into_one_batch(
         (planned,) = plan([TableLoad("shop.orders", "large", 4)], spread=True)
         seen.append(plan_ranges(planned))
         progress = Progress()
-        move(InProcess(str(flow_run.id)), seen, False, progress)
+        move(InProcess(str(flow_run.id)), seen, How(), progress)
         return progress.problems
 
     with quiet_heartbeat():

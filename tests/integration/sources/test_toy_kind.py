@@ -113,6 +113,7 @@ def test_ranges_of_a_foreign_kind_are_read_by_runs_of_their_own(toys: Path, post
 
     from flows.launch import InProcess, quiet_heartbeat
     from flows.pipeline import Progress, move, plan_ranges
+    from flows.plans import How
     from tasks.planning import TableLoad, plan
 
     ref = load_sources(Path("sources.yaml")).table("box.cars")
@@ -122,7 +123,7 @@ def test_ranges_of_a_foreign_kind_are_read_by_runs_of_their_own(toys: Path, post
     def spread() -> list[str]:
         (planned,) = plan([TableLoad("box.cars", "large", ranges)], spread=True)
         progress = Progress()
-        move(InProcess(str(flow_run.id)), [plan_ranges(planned)], False, progress)
+        move(InProcess(str(flow_run.id)), [plan_ranges(planned)], How(), progress)
         return progress.problems
 
     with quiet_heartbeat():

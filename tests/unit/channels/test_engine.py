@@ -528,6 +528,16 @@ def test_rows_outside_of_the_window_fail_the_account(tmp_path: Path) -> None:
         pull(tmp_path, lambda asked: {"data": [{"day": "2026-01-01"}]}, DAILY)
 
 
+@pytest.mark.parametrize(
+    ("start", "asked"), [("2026-11-23", ["2026-11-23"]), ("2026-11-24", ["2026-11-24"]), ("2026-12-01", [])]
+)
+def test_nothing_is_read_before_the_start(tmp_path: Path, start: str, asked: list[str]) -> None:
+    fake = Script(days)
+    with serving(api=fake) as url:
+        Pulls(tmp_path, rest(url, {**DAILY, "start": start}, timezone="UTC")).pull("things")
+    assert [found.query["from"] for found in fake.log] == asked
+
+
 def test_a_backfill_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     fake = Script(days)
     wanted = (date(2026, 1, 1), date(2026, 1, 30))
@@ -543,9 +553,50 @@ def test_a_backfill_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
         pulls.pull("things")
         # The daily run in between is not disturbed.
         assert [asked.query["from"] for asked in fake.log] == ["2026-11-23"]
+        daily = {name: value for name, value in pulls.states["things"].items() if name != "backfill"}
+        assert "goes on" in str(pulls.ref("things").connector.describe_state(pulls.states["things"]))
         del fake.log[:]
         pulls.pull("things", wanted)
         assert [asked.query["from"] for asked in fake.log] == ["2026-01-11", "2026-01-01"]
+        # And does not disturb it.
+        assert {name: value for name, value in pulls.states["things"].items() if name != "backfill"} == daily
+        assert "goes on" not in str(pulls.ref("things").connector.describe_state(pulls.states["things"]))
+        del fake.log[:]
+        # Asked for once more after it has ended, all of it is read once more.
+        pulls.pull("things", wanted)
+        assert [asked.query["from"] for asked in fake.log] == ["2026-01-21", "2026-01-11", "2026-01-01"]
+
+
+def test_other_days_are_another_backfill(tmp_path: Path) -> None:
+    fake = Script(days)
+    with serving(api=fake) as url:
+        pulls = Pulls(tmp_path, rest(url, {**DAILY, "step": "10d"}, timezone="UTC"))
+        fake.fail(Answer({"error": {"message": "no"}}, 400), where=lambda asked: asked.query["from"] == "2026-01-11")
+        with pytest.raises(AccountsFailed):
+            pulls.pull("things", (date(2026, 1, 1), date(2026, 1, 30)))
+        del fake.log[:]
+        pulls.pull("things", (date(2026, 1, 21), date(2026, 1, 30)))
+        assert [asked.query["from"] for asked in fake.log] == ["2026-01-21"]
+
+
+def test_a_backfill_ends_with_what_the_service_keeps_and_with_today(tmp_path: Path) -> None:
+    fake = Script(days)
+    with serving(api=fake) as url:
+        pulls = Pulls(tmp_path, rest(url, {**DAILY, "oldest": "10d"}, timezone="UTC"))
+        result = pulls.pull("things", (date(2026, 1, 1), date(2026, 12, 31)))
+    assert [(asked.query["from"], asked.query["until"]) for asked in fake.log] == [("2026-11-14", "20261125")]
+    assert result.warnings == ("the service keeps 10 days: the days from 2026-01-01 to 2026-11-14 stay as they are",)
+
+
+def test_a_backfill_that_finds_nothing_where_the_warehouse_has_rows_fails(tmp_path: Path) -> None:
+    wanted = (date(2026, 1, 1), date(2026, 1, 2))
+    with serving(api=Script(lambda asked: {"data": []})) as url:
+        pulls = Pulls(tmp_path, rest(url, DAILY, timezone="UTC"))
+        with pytest.raises(AccountsFailed, match="7 rows were there at the last read and none is there now"):
+            pulls.pull("things", wanted, {"shop": {"2026-01-01": 3, "2026-01-02": 4}})
+        assert pulls.manifests("things") == []
+        pulls.pull("things", wanted, {"shop": {"2026-01-01": 0}})
+        assert len(pulls.manifests("things")) == 1
 
 
 def test_what_is_new_is_read_by_a_cursor(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from flows import pipeline, plans
 from flows.launch import Outcome, Step
 from flows.pipeline import Progress, move
+from flows.plans import How
 from tasks.planning import TableLoad, plan, with_batch
 
 
@@ -47,7 +48,7 @@ LOADS = [TableLoad("shop.orders", "large"), TableLoad("shop.tags"), TableLoad("a
 
 def test_each_load_follows_its_own_extract() -> None:
     recorder, progress = Recorder(), Progress()
-    move(recorder, plan(LOADS), False, progress)
+    move(recorder, plan(LOADS), How(), progress)
     for name in ("large-shop-orders", "medium-1", "small-1"):
         assert recorder.events.index(("end", f"extract {name}")) < recorder.events.index(
             ("start", f"load-bronze {name}")
@@ -57,7 +58,7 @@ def test_each_load_follows_its_own_extract() -> None:
 
 def test_a_failed_extract_stops_neither_its_load_nor_the_others() -> None:
     recorder, progress = Recorder({"extract medium-1"}), Progress()
-    move(recorder, plan(LOADS), False, progress)
+    move(recorder, plan(LOADS), How(), progress)
     assert ("end", "load-bronze medium-1") in recorder.events
     assert progress.problems == ["extract medium-1 Failed: because"]
     assert len(progress.outcomes) == 6
@@ -71,7 +72,7 @@ def test_ranges_are_joined_once_when_all_were_read(
     monkeypatch.setattr(pipeline, "_join", lambda unit, progress: calls.append(unit.batch_id))
     (unit,) = plan([TableLoad("shop.orders", "large", 3)], spread=True)
     recorder = Recorder(failing)
-    move(recorder, [with_batch(unit, "batch", 3)], False, Progress())
+    move(recorder, [with_batch(unit, "batch", 3)], How(), Progress())
     assert calls == ["batch"] * joined
     assert [name for kind, name in recorder.events if kind == "start"].count("load-bronze large-shop-orders") == 1
     assert recorder.events[-1] == ("end", "load-bronze large-shop-orders")
@@ -84,7 +85,7 @@ AHEAD, LOAD = "load-bronze large-shop-orders ahead", "load-bronze large-shop-ord
 def test_a_large_table_is_loaded_the_first_time_while_it_is_extracted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_is_left", lambda unit: False)
     recorder, progress = Recorder(), Progress()
-    move(recorder, plan(FIRST), False, progress)
+    move(recorder, plan(FIRST), How(), progress)
     assert {name for kind, name in recorder.events if kind == "start"} == {"extract large-shop-orders", AHEAD}
     assert [outcome.step.name for outcome in progress.outcomes if outcome.step.flow == "load-bronze"] == [AHEAD]
     assert not progress.problems
@@ -94,7 +95,7 @@ def test_a_large_table_is_loaded_the_first_time_while_it_is_extracted(monkeypatc
 def test_what_was_not_loaded_ahead_is_loaded_afterwards(failing: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_is_left", lambda unit: True)
     recorder, progress = Recorder(failing), Progress()
-    move(recorder, plan(FIRST), False, progress)
+    move(recorder, plan(FIRST), How(), progress)
     assert recorder.events[-2:] == [("start", LOAD), ("end", LOAD)]
     assert not progress.problems
 
@@ -102,7 +103,7 @@ def test_what_was_not_loaded_ahead_is_loaded_afterwards(failing: set[str], monke
 def test_who_loads_ahead_of_a_failed_extract_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_is_left", lambda unit: True)
     recorder, progress = Recorder({"extract large-shop-orders"}, waiting={AHEAD}), Progress()
-    move(recorder, plan(FIRST), False, progress)
+    move(recorder, plan(FIRST), How(), progress)
     assert ("asked to end", AHEAD) in recorder.events
     assert recorder.events[-1] == ("end", LOAD)
     assert progress.problems == ["extract large-shop-orders Failed: because"]
@@ -110,13 +111,13 @@ def test_who_loads_ahead_of_a_failed_extract_does_not_wait_for_ever(monkeypatch:
 
 def test_no_unit_means_nothing_to_do() -> None:
     recorder = Recorder()
-    move(recorder, [], False, Progress())
+    move(recorder, [], How(), Progress())
     assert recorder.events == []
 
 
 def test_steps_carry_names_only() -> None:
     for unit in plan(LOADS):
-        for step in (*pipeline.extract_steps(unit, True), pipeline.load_step(unit)):
+        for step in (*pipeline.extract_steps(unit, How(full=True)), pipeline.load_step(unit)):
             for value in step.parameters.values():
                 assert isinstance(value, str | bool) or all(isinstance(item, str) for item in value)
 

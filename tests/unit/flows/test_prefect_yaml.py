@@ -49,7 +49,9 @@ def test_the_strict_copy_refuses_a_misspelt_key() -> None:
 def test_every_deployment_is_whole_and_its_entrypoint_imports(item: dict[str, Any]) -> None:
     flow = deploy.load_flow(item["entrypoint"])
     assert (deploy.ROOT / item["entrypoint"].split(":")[0]).is_file()
-    assert item["description"] and "warehouse" in item["tags"] and item["schedules"]
+    assert item["description"] and "warehouse" in item["tags"]
+    # What reads days again waits for somebody who names them.
+    assert item["schedules"] or item["name"] == "backfill"
     assert item["concurrency_limit"]["limit"] >= 1
     unknown = set(item.get("parameters", {})) - set(flow.parameters.properties)
     assert not unknown
