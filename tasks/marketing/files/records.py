@@ -20,6 +20,8 @@ _MAX_QUOTED_LINES = 1_000
 _DELIMITERS = (",", ";", "\t", "|")
 _DECIMAL128_DIGITS = 34
 _INT64 = range(-(1 << 63), 1 << 63)
+_MIXED_ENDS = "lines of this file end in two ways: save it with one of them"
+_LINE_END = re.compile(rb"\n|\r\n|\r(?=.)", re.DOTALL)
 
 
 class FileProblem(Exception):
@@ -43,22 +45,65 @@ class Record:
     reason: str = ""
 
 
-def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines without their line feed, in UTF-8 without a byte order mark; gzip and UTF-16 are unpacked.
+class Lines:
+    """Lines of a file with their numbers, of which some can be given back.
+
+    They come without their ends, in UTF-8 without a byte order mark; gzip and UTF-16 are unpacked. The first end decides
+    for the whole file: a line feed, with or without a carriage return before it, or a carriage return alone.
+
+    Attributes:
+        number: Number of the line that was taken last, from 1.
+        end: What ends a line but the last character of a pair.
+        other: The end that no line of this file may have outside of quotes.
 
     Raises:
         FileProblem: Broken gzip or UTF-16, or a line beyond all measure.
     """
-    pending = b""
-    for chunk in _utf8(_plain(chunks)):
-        pending += chunk
-        if b"\n" in chunk:
-            *complete, pending = pending.split(b"\n")
-            yield from complete
-        if len(pending) > MAX_LINE_BYTES:
-            raise FileProblem(f"a line is longer than {MAX_LINE_BYTES >> 20} MiB")
-    if pending:
-        yield pending
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.number = 0
+        self.end, self.other = b"\n", b"\r"
+        self._returned: deque[bytes] = deque()
+        self._stream = self._split(_utf8(_plain(chunks)))
+
+    def take(self) -> bytes | None:
+        """Return the next line, None after the last."""
+        line = self._returned.popleft() if self._returned else next(self._stream, None)
+        self.number += line is not None
+        return line
+
+    def give_back(self, lines: Sequence[bytes]) -> None:
+        """Have lines taken again."""
+        self._returned.extendleft(reversed(lines))
+        self.number -= len(lines)
+
+    def trimmed(self, line: bytes) -> bytes:
+        """Return a line without the first character of an end that is a pair."""
+        return line.removesuffix(b"\r") if self.end == b"\n" else line
+
+    def _split(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        pending, known = b"", False
+        for chunk in chunks:
+            pending += chunk
+            newest = chunk if known else pending
+            known = known or self._know(pending)
+            if known and self.end in newest:
+                *complete, pending = pending.split(self.end)
+                yield from complete
+            if len(pending) > MAX_LINE_BYTES:
+                raise FileProblem(f"a line is longer than {MAX_LINE_BYTES >> 20} MiB")
+        if pending and not known and pending.endswith(b"\r"):
+            self.end, self.other = b"\r", b"\n"
+            pending = pending[:-1]
+        if pending:
+            yield pending
+
+    def _know(self, beginning: bytes) -> bool:
+        """Look for the first end of a line; a carriage return tells nothing before what follows it is known."""
+        first = _LINE_END.search(beginning)
+        if first and first[0] == b"\r":
+            self.end, self.other = b"\r", b"\n"
+        return first is not None
 
 
 def _plain(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -115,7 +160,7 @@ def csv_records(chunks: Iterable[bytes], key: Sequence[str]) -> Iterator[Record]
     Raises:
         FileProblem: No header, a repeated column, or a key column that is not there.
     """
-    source = _Lines(lines(chunks))
+    source = Lines(chunks)
     header_record = next(_split(source, None), None)
     if header_record is None:
         raise FileProblem("the file is empty: not even a header")
@@ -139,28 +184,10 @@ class _Cells:
     delimiter: str = ","
 
 
-class _Lines:
-    """Lines with their numbers, of which some can be given back."""
-
-    def __init__(self, stream: Iterator[bytes]) -> None:
-        self._stream = stream
-        self._returned: deque[bytes] = deque()
-        self.number = 0
-
-    def take(self) -> bytes | None:
-        line = self._returned.popleft() if self._returned else next(self._stream, None)
-        self.number += line is not None
-        return line
-
-    def give_back(self, lines: Sequence[bytes]) -> None:
-        self._returned.extendleft(reversed(lines))
-        self.number -= len(lines)
-
-
-def _split(source: _Lines, delimiter: str | None) -> Iterator[_Cells]:
+def _split(source: Lines, delimiter: str | None) -> Iterator[_Cells]:
     """Yield rows as cells; without a delimiter the first line decides it."""
     while (taken := source.take()) is not None:
-        number, line = source.number, taken.removesuffix(b"\r")
+        number, line = source.number, source.trimmed(taken)
         if not line:
             continue
         try:
@@ -169,38 +196,40 @@ def _split(source: _Lines, delimiter: str | None) -> Iterator[_Cells]:
             yield _Cells(number, line, [], f"not valid UTF-8 at byte {error.start + 1} of the line")
             continue
         chosen = delimiter or max(_DELIMITERS, key=text.count)
-        if '"' not in text:
+        if '"' not in text and source.other in line:
+            yield _Cells(number, line, [], _MIXED_ENDS, chosen)
+        elif '"' not in text:
             yield _Cells(number, line, [cell or None for cell in text.split(chosen)], "", chosen)
         else:
             yield _quoted(source, number, taken, chosen)
 
 
-def _quoted(source: _Lines, number: int, first: bytes, delimiter: str) -> _Cells:
+def _quoted(source: Lines, number: int, first: bytes, delimiter: str) -> _Cells:
     """Read a row with quotes, over as many lines as its quotes span."""
     taken = [first]
     while True:
-        raw = b"\n".join(taken).removesuffix(b"\r")
+        raw = source.trimmed(source.end.join(taken))
         try:
-            fields = split_cells(raw.decode(), delimiter)
+            fields = split_cells(raw.decode(), delimiter, source.other.decode())
         except (ValueError, UnicodeDecodeError) as error:
             source.give_back(taken[1:])
             reason = "not valid UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            return _Cells(number, first.removesuffix(b"\r"), [], reason, delimiter)
+            return _Cells(number, source.trimmed(first), [], reason, delimiter)
         if fields is not None:
             return _Cells(number, raw, fields, "", delimiter)
         line = source.take() if len(taken) < _MAX_QUOTED_LINES else None
         if line is None:
             # Only the line with the quote is lost to it: what follows is read on its own.
             source.give_back(taken[1:])
-            return _Cells(number, first.removesuffix(b"\r"), [], "a quote is opened and never closed", delimiter)
+            return _Cells(number, source.trimmed(first), [], "a quote is opened and never closed", delimiter)
         taken.append(line)
 
 
-def split_cells(text: str, delimiter: str) -> list[str | None] | None:
+def split_cells(text: str, delimiter: str, other_end: str) -> list[str | None] | None:
     """Return the cells of a row, None when a quote is still open at its end.
 
     Raises:
-        ValueError: Text follows a closing quote.
+        ValueError: Text follows a closing quote, or the other end of a line stands outside of quotes.
     """
     cells: list[str | None] = []
     position = 0
@@ -216,6 +245,8 @@ def split_cells(text: str, delimiter: str) -> list[str | None] | None:
         else:
             end = text.find(delimiter, position)
             end = len(text) if end < 0 else end
+            if other_end in text[position:end]:
+                raise ValueError(_MIXED_ENDS)
             cells.append(text[position:end] or None)
             position = end
         if position >= len(text):
@@ -268,8 +299,9 @@ def json_records(chunks: Iterable[bytes], key: Sequence[str]) -> Iterator[Record
     Raises:
         FileProblem: Broken gzip or UTF-16.
     """
-    for number, taken in enumerate(lines(chunks), start=1):
-        line = taken.removesuffix(b"\r")
+    source = Lines(chunks)
+    while (taken := source.take()) is not None:
+        number, line = source.number, source.trimmed(taken)
         if not line.strip():
             continue
         try:

@@ -80,13 +80,35 @@ def test_files_that_cannot_be_read_say_why(content: bytes, said: str) -> None:
         read_csv(content)
 
 
-_CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r"), max_size=8)
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_any_end_of_line_is_read_whatever_the_chunks(end: str, last: bool) -> None:
+    content = f"a,b{end}1,x{end}{end}2,y{end if last else ''}".encode()
+    for chunk in range(1, len(content) + 1):
+        records = read_csv(content, chunk=chunk)
+        assert [(r.line, r.document) for r in records] == [(2, {"a": "1", "b": "x"}), (4, {"a": "2", "b": "y"})]
 
 
-@given(st.lists(st.lists(_CELL, min_size=3, max_size=3), max_size=8), st.integers(1, 9))
-def test_what_pythons_writer_wrote_is_read_back(rows: list[list[str]], chunk: int) -> None:
+@pytest.mark.parametrize("content", [b"a,b\n1,x\r2,y\n3,z\n", b"a,b\r1,x\n2,y\r3,z\r", b'a,b\n1,"x"\n"1",x\r2,y\n3,z\n'])
+def test_lines_that_end_in_two_ways_are_refused_and_never_taken_for_one(content: bytes) -> None:
+    records = read_csv(content)
+    assert [r.document for r in records if r.document][-1] == {"a": "3", "b": "z"}
+    assert [r.reason for r in records if r.document is None] == [
+        "lines of this file end in two ways: save it with one of them"
+    ]
+
+
+_CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
+
+
+@given(
+    st.lists(st.lists(_CELL, min_size=3, max_size=3), max_size=8),
+    st.integers(1, 9),
+    st.sampled_from(["\r", "\n", "\r\n"]),
+)
+def test_what_pythons_writer_wrote_is_read_back(rows: list[list[str]], chunk: int, end: str) -> None:
     buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
+    writer = csv.writer(buffer, quoting=csv.QUOTE_ALL, lineterminator=end)
     writer.writerow(["a", "b", "c"])
     writer.writerows(rows)
     assert documents(buffer.getvalue().encode(), chunk=chunk) == [dict(zip("abc", row, strict=True)) for row in rows]
