@@ -347,9 +347,9 @@ def run(
         _serve(settings)
         runs.check_names(settings, names, how)
         outcome = runs.run_pipeline(names, how, models=models, progress=Steps(), ready=lambda: _serve_prefect(settings))
-        runs.print_outcome(settings, outcome)
+        whole = runs.print_outcome(settings, outcome)
     _print_left_running(settings)
-    raise typer.Exit(DONE if outcome.ok else FAILED)
+    raise typer.Exit(DONE if whole else FAILED)
 
 
 @app.command()
@@ -571,6 +571,8 @@ def verify(
     say(f"{ref.name}: {found.source_rows:,} at the source, {found.bronze_rows:,} in bronze, {found.ranges} range(s)")
     if found.differences:
         table(("_id", "why"), [(one.id, one.why) for one in found.differences])
+    for one in found.missing:
+        say(f"missing: {one}")
     say("bronze equals the source" if found.equal else f"{found.differing:,} document(s) differ")
     if found.unreadable:
         say(f"not compared: {found.unreadable:,} that cannot be read, see `warehouse rejects list {name}`")
@@ -611,9 +613,9 @@ def reset(
         ref.connector.state_since(ref, since)
     with _prefect_for_a_run(settings, keep, f"warehouse run {ref.name}"):
         outcome = runs.run_reset(settings, ref.name, since, progress=Steps(), ready=lambda: _serve_prefect(settings))
-        runs.print_outcome(settings, outcome)
+        whole = runs.print_outcome(settings, outcome)
     _print_left_running(settings)
-    raise typer.Exit(DONE if outcome.ok else FAILED)
+    raise typer.Exit(DONE if whole else FAILED)
 
 
 def _table(name: str) -> tuple[Settings, TableRef]:

@@ -156,8 +156,8 @@ def print_plan(settings: Settings, names: Sequence[str], how: How) -> None:
     say(f"{len(lines)} read(s) in {len(units)} group(s); nothing was read")
 
 
-def print_outcome(settings: Settings, outcome: RunOutcome) -> None:
-    """Print the run's report, and where to read more."""
+def print_outcome(settings: Settings, outcome: RunOutcome) -> bool:
+    """Print the run's report, and where to read more; return whether nothing is missing: no step, table or file."""
     from flows.console import say
     from monitoring.report import render_text
 
@@ -168,6 +168,7 @@ def print_outcome(settings: Settings, outcome: RunOutcome) -> None:
     if not outcome.ok:
         say("the run failed" if found and found.failures else f"the run failed: {outcome.message}")
         say("to do: see `warehouse report` for all of it, and docs/runbooks/README.md")
+    return outcome.ok and not (found and found.context.refused)
 
 
 def read_report(settings: Settings, flow_run_id: str = "") -> RunReport | None:

@@ -58,6 +58,8 @@ def verify_table(name: str, sample: int | None) -> State[Any]:
         found = _compare(name, sample)
     if found.equal:
         return Completed(message=f"{found.source_rows} document(s) equal")
+    if found.missing:
+        return Failed(message="; ".join(found.missing))
     rows = [{"_id": one.id, "why": one.why} for one in found.differences]
     key = f"verify-{name}".replace(".", "-").replace("_", "-")
     create_table_artifact(rows, key=key, description=f"{name}: documents that differ")

@@ -20,6 +20,8 @@ _BAD = ("Failed", "Crashed", "TimedOut", "Cancelled", "Cancelling", "Missing", "
 _NAMED = 3
 IDS = 5
 """So many ids of rows are named."""
+FILES = 10_000
+"""So many refused files are counted."""
 # A change of a table's rows by more than this share against the run before is pointed out.
 _NOTABLE = 0.5
 
@@ -171,6 +173,8 @@ class RunReport:
 
     @property
     def _first(self) -> str:
+        if not self.failures and self.context.refused:
+            return "Mend the files, or their table in sources.yaml, and run again. See `warehouse rejects list`."
         if not self.failures:
             return "See docs/runbooks/README.md."
         first = self.failures[0]

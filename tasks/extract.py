@@ -66,11 +66,13 @@ class ExtractResult:
         manifest: The landed batch, or None when there was nothing to land.
         metrics: What the log keeps of it.
         warnings: Sentences for the run report, such as a cursor without an index.
+        refused: Parts of the source that were refused as a whole, such as files; each is a reject, too.
     """
 
     manifest: Manifest | None
     metrics: ExtractMetrics
     warnings: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from tasks.ops.relations import ROOT
 
 if TYPE_CHECKING:
     from tasks.bronze.plan import Column
+    from tasks.extract import ExtractResult
     from tasks.settings import Settings
     from tasks.sources import TableRef
     from tasks.sources.connector import Sample
@@ -70,6 +71,8 @@ class Verified:
         differences: The first of them, with the reason.
         deep: Whether values were compared, too.
         shared: What the load and this comparison both read the source by: its mistakes are on both sides.
+        missing: What is at the source and was not even read: refused files, rows that another reader counts.
+        recounted: Whether another reader than that of loading has counted the source's rows.
     """
 
     table: str
@@ -82,16 +85,22 @@ class Verified:
     differences: list[Difference] = field(default_factory=list)
     deep: bool = False
     shared: str = ""
+    missing: list[str] = field(default_factory=list)
+    recounted: bool = False
 
     @property
     def equal(self) -> bool:
         """Whether bronze equals the source, but for documents there that cannot be decoded."""
-        return not self.differing and not self.ranges_differing
+        return not self.differing and not self.ranges_differing and not self.missing
 
     @property
     def note(self) -> str:
         """Return what this comparison cannot find, as a sentence."""
-        return f"read by {self.shared}, as loading reads: what that misreads is the same on both sides, and not found"
+        counted = " but for the number of rows, which another reader counted, too" if self.recounted else ""
+        return (
+            f"read by {self.shared}, as loading reads: what that misreads is the same on both sides, and not "
+            f"found{counted}"
+        )
 
 
 def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: int = 100) -> Verified:
@@ -110,7 +119,8 @@ def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: 
     with tempfile.TemporaryDirectory(prefix="warehouse-verify-") as folder:
         landing = Landing.open(folder)
         context = ExtractContext(landing=landing, memory_bytes=settings.memory_budget())
-        extract_table(ref, context)
+        extracted = extract_table(ref, context)
+        counted = ref.connector.recount(ref)
 
         newest = _newest(landing, ref) if ref.connector.repeats_keys else None
 
@@ -123,7 +133,18 @@ def verify_table(ref: TableRef, settings: Settings, *, deep: bool = True, most: 
         connected = database.connect(settings.database_url(), application="warehouse verify")
         with connected as connection, database.named_errors(ref.name):
             found = verify(connection, *ref.key, frames, children, unreadable=unreadable, deep=deep, most=most)
-            return replace(found, shared=ref.connector.reader)
+        missing = _missing(extracted, counted)
+        return replace(found, shared=ref.connector.reader, recounted=counted is not None, missing=missing)
+
+
+def _missing(extracted: ExtractResult, counted: int | None) -> list[str]:
+    """Return what the source holds and extraction did not read, in sentences."""
+    found = [f"{name} was refused" for name in extracted.refused]
+    metrics = extracted.metrics
+    # Where lines are rejected, two readers may see different ones; these are told as rejects.
+    if counted not in (None, metrics.rows_read) and not metrics.rows_rejected:
+        found.append(f"another reader counts {counted:,} row(s) at the source, {metrics.rows_read:,} were read")
+    return found
 
 
 def _flushes(landing: Landing, ref: TableRef, child: str) -> Iterator[tuple[int, pl.DataFrame]]:

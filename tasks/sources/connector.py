@@ -225,6 +225,14 @@ class Connector(ABC, Generic[_Source, _Table]):
         """
         return None
 
+    def recount(self, ref: TableRef[_Source, _Table]) -> int | None:
+        """Count a table's rows at the source by another reader than extraction's; None where there is none.
+
+        Raises:
+            SourceError: The source could not be read.
+        """
+        return None
+
     def decode_reject(self, ref: TableRef[_Source, _Table], raw: bytes) -> dict[str, pl.DataFrame]:
         """Return a rejected document decoded anew: frames by child path, `""` for its row, transforms applied.
 

@@ -153,6 +153,24 @@ def test_one_run_with_everything_that_can_go_wrong_beside_a_table_that_is_well(
     assert "shop.well" in capsys.readouterr().out
 
 
+def test_a_run_that_refused_a_file_fails_until_the_file_is_mended(
+    place: Path, postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sources(
+        place, ads=files(place / "ads", good="day,id,spend\n2026-01-01,a,1\n", bad="day,id,spend\n2026-01-01\n")
+    )
+    for _ in range(2):
+        assert run("run", "--no-models") == cli.FAILED
+        report = capsys.readouterr().out
+        assert "1 file(s) refused, ads.bad: bad.csv: none of its 1 row(s) could be read" in report
+        assert "Mend the files" in report
+    assert rows(postgres_url, "select id from bronze.ads__good") == [("a",)]
+    (place / "ads" / "bad.csv").write_text("day,id,spend\n2026-01-01,b,1\n")
+    assert run("run", "--no-models") == cli.DONE
+    assert "All well" in capsys.readouterr().out
+    assert rows(postgres_url, "select id from bronze.ads__bad") == [("b",)]
+
+
 def test_a_run_against_no_warehouse_names_it_and_leaves_the_source_alone(
     place: Path,
     mongodb_uri: str,

@@ -36,6 +36,12 @@ class FilesConnector(Connector[FilesSource, FilesTable]):
 
         return extract_table(ref, context)
 
+    def recount(self, ref: FilesRef) -> int | None:
+        """See `Connector`."""
+        from tasks.marketing.files.recount import recount
+
+        return recount(ref)
+
     def describe_state(self, state: Mapping[str, Any]) -> str | None:
         """See `Connector`."""
         if "files" not in state:

@@ -48,6 +48,16 @@ class Days(NamedTuple):
         return bool(self.first and other.first) and self.first <= other.last and other.first <= self.last
 
 
+class _Read(NamedTuple):
+    """A file that was read: as it was when it was opened, the days that it holds, rows taken and rejected."""
+
+    file: FoundFile
+    days: Days
+    taken: int
+    rejected: int
+    refused: bool
+
+
 @dataclass(frozen=True)
 class _Known:
     """The checkpoint's state: which files were read, in which shape, and which days they held."""
@@ -75,7 +85,8 @@ def extract_table(ref: FilesRef, context: ExtractContext) -> ExtractResult:
     """Read the files that are new or changed and land their rows.
 
     A changed file is read whole. With `partition`, its days replace those of the warehouse, together with every other
-    file that holds some of them; else its rows are merged by key. A file that has gone changes nothing.
+    file that holds some of them; else its rows are merged by key. A file that has gone changes nothing. One that is
+    refused is tried again each time, so that no run is all well before it is mended.
 
     Raises:
         MissingCollection: No file has ever matched the pattern.
@@ -103,13 +114,14 @@ def extract_table(ref: FilesRef, context: ExtractContext) -> ExtractResult:
         read = [reader.read(folder, file.name) for file in sorted(chosen, key=lambda file: (file.modified, file.name))]
         segment = reader.finish()
     warnings = reader.warnings
-    days = _span(read, known)
-    for file, held in read:
-        known.fingerprints[file.name], known.days[file.name] = file.fingerprint, held
-    replaces = table.partition is not None and bool(days.first) and not gap and not segment.reject_rows
-    if table.partition and not replaces:
-        reason = "rows were rejected" if segment.reject_rows else "files of these days are no longer there"
-        warnings.append(f"{reason}: the days were merged by key and nothing was deleted")
+    accepted = [one for one in read if not one.refused]
+    days = _span(accepted, known)
+    blocked = "files of these days are no longer there" if gap else _blocked(read, segment, days, known)
+    for one in accepted:
+        known.fingerprints[one.file.name], known.days[one.file.name] = one.file.fingerprint, one.days
+    replaces = table.partition is not None and bool(days.first) and not blocked
+    if table.partition and days.first and blocked:
+        warnings.append(f"{blocked}: the days were merged by key and nothing was deleted")
     manifest = context.landing.commit(
         ref.source_name,
         ref.table_name,
@@ -117,26 +129,38 @@ def extract_table(ref: FilesRef, context: ExtractContext) -> ExtractResult:
         [segment],
         mode="file",
         scope=_scope(table, days) if replaces else {"type": "upsert"},
-        window={"from": days.first or None, "to": days.last or None, "files": [file.name for file, _ in read][:100]},
+        window={"from": days.first or None, "to": days.last or None, "files": [one.file.name for one in read][:100]},
         checkpoint=known.state(shape),
         previous_checkpoint=context.state,
         extracted_at=extracted_at,
         fingerprint=shape,
         flow_run_id=context.flow_run_id,
     )
-    return ExtractResult(manifest, ExtractMetrics.of([manifest]), tuple(warnings))
+    refused = tuple(one.file.name for one in read if one.refused)
+    return ExtractResult(manifest, ExtractMetrics.of([manifest]), tuple(warnings), refused)
 
 
 def _scope(table: FilesTable, days: Days) -> dict[str, str]:
     return {"type": "partition", "field": table.partition or "", "from": days.first, "to": days.last}
 
 
-def _span(read: list[tuple[FoundFile, Days]], known: _Known) -> Days:
+def _span(read: list[_Read], known: _Known) -> Days:
     """Return the days that the files hold now or held before: what they no longer hold is to be deleted."""
     span = Days()
-    for file, days in read:
-        span = span.joined(days).joined(known.days.get(file.name, Days()))
+    for one in read:
+        span = span.joined(one.days).joined(known.days.get(one.file.name, Days()))
     return span
+
+
+def _blocked(read: list[_Read], segment: Segment, days: Days, known: _Known) -> str:
+    """Return why days may not be replaced, for rows of theirs are not in this batch; empty when they may."""
+    refused = [one for one in read if one.refused]
+    if segment.reject_rows > sum(one.rejected for one in refused):
+        return "rows were rejected"
+    # Of a file that was never read nothing is in the warehouse that could be deleted.
+    if any(one.taken or known.days.get(one.file.name, Days()).meets(days) for one in refused):
+        return "a file that holds some of these days was refused"
+    return ""
 
 
 def _with_neighbours(
@@ -231,26 +255,36 @@ class _Reader:
             progress=self.context.progress,
         )
         self._keys: set[bytes] = set()
+        self._taken = self._rejected = 0
 
-    def read(self, folder: Folder, name: str) -> tuple[FoundFile, Days]:
-        """Read one file; return what it was when it was opened, and its days."""
+    def read(self, folder: Folder, name: str) -> _Read:
+        """Read one file."""
         file, chunks = folder.open(name)
         self._keys.clear()
+        self._taken = self._rejected = 0
         self._lander.source_bytes += file.size
+        days, problem = Days(), ""
         try:
             if self.table.format == "parquet":
                 with folder.local(name) as (file, path):
                     days = self._read_columns(file, path)
             else:
                 days = self._read_records(file, chunks())
-        except FileProblem as problem:
+        except FileProblem as error:
+            problem = str(error)
+        if self._rejected and not self._taken and not problem:
+            problem = f"none of its {self._rejected:,} row(s) could be read"
+        if problem:
             self.warnings.append(f"{name}: {problem}")
             beginning = next(folder.open(name)[1](), b"")[:_PROBLEM_BYTES]
-            self._lander.reject(f"{name}: {problem}", beginning)
-            return file, Days()
-        if len(self._keys) >= _MOST_KEYS:
+            self._reject(f"{name}: {problem}", beginning)
+        elif len(self._keys) >= _MOST_KEYS:
             self.warnings.append(f"{name}: repeated keys were looked for in its first {_MOST_KEYS:,} rows only")
-        return file, days
+        return _Read(file, days, self._taken, self._rejected, bool(problem))
+
+    def _reject(self, reason: str, raw: bytes, path: str | None = None) -> None:
+        self._rejected += 1
+        self._lander.reject(reason, raw, path)
 
     def finish(self) -> Segment:
         """Write what is pending, and the segment's record."""
@@ -262,7 +296,7 @@ class _Reader:
         days = Days()
         for record in _records(self.table, chunks):
             if record.document is None:
-                self._lander.reject(f"{file.name}, line {record.line}: {record.reason}", record.raw)
+                self._reject(f"{file.name}, line {record.line}: {record.reason}", record.raw)
                 continue
             if self._take(file, record) and self.table.partition:
                 days = days.joined(_record_days(record, self.table.partition))
@@ -278,18 +312,19 @@ class _Reader:
         values = [_key_value(record.document.get(name), self.table.types.get(name)) for name in self.table.key]
         if None in values:
             name = self.table.key[values.index(None)]
-            self._lander.reject(f"{where}: the key {name} is empty", record.raw, name)
+            self._reject(f"{where}: the key {name} is empty", record.raw, name)
             return False
         key = values[0] if len(values) == 1 else values
         try:
             encoded = bson.encode({"_id": key, **{k: v for k, v in record.document.items() if k != "_id"}})
         except (bson.errors.BSONError, OverflowError, UnicodeError, ValueError) as error:
-            self._lander.reject(f"{where}: {error}", record.raw)
+            self._reject(f"{where}: {error}", record.raw)
             return False
         if self._seen(bson.encode({"_id": key})):
-            self._lander.reject(f"{where}: another row of this file has the same key", record.raw)
+            self._reject(f"{where}: another row of this file has the same key", record.raw)
             return False
         self._lander.add(encoded)
+        self._taken += 1
         return True
 
     def _seen(self, key: bytes) -> bool:
@@ -310,6 +345,7 @@ class _Reader:
             line += frame.height
             if self.table.partition:
                 days = days.joined(_frame_days(landed, self.table.partition))
+            self._taken += landed.height
             self._lander.push_frame(landed)
         return days
 
@@ -328,7 +364,7 @@ class _Reader:
             if reason:
                 where = f"{file.name}, row {line + number + 1}"
                 told = {one.name: columnar.python_values(one)[0] for one in frame[number].get_columns()}
-                self._lander.reject(f"{where}: {reason}", repr(told).encode())
+                self._reject(f"{where}: {reason}", repr(told).encode())
             else:
                 keys.append(encoded)
             keep.append(not reason)

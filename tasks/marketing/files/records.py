@@ -48,8 +48,8 @@ class Record:
 class Lines:
     """Lines of a file with their numbers, of which some can be given back.
 
-    They come without their ends, in UTF-8 without a byte order mark; gzip and UTF-16 are unpacked. The first end decides
-    for the whole file: a line feed, with or without a carriage return before it, or a carriage return alone.
+    They come without their ends, in UTF-8 without a byte order mark; gzip and UTF-16 are unpacked. The first end
+    decides for the whole file: a line feed, with or without a carriage return before it, or a carriage return alone.
 
     Attributes:
         number: Number of the line that was taken last, from 1.

@@ -230,6 +230,46 @@ def test_one_broken_file_does_not_stop_the_others(place: Place) -> None:
     assert "b.csv" in result.warnings[0]
 
 
+def test_a_refused_file_is_tried_again_in_every_run_until_it_is_mended(place: Place) -> None:
+    place.write("a.csv", "id,v\n1,a\n")
+    place.write("b.csv", "key,v\n2,b\n")
+    first = place.extract()
+    assert first.refused == ("b.csv",)
+    assert first.manifest is not None
+    second = place.extract(first.manifest.checkpoint)
+    assert (second.refused, second.metrics.rows_landed) == (("b.csv",), 0)
+    place.write("b.csv", "id,v\n2,b\n")
+    third = place.extract(first.manifest.checkpoint)
+    assert (third.refused, place.rows(third.manifest)["v|string"].to_list()) == ((), ["b"])
+
+
+def test_a_file_without_one_readable_row_is_refused_as_a_whole(place: Place) -> None:
+    place.write("a.csv", "id,v\n1\n2\n")
+    place.write("empty.csv", "id,v\n")
+    result = place.extract()
+    assert result.refused == ("a.csv",)
+    assert [row["reason"] for row in place.rejects(result.manifest)] == [
+        "a.csv, line 2: 1 fields where the header has 2",
+        "a.csv, line 3: 1 fields where the header has 2",
+        "a.csv: none of its 2 row(s) could be read",
+    ]
+
+
+def test_a_refused_file_keeps_only_days_that_it_held_from_being_replaced(place: Place) -> None:
+    place.write("1.csv", "day,id,cost\n2026-01-01,1,1\n2026-01-02,1,2\n")
+    place.write("2.csv", "day,id,cost\n2026-02-01,1,3\n")
+    first = place.extract(**PARTITION)
+    assert first.manifest is not None
+    place.write("new.csv", "nothing of use\n1\n")
+    place.write("1.csv", "day,id,cost\n2026-01-01,1,10\n")
+    assert _span(place.extract(first.manifest.checkpoint, **PARTITION).manifest) == ("2026-01-01", "2026-01-02")
+    place.write("2.csv", "nothing of use\n1\n")
+    place.write("both.csv", "day,id,cost\n2026-01-31,1,3\n2026-02-02,1,3\n")
+    result = place.extract(first.manifest.checkpoint, **PARTITION)
+    assert _span(result.manifest) == "upsert"
+    assert "was refused" in result.warnings[-1]
+
+
 def test_patterns_do_not_cross_folders_unless_they_say_so(place: Place) -> None:
     place.write("a.csv", "id\n1\n")
     place.write("deep/b.csv", "id\n2\n")

@@ -89,7 +89,9 @@ def test_any_end_of_line_is_read_whatever_the_chunks(end: str, last: bool) -> No
         assert [(r.line, r.document) for r in records] == [(2, {"a": "1", "b": "x"}), (4, {"a": "2", "b": "y"})]
 
 
-@pytest.mark.parametrize("content", [b"a,b\n1,x\r2,y\n3,z\n", b"a,b\r1,x\n2,y\r3,z\r", b'a,b\n1,"x"\n"1",x\r2,y\n3,z\n'])
+@pytest.mark.parametrize(
+    "content", [b"a,b\n1,x\r2,y\n3,z\n", b"a,b\r1,x\n2,y\r3,z\r", b'a,b\n1,"x"\n"1",x\r2,y\n3,z\n']
+)
 def test_lines_that_end_in_two_ways_are_refused_and_never_taken_for_one(content: bytes) -> None:
     records = read_csv(content)
     assert [r.document for r in records if r.document][-1] == {"a": "3", "b": "z"}
