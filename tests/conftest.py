@@ -63,6 +63,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{tier:12}{told or 'nothing ran'}{f' in {seconds[tier] / 1000:.0f} s' if told else ''}")
 
 
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """Set the environment back after each test: commands that run in this process point it at their servers."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def servers_home() -> Iterator[Path]:
     """A folder for the embedded servers, which a server of another user can enter; everything is stopped at the end."""

@@ -229,6 +229,10 @@ class Cluster:
         """Return a flow run."""
         return self.ask(lambda client: client.read_flow_run(run_id))
 
+    def states(self, run_id: UUID) -> list[Any]:
+        """Return the states that a run has had, oldest first."""
+        return self.ask(lambda client: client.read_flow_run_states(run_id))
+
     def children(self, run_id: UUID) -> list[Any]:
         """Return the runs that a pipeline run started, oldest first."""
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags

@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 _PATIENCE = 420.0
 
 
+@pytest.fixture(autouse=True)
+def no_deployment_stays(prefect_server: str) -> Iterator[None]:
+    """Delete what was deployed: schedules and automations would add runs to the history that other tests look at."""
+    yield
+    with get_client(sync_client=True) as client:
+        for automation in client.read_automations():
+            client.delete_automation(automation.id)
+        for deployment in client.read_deployments():
+            client.delete_deployment(deployment.id)
+
+
 @pytest.fixture
 def worker(shop: Shop, prefect_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A process worker of a work pool of its own, to which everything is deployed."""

@@ -37,6 +37,13 @@ def headline(shop: Shop) -> str:
         return found.headline
 
 
+def told(shop: Shop) -> list[tuple[Any, ...]]:
+    return shop.query(
+        "select flow_name, flow_run_id, table_name, state, attempt, error_class, error_message "
+        "from monitoring.pipeline_log order by started_at, id"
+    )
+
+
 _KILLED = """
 from flows import pipeline
 from tasks.sources import load_sources
@@ -74,9 +81,10 @@ def test_a_killed_run_is_told_as_killed_and_is_the_last(shop: Shop, run_pipeline
         ((run_id,),) = shop.query(
             "select flow_run_id from monitoring.pipeline_log where stage = 'pipeline' order by started_at desc limit 1"
         )
-        told = client.read_flow_run(run_id).state
-        assert told is not None and told.is_crashed()
-    assert look(shop) == 0, "a second look has nothing to add"
+        state = client.read_flow_run(run_id).state
+        assert state is not None and state.is_crashed()
+    before = told(shop)
+    assert (look(shop), told(shop)) == (0, before), "a second look has nothing to add"
 
 
 def test_flows_that_run_alone_are_logged_with_their_tables(shop: Shop, prefect_server: str) -> None:
