@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import gold, peers
+from tests.benchmarks import commands, gold, peers
 from tests.benchmarks.compare import differences
 from tests.benchmarks.inputs import fill
 from tests.benchmarks.measure import Measure, compile_bytecode, machine, run_step, save
@@ -25,9 +25,12 @@ def main() -> None:
     """Run the parts that are asked for, print tables, save JSON."""
     parser = argparse.ArgumentParser(prog="make benchmark", description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000, help="uniform orders (other shapes: half of it)")
-    parser.add_argument("--parts", default="landing,bronze,sweep,gold,peers", help="what to measure")
+    parser.add_argument("--parts", default="landing,bronze,sweep,gold,peers,commands", help="what to measure")
     parser.add_argument(
         "--items", type=int, nargs="*", default=[100_000, 1_000_000], help="gold: order items (also 10000000)"
+    )
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=[2_000, 20_000, 200_000], help="commands: documents (also 2000000)"
     )
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--environments", type=Path, default=Path(".warehouse/benchmark"))
@@ -47,6 +50,8 @@ def main() -> None:
             results["gold"] = [gold.measure(url, items) for items in arguments.items]
         if "peers" in parts:
             results["peers"] = compare_peers(uri, url, arguments.rows, Path(folder) / "ours", arguments.environments)
+        if "commands" in parts:
+            results["commands"] = commands.measure(uri, url, DATABASE, arguments.sizes, arguments.environments)
     print(f"\nsaved: {save(results, arguments.results)}")
 
 
