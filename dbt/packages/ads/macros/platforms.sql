@@ -45,6 +45,7 @@
     coalesce({{ conversions }}, 0) as conversions,
     coalesce({{ conversions_value }}, 0) as conversions_value,
     {{ attribution_setting }} as attribution_setting,
+    {{ warehouse.bronze_unreadable(bronze) }} as unreadable,
     {{ warehouse.bronze_value(bronze, '_loaded_at', 'timestamptz') }} as loaded_at
 {% endmacro %}
 

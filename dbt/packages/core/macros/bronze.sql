@@ -10,8 +10,8 @@
 -#}
 
 {#-
-  A bronze table: its rows that the source still has, the types of its columns, and by path the columns beside the one
-  that a path names. Empty until it is loaded.
+  A bronze table: its rows that the source still has, the types of its columns, by path the columns beside the one that a
+  path names, and what was read of it. Empty until it is loaded.
 -#}
 {% macro bronze_table(source_name, table_name) %}
     {%- set relation = source(source_name, table_name) -%}
@@ -35,7 +35,7 @@
             where false) as bronze_rows
         {%- endset -%}
     {%- endif -%}
-    {{ return({'relation': relation, 'columns': columns, 'beside': beside, 'rows': rows}) }}
+    {{ return({'relation': relation, 'columns': columns, 'beside': beside, 'rows': rows, 'read': []}) }}
 {% endmacro %}
 
 {#- Path and name of each column that takes what the column of its path could neither take nor be widened for. -#}
@@ -51,26 +51,60 @@
   The value of a field as `type`. `paths` is one path (`address.zip`) or several, newest first, of which the first that
   is not null counts: the way to follow a rename. A value that did not fit its bronze column is taken from the columns
   beside it, of which a row fills one, or from `_rescued`;
-  a value that cannot be read as `type` gives null, never an error.
+  a value that cannot be read as `type` gives null, never an error. So does a number or time that is not finite, as one NaN
+  would spoil every sum, and text that is not valid UTF-8; `bronze_unreadable` names the fields of a row for which it did.
 -#}
 {% macro bronze_value(bronze, paths, type) %}
     {%- set parts = [] -%}
+    {%- set there = [] -%}
     {%- for path in ([paths] if paths is string else paths) -%}
         {%- for column in [path | replace('.', '__')] + bronze.beside.get(path, []) if column in bronze.columns -%}
-            {%- do parts.append(warehouse.cast_column('bronze_rows.' ~ adapter.quote(column), bronze.columns[column], type)) -%}
+            {%- set expression = 'bronze_rows.' ~ adapter.quote(column) -%}
+            {%- do parts.append(warehouse.cast_column(expression, bronze.columns[column], type)) -%}
+            {%- do there.append(warehouse.is_given(expression, bronze.columns[column])) -%}
         {%- endfor -%}
         {%- if '_rescued' in bronze.columns -%}
-            {%- do parts.append(warehouse.cast_extended_json("bronze_rows._rescued -> '" ~ path ~ "'", type)) -%}
+            {%- set expression = "bronze_rows._rescued -> '" ~ path ~ "'" -%}
+            {%- do parts.append(warehouse.cast_column(expression, 'jsonb', type)) -%}
+            {%- do there.append(warehouse.is_given(expression, 'jsonb')) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- if parts | length > 1 -%}
-        coalesce({{ parts | join(', ') }})
-    {%- elif parts -%}
-        {{ parts[0] }}
+    {%- if parts -%}
+        {%- set value = warehouse.finite('coalesce(' ~ parts | join(', ') ~ ')' if parts | length > 1 else parts[0], type) -%}
+        {%- do bronze.read.append({
+            'path': paths if paths is string else paths[0],
+            'type': type,
+            'is_unreadable': '(' ~ there | join(' or ') ~ ') and ' ~ value ~ ' is null',
+        }) -%}
+        {{ return(value) }}
     {%- else -%}
         null::{{ type }}
     {%- endif -%}
 {% endmacro %}
+
+{#-
+  The paths, as one text, of those fields that a model has read so far whose value bronze holds and `bronze_value` cannot show:
+  NaN, text that is no number, half a piece. Null where there is none. `types` says which fields count.
+-#}
+{% macro bronze_unreadable(bronze, types=['numeric', 'double precision', 'bigint', 'integer']) %}
+    {%- set found = [] -%}
+    {%- for field in bronze.read if field.type in types -%}
+        {%- do found.append('case when ' ~ field.is_unreadable ~ " then '" ~ field.path ~ "' end") -%}
+    {%- endfor -%}
+    {%- if found -%}
+        nullif(concat_ws(', ', {{ found | join(', ') }}), '')
+    {%- else -%}
+        null::text
+    {%- endif -%}
+{% endmacro %}
+
+{#- Whether a column holds a value at all: blank text and JSON's null are none. -#}
+{% macro is_given(expression, column_type) -%}
+    {%- if column_type in ('jsonb', 'text') -%}
+        {{ return('trim(' ~ ('(' ~ expression ~ ") #>> '{}'" if column_type == 'jsonb' else expression) ~ ") <> ''") }}
+    {%- endif -%}
+    {{ return(expression ~ ' is not null') }}
+{%- endmacro %}
 
 {#-
   The elements of a field as a JSON array, in each shape that bronze holds it in: an array, one object instead (whose fields
@@ -111,7 +145,7 @@
     {%- if column_type == names.get(type, type) -%}
         {{ return(expression) }}
     {%- elif column_type == 'jsonb' -%}
-        {{ return(warehouse.cast_extended_json(expression, type)) }}
+        {{ return(warehouse.try_cast(warehouse.extended_json_text(expression), type)) }}
     {%- elif type == 'jsonb' -%}
         {{ return('to_jsonb(' ~ expression ~ ')') }}
     {%- else -%}
@@ -119,20 +153,42 @@
     {%- endif -%}
 {% endmacro %}
 
-{#- A value of extended JSON (`{"$numberDecimal": "1.20"}`, `"text"`, `5`) as `type`. -#}
+{#- A value of extended JSON (`{"$numberDecimal": "1.20"}`, `"text"`, `5`) as `type`; null as `bronze_value` gives it. -#}
 {% macro cast_extended_json(expression, type) %}
-    {%- if type == 'jsonb' -%}{{ return('(' ~ expression ~ ')') }}{%- endif -%}
-    {{ return(warehouse.try_cast(warehouse.extended_json_text(expression), type)) }}
+    {{ return(warehouse.finite(warehouse.cast_column('(' ~ expression ~ ')', 'jsonb', type), type)) }}
 {% endmacro %}
 
-{#- The plain text of a scalar in extended JSON. -#}
+{#- The plain text of a scalar in extended JSON; null for text that Postgres cannot hold (`$text`, `$json`: its bytes). -#}
 {% macro extended_json_text(expression) %}
-    {%- set wrappers = ['$numberDecimal', '$date', '$oid', '$uuid', '$numberDouble', '$text'] -%}
+    {%- set wrappers = ['$numberDecimal', '$date', '$oid', '$uuid', '$numberDouble'] -%}
     {%- set unwrapped = [] -%}
     {%- for wrapper in wrappers -%}
         {%- do unwrapped.append('(' ~ expression ~ ") ->> '" ~ wrapper ~ "'") -%}
     {%- endfor -%}
-    {{ return('coalesce(' ~ unwrapped | join(', ') ~ ', (' ~ expression ~ ") #>> '{}')") }}
+    {%- set bytes = 'coalesce((' ~ expression ~ ") -> '$text', (" ~ expression ~ ") -> '$json')" -%}
+    {{ return('case when ' ~ bytes ~ ' is null then coalesce(' ~ unwrapped | join(', ') ~ ', (' ~ expression ~ ") #>> '{}') end") }}
+{% endmacro %}
+
+{#- A number or time as it is, null where it is NaN or infinite. -#}
+{% macro finite(expression, type) %}
+    {{ return(adapter.dispatch('finite', 'warehouse')(expression, type)) }}
+{% endmacro %}
+
+{% macro default__finite(expression, type) %}
+    {%- if type in ['double precision', 'double', 'real'] -%}
+        {{ return('case when is_finite(' ~ expression ~ ') then ' ~ expression ~ ' end') }}
+    {%- endif -%}
+    {{ return(expression) }}
+{% endmacro %}
+
+{% macro postgres__finite(expression, type) %}
+    {%- set name = type.split('(')[0] -%}
+    {%- if name in ['numeric', 'double precision', 'real'] -%}
+        {{ return("nullif(nullif(nullif(" ~ expression ~ ", 'NaN'), 'Infinity'), '-Infinity')") }}
+    {%- elif name in ['date', 'timestamp', 'timestamptz', 'timestamp with time zone'] -%}
+        {{ return("nullif(nullif(" ~ expression ~ ", 'infinity'), '-infinity')") }}
+    {%- endif -%}
+    {{ return(expression) }}
 {% endmacro %}
 
 {#- Text as `type`, null where it cannot be read as that. -#}

@@ -31,4 +31,4 @@ select
     {{ warehouse.rules() }} as _rules
 from {{ ref('int_ads__spend') }} as spend
 left join {{ ref('fct_exchange_rate') }} as rates on rates.currency = spend.currency and rates.date_day = spend.spent_on
-where {{ warehouse.is_changed('spend.ad_spend_id') }}
+where spend.spend is not null and {{ warehouse.is_changed('spend.ad_spend_id') }}

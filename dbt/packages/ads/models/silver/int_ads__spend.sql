@@ -39,5 +39,6 @@ select
     conversions,
     conversions_value,
     attribution_setting,
+    unreadable,
     loaded_at
 from spend

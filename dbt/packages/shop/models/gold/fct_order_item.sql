@@ -22,7 +22,7 @@ weighed as (
         sum(amount) over (partition by order_id order by position) as running,
         sum(amount) over (partition by order_id) as order_amount
     from items
-    where quantity is not null and unit_price is not null and amount is not null
+    where quantity is not null and unit_price is not null and amount is not null and unreadable is null
 
 )
 

@@ -13,10 +13,11 @@ select
     'order items',
     order_item_id,
     order_id,
-    'no quantity, unit price or amount',
+    coalesce('a number that cannot be read: ' || unreadable, 'no quantity, unit price or amount'),
     null
 from {{ ref('stg_shop__orders__items') }}
 where quantity is null or unit_price is null or coalesce(total, quantity * unit_price - discount) is null
+    or unreadable is not null
 
 union all
 
@@ -26,7 +27,8 @@ where amount is null
 
 union all
 
-select 'payments', payment_id, order_id, 'no amount', null
+select
+    'payments', payment_id, order_id, coalesce('a number that cannot be read: ' || unreadable, 'no amount'), null
 from {{ ref('stg_shop__orders__payments') }}
 where amount is null
 
@@ -43,7 +45,20 @@ where session_id is null or happened_at is null
 
 union all
 
-{#- Spend stays in gold in its own currency; only its amount in the reporting currency is missing. #}
+{#- Products stay in gold, and so do rows of spend that tell what was spent; only what cannot be read is missing there. #}
+select 'products', product_id, product_name, 'a number that cannot be read: ' || unreadable, null
+from {{ ref('stg_shop__products') }}
+where unreadable is not null
+
+union all
+
+select 'ad spend', ad_spend_id, campaign_name, 'a number that cannot be read: ' || unreadable, loaded_at
+from {{ ref('int_ads__spend') }}
+where unreadable is not null
+
+union all
+
+{#- Here only its amount in the reporting currency is missing. #}
 select 'ad spend', ad_spend_id, campaign_name, 'no exchange rate for its currency and day', _loaded_at
 from {{ ref('fct_ad_spend_daily') }}
 where exchange_rate is null

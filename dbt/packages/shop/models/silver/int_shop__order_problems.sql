@@ -6,6 +6,7 @@ with checked as (
         orders.order_number,
         orders.loaded_at,
         case
+            when orders.unreadable is not null then 'a number that cannot be read: ' || orders.unreadable
             when orders.placed_at is null then 'no time of the order'
             when orders.total is null then 'no total'
             when orders.total < 0 then 'a negative total'

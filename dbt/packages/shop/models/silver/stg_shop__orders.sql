@@ -25,5 +25,6 @@ select
     {{ warehouse.bronze_value(bronze, 'placed_at', 'timestamptz') }} as placed_at,
     {{ warehouse.reporting_date(warehouse.bronze_value(bronze, 'placed_at', 'timestamptz')) }} as ordered_on,
     {{ warehouse.bronze_value(bronze, 'updated_at', 'timestamptz') }} as updated_at,
+    {{ warehouse.bronze_unreadable(bronze) }} as unreadable,
     {{ warehouse.bronze_value(bronze, '_loaded_at', 'timestamptz') }} as loaded_at
 from {{ bronze.rows }}

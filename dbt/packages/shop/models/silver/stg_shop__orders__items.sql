@@ -10,5 +10,6 @@ select
     {{ warehouse.bronze_value(bronze, 'quantity', 'bigint') }} as quantity,
     {{ warehouse.bronze_value(bronze, 'unit_price', 'numeric') }} as unit_price,
     coalesce({{ warehouse.bronze_value(bronze, 'discount', 'numeric') }}, 0) as discount,
-    {{ warehouse.bronze_value(bronze, 'total', 'numeric') }} as total
+    {{ warehouse.bronze_value(bronze, 'total', 'numeric') }} as total,
+    {{ warehouse.bronze_unreadable(bronze) }} as unreadable
 from {{ bronze.rows }}

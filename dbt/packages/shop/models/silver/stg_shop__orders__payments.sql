@@ -6,5 +6,6 @@ select
     {{ warehouse.bronze_value(bronze, 'method', 'text') }} as method,
     {{ warehouse.bronze_value(bronze, 'status', 'text') }} as status,
     {{ warehouse.bronze_value(bronze, 'amount', 'numeric') }} as amount,
-    {{ warehouse.bronze_value(bronze, 'paid_at', 'timestamptz') }} as paid_at
+    {{ warehouse.bronze_value(bronze, 'paid_at', 'timestamptz') }} as paid_at,
+    {{ warehouse.bronze_unreadable(bronze) }} as unreadable
 from {{ bronze.rows }}

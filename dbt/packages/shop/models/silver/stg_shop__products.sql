@@ -10,5 +10,6 @@ select
     {{ warehouse.bronze_value(bronze, 'currency', 'text') }} as currency,
     {{ warehouse.bronze_value(bronze, 'active', 'boolean') }} as is_active,
     {{ warehouse.bronze_value(bronze, 'created_at', 'timestamptz') }} as created_at,
-    {{ warehouse.bronze_value(bronze, 'updated_at', 'timestamptz') }} as updated_at
+    {{ warehouse.bronze_value(bronze, 'updated_at', 'timestamptz') }} as updated_at,
+    {{ warehouse.bronze_unreadable(bronze) }} as unreadable
 from {{ bronze.rows }}
