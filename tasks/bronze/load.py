@@ -24,6 +24,7 @@ from tasks.bronze.plan import MOST_COLUMNS, Change, Plan, changes_of, make_plan
 from tasks.drift import evidence
 from tasks.errors import LoadError, RejectLimitExceeded
 from tasks.landing import AccountDaysScope, Landing, Manifest, PartitionScope
+from tasks.landing.decoder import DOCUMENT
 from tasks.landing.manifest import Part
 from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, schema_changes
 from tasks.ops import checkpoints as stored
@@ -393,12 +394,13 @@ class Loader:
         plan = make_plan(child, known, landed, types, beyond_double=beyond, store_new=store_new)
         if exists and plan.widened:
             self._check_widening(self._alike(child, name), plan)
-        if exists and policy == "fail" and plan.added:
-            self._drift_fails("fields appeared", [plan.field_name(path) for path in plan.added], "on_drift.new")
+        appeared = [plan.field_name(path) for path in plan.added if path != DOCUMENT]
+        if exists and policy == "fail" and appeared:
+            self._drift_fails("fields appeared", appeared, "on_drift.new")
         if filled and self._ahead is not None:
             self._ahead.check(plan)
         presence = evidence.vanished_and_back(self._cursor, self._manifest, plan, fields, rows_read)
-        gone = [change.field for change in presence.values() if change.change == "vanished"]
+        gone = [change.field for path, change in presence.items() if change.change == "vanished" and path != DOCUMENT]
         if gone and self._table.on_drift.missing == "fail":
             self._drift_fails("fields vanished", gone, "on_drift.missing")
         parts, stage_name = self._parts(child), merge.stage_name(child, number)

@@ -2,7 +2,7 @@
 
 Rules: the segments of a path are joined by `__`. Names are at most 63 bytes. Two names never differ in capitals alone,
 since SQL written by hand and dbt fold them: the later gets a suffix made from its path. Names of our own columns and of
-Postgres's system columns get a trailing `_`.
+Postgres's system columns get a trailing `_`; `_document` is the whole document's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+
+from tasks.landing.decoder import DOCUMENT
 
 MAX_BYTES = 63
 META = (
@@ -28,7 +30,8 @@ META = (
     "_op",
     "_seq",
 )
-_RESERVED = frozenset((*META, "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "oid"))
+_DOCUMENT = "_document"
+_RESERVED = frozenset((*META, _DOCUMENT, "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "oid"))
 _TAG_LENGTH = 8
 _STORED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -66,6 +69,8 @@ def column_name(path: str, taken: Iterable[str]) -> str:
         path: As landed.
         taken: Names that are in use in the table.
     """
+    if path == DOCUMENT:
+        return _distinct(_DOCUMENT, path, {other.lower() for other in taken})
     # NUL cannot be in a BSON key, but keys of JSON files may hold anything.
     name = "__".join(segments(path.replace("\x00", ""))) or "_empty"
     if name.lower() in _RESERVED:

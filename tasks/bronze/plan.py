@@ -9,6 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tasks.bronze import kinds, names
+from tasks.landing.decoder import DOCUMENT
 
 # Postgres allows 1,600 columns, dropped ones included; the rest is left for our own and for people's.
 MOST_COLUMNS = 1_400
@@ -125,6 +126,8 @@ class Plan:
 
     def field_name(self, path: str) -> str:
         """Return how the ledger names a path: fields of an array's elements with `[]`."""
+        if path == DOCUMENT:
+            return self.columns[path].name
         return f"{self.child}[].{path}" if self.child else path
 
 
@@ -167,7 +170,7 @@ def make_plan(
     room = most_columns - len(plan.stored)
     for path in landed:
         if path in named:
-            stored = store_new and room > 0
+            stored = (store_new or path == DOCUMENT) and room > 0
             room -= stored
             kind = _exact(kinds.weigh(weights[path]), path in beyond_double)
             plan.columns[path] = Column(path, named[path], kind, stored, new=True)

@@ -48,6 +48,7 @@ class Lander:
         table: The table's configuration.
         memory_bytes: Memory budget of this reader.
         with_op: Whether rows tell updates from deletes.
+        documents: Whether each document is kept whole beside its columns.
         types: By path, the kind that its values are to have where they can be read so.
         keep: Narrows each landed frame, such as dropping rows already landed at a cursor's boundary.
         progress: Called with the rows read so far.
@@ -59,6 +60,7 @@ class Lander:
     table: Table
     memory_bytes: int
     with_op: bool = False
+    documents: bool = False
     types: dict[str, str] = field(default_factory=dict)
     keep: Callable[[pl.DataFrame], pl.DataFrame] | None = None
     progress: Callable[[int], None] | None = None
@@ -82,6 +84,7 @@ class Lander:
             seed=self.table.fingerprint(),
             max_bytes=self._part_bytes,
             with_op=self.with_op,
+            documents=self.documents,
         )
         self._types = Types(self.types)
         self._transforms = Transforms(self.table.transforms, self.table.child_paths)

@@ -36,6 +36,7 @@ class MongoTable(Table):
         missing_cursor: Documents whose cursor is missing or null: `error`, `include` each time, or `exclude`.
         deletes: `sweep` compares the `_id` sets to find deleted documents; cdc and full know them already.
         filter: A MongoDB query in extended JSON, sent to the server.
+        document: Keep each document whole, as BSON, in the column `_document`.
         partitions: `_id` ranges that are read side by side, at least; 1 reads all as one range, in storage order, and
             does not ask for the size. By default the size decides, and ranges follow each other.
         hint: Name of an index the server must use for the cursor's window, or for the filter of mode full, which is
@@ -53,6 +54,7 @@ class MongoTable(Table):
     deletes: Literal["none", "sweep"] = "none"
     filter: dict[str, Any] = Field(default_factory=dict)
     fields: Fields = Fields()
+    document: bool = False
     partitions: int | None = Field(default=None, ge=1, le=256)
     hint: str | None = None
     on_lost_token: Literal["fail", "resnapshot"] = "fail"  # noqa: S105  a policy, no password
@@ -94,6 +96,19 @@ class MongoTable(Table):
             *(NamedPath("fields, exclude", path, unread=True) for path in self.fields.exclude),
             *super().named_paths,
         )
+
+    @model_validator(mode="after")
+    def _keeps_what_it_may(self) -> MongoTable:
+        hidden = [path for step in self.transforms if (path := step.drop or step.hash)]
+        if self.document and hidden:
+            raise ValueError(
+                f"document: true would keep what transforms drop or hash ({', '.join(hidden)}): "
+                "leave it at the server with fields: {exclude: [...]}, or do without document"
+            )
+        if self.document:
+            # Not where it is false, as the hashes of all tables would be others.
+            self._fingerprinted = (*self._fingerprinted, "document")
+        return self
 
     @property
     def one_range(self) -> bool:

@@ -95,10 +95,10 @@ class MongoConnector(Connector[MongoSource, MongoTable]):
 
     def decode_reject(self, ref: MongoRef, raw: bytes) -> dict[str, pl.DataFrame]:
         """See `Connector`."""
-        from tasks.landing.decoder import make_decoder
         from tasks.landing.transforms import Transforms
+        from tasks.mongodb.reading import decoder_of
 
-        decoder = make_decoder(children=ref.table.child_paths, seed=ref.table.fingerprint())
+        decoder = decoder_of(ref.table)
         decoder.push(raw)
         decoded = decoder.flush()
         if decoded.rejects.height:

@@ -467,6 +467,7 @@ def _lander(reader: Reader, writer: Any, with_op: bool = False, memory_bytes: in
         reader.table,
         memory_bytes or reader.context.memory_bytes,
         with_op=with_op,
+        documents=reader.table.document,
         progress=reader.context.progress,
     )
 

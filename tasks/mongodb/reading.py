@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 
+from tasks.landing.decoder import Decoder, make_decoder
 from tasks.landing.lander import Lander
+from tasks.mongodb.config import MongoTable
 from tasks.overlap import read_ahead
 
 # The server cuts batches at 16 MiB whatever is asked. 10,000 documents of a usual size stay within the processor cache
@@ -27,6 +29,13 @@ class RateLimit:
             ahead = rows_read / self._per_second - (time.monotonic() - self._started)
             if ahead > 0:
                 time.sleep(ahead)
+
+
+def decoder_of(table: MongoTable, max_bytes: int = 64 << 20) -> Decoder:
+    """Return a decoder that gives a few documents the shape in which the table lands."""
+    return make_decoder(
+        children=table.child_paths, seed=table.fingerprint(), max_bytes=max_bytes, documents=table.document
+    )
 
 
 def land_batches(lander: Lander, batches: Iterable[bytes], limit: RateLimit) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.landing.decoder import make_decoder
 from tasks.landing.transforms import Transforms
 from tasks.mongodb.client import connect, named_errors, open_collection
 from tasks.mongodb.config import MongoRef
 from tasks.mongodb.extract import projection_of
+from tasks.mongodb.reading import decoder_of
 from tasks.sources.connector import Sample
 
 
@@ -22,7 +22,7 @@ def sample_documents(ref: MongoRef, documents: int) -> Sample:
     projection = projection_of(ref.table)
     if projection:
         pipeline.append({"$project": projection})
-    decoder = make_decoder(children=ref.table.child_paths, seed=ref.table.fingerprint(), max_bytes=1 << 40)
+    decoder = decoder_of(ref.table, max_bytes=1 << 40)
     client = connect(ref.source)
     try:
         with named_errors(ref):

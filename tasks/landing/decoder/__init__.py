@@ -22,6 +22,9 @@ table or longer than `MAX_PATH_BYTES`, and values of child rows whose columns a 
 memory limit; by `<path>|duplicates`, as an array, the second and later values of a key that occurs more than once in
 its document. No path ends in a bare `|` and a word, so nothing in a document can pass for the latter.
 
+With `documents`, a row has its whole document besides, to the byte, in the column `|document|binary`, whose path no
+field can have. It is counted as a field of that path.
+
 Rejects. A malformed document, one without `_id` or one over 256 MiB gives a row of `rejects` with its bytes; decoding
 goes on behind it. When a length prefix is unusable the rest of the raw batch is one reject. `_id` and `path` are given
 where they are known; `path` names arrays' positions by number.
@@ -74,6 +77,8 @@ TYPE_KINDS: Mapping[str, str | None] = {
 
 # Behind a path in `_rescued`: the later values of a key that its document has more than once.
 DUPLICATES = "|duplicates"
+# The path of the whole document, as if it were a field.
+DOCUMENT = "|document"
 # A table of more columns than this cannot be loaded anywhere as such; the bound keeps memory in check.
 MAX_PATHS = 10_000
 # Column names are repeated in every part and manifest.
@@ -149,6 +154,7 @@ def make_decoder(
     seed: int = 0,
     max_bytes: int = 64 << 20,
     with_op: bool = False,
+    documents: bool = False,
     implementation: Literal["auto", "native", "driver", "reference"] = "auto",
 ) -> Decoder:
     """Return a decoder.
@@ -159,6 +165,7 @@ def make_decoder(
         seed: 64-bit seed of `_hash`.
         max_bytes: Pending memory at which `push` stops early.
         with_op: Give rows an `_op` column and accept deletes.
+        documents: Keep each document whole beside its columns.
         implementation: `auto` takes the native one where it is installed, else the driver's.
 
     Raises:
@@ -168,7 +175,12 @@ def make_decoder(
     options = {"children": children, "max_depth": max_depth, "seed": seed, "max_bytes": max_bytes, "with_op": with_op}
     if implementation == "auto":
         implementation = "native" if native_available() else "driver"
-    return _implementation(implementation)(**options)
+    decoder = _implementation(implementation)(**options)
+    if not documents:
+        return decoder
+    from tasks.landing.decoder.keeping import KeepingDecoder
+
+    return KeepingDecoder(decoder, seed, max_bytes)
 
 
 def _implementation(name: Literal["native", "driver", "reference"]) -> Callable[..., Decoder]:

@@ -202,6 +202,14 @@ def test_an_unknown_table_is_answered_with_those_that_exist(tmp_path: Path) -> N
         sources.table("shop.order")
 
 
+@pytest.mark.parametrize("step", [{"drop": "email"}, {"hash": "items.name"}])
+def test_a_kept_document_would_keep_what_is_to_be_hidden(step: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="document: true would keep what transforms drop or hash"):
+        MongoTable.model_validate({"document": True, "transforms": [step]})
+    assert MongoTable.model_validate({"document": True, "transforms": [{"cast": {"total": "decimal"}}]}).document
+    assert MongoTable(document=True).fingerprint() != MongoTable().fingerprint()
+
+
 def test_the_fingerprint_follows_what_shapes_a_row_and_nothing_else() -> None:
     plain = MongoTable()
     assert plain.fingerprint() == MongoTable(resources="large", reject_limit=3).fingerprint()

@@ -7,11 +7,13 @@ import random
 import time
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.landing.decoder import KINDS, TYPE_KINDS
+from tasks.landing.decoder import DOCUMENT, KINDS, TYPE_KINDS, make_decoder
+from tasks.landing.decoder.keeping import COLUMN
 from tests.unit.decoder import bson_bytes as b
 from tests.unit.decoder.agreement import assert_same, drain, plain
 
@@ -64,9 +66,29 @@ def test_generated_documents(documents: list[bytes], depth: int, seed: int, with
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(_documents, min_size=1, max_size=8), st.integers(1, 3000))
-def test_small_memory(documents: list[bytes], max_bytes: int) -> None:
-    assert_same(b"".join(documents), children=CHILDREN, max_bytes=max_bytes)
+@given(st.lists(_documents, min_size=1, max_size=8), st.integers(1, 3000), st.booleans())
+def test_small_memory(documents: list[bytes], max_bytes: int, keep: bool) -> None:
+    assert_same(b"".join(documents), children=CHILDREN, max_bytes=max_bytes, documents=keep)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(_documents, st.binary(max_size=30).map(b.framed)), max_size=8), st.integers(1, 3000))
+def test_kept_documents_are_those_of_the_rows_and_change_nothing_else(documents: list[bytes], max_bytes: int) -> None:
+    raw = b"".join(documents)
+    keeping, plain_decoder = make_decoder(max_bytes=max_bytes, documents=True), make_decoder()
+    flushes, stops = drain(keeping, raw)
+    (expected,), _ = drain(plain_decoder, raw)
+    rejected = expected.rejects["bytes"].to_list()
+    kept = [row for flush in flushes for row in flush.tables[""].get_column(COLUMN, default=pl.Series([]))]
+    assert kept == [document for document in documents if document not in rejected]
+    rows = pl.concat([flush.tables[""].drop(COLUMN, strict=False) for flush in flushes], how="diagonal")
+    assert plain(rows.select(expected.tables[""].columns)) == plain(expected.tables[""])
+    assert [row for flush in flushes for row in flush.rejects["bytes"]] == rejected
+    counted = {"present": len(kept), "types": {"binary": len(kept)}, "empty": 0}
+    assert keeping.stats()[""]["fields"].pop(DOCUMENT, counted) == counted
+    # No stop holds more than there is room for, but for the document that passed it.
+    sizes = [sum(map(len, flush.tables[""].get_column(COLUMN, default=pl.Series([])))) for flush in flushes]
+    assert max(sizes) < max_bytes + max(map(len, documents), default=0) and len(stops) == len(flushes)
 
 
 @settings(max_examples=100, deadline=None)

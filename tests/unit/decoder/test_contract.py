@@ -48,6 +48,20 @@ def test_paths_of_odd_keys_stay_apart(make: Make) -> None:
     }  # fmt: skip
 
 
+def test_a_kept_document_is_no_field_and_deletes_have_none(make: Make) -> None:
+    decoder = make(documents=True, with_op=True)
+    document = b.document(("_id", ONE), ("", ONE), ("|document", b.binary(0, b"x")), ("document", ONE))
+    decoder.push(document)
+    decoder.push(b.document(("_id", b.int32(2)), ("more", ONE)), op="d")
+    decoder.push_delete(b.document(("_id", b.int32(3))))
+    frame = decoder.flush().tables[""]
+    assert frame["|document|binary"].to_list() == [document, None, None]
+    assert frame.row(0, named=True)["\\|document|binary"] == b"x" and "|int" in frame.columns
+    assert decoder.stats()[""]["fields"]["|document"]["present"] == 1
+    decoder.push_delete(b.document(("_id", b.int32(3))))
+    assert "|document|binary" not in decoder.flush().tables[""].columns
+
+
 def test_every_kind_of_a_path_has_its_column(make: Make) -> None:
     values = [b.int32(1), b.text("x"), b.int64(2), b.double(0.5), b.sub(("k", ONE)), b.array([ONE]), b.NULL]
     frame = _frame(make(), *(b.document(("_id", b.int32(i)), ("v", value)) for i, value in enumerate(values)))
