@@ -37,10 +37,32 @@ def run_checks(home: Path, progress: Callable[[str], None]) -> list[Finding]:
         findings += _paths(settings, sources)
     progress("checking Prefect")
     findings += _guarded("prefect", lambda: _prefect(home))
-    for name, source in sources.sources.items() if sources else ():
-        progress(f"checking the source {name}")
-        findings += _guarded(f"source {name}", partial(_source, home, name, source))
+    if sources is not None:
+        for name in sources.sources:
+            findings += _look_at(home, progress, sources, name)
     return findings
+
+
+def check_source(home: Path, progress: Callable[[str], None], name: str) -> list[Finding]:
+    """Look at one source, and at nothing else unless that is in its way.
+
+    Raises:
+        ConfigError: No source has this name.
+    """
+    findings: list[Finding] = []
+    sources = _sources(findings, _settings(findings))
+    findings = [found for found in findings if found.level == "wrong" or found.subject.startswith(f"{name}.")]
+    if sources is None:
+        return findings
+    if name not in sources.sources:
+        known = ", ".join(sources.sources)
+        raise ConfigError(f"no source is called {name!r}", "sources.yaml", f"use one of: {known}")
+    return findings + _look_at(home, progress, sources, name)
+
+
+def _look_at(home: Path, progress: Callable[[str], None], sources: Sources, name: str) -> list[Finding]:
+    progress(f"checking the source {name}")
+    return _guarded(f"source {name}", partial(_source, home, name, sources.sources[name]))
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:

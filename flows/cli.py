@@ -15,7 +15,7 @@ from uuid import UUID
 import typer
 
 from flows import dbt_commands, monitoring_commands
-from flows.commands import Commands, tables_of
+from flows.commands import Commands, sources_of, tables_of
 from tasks.errors import ConfigError, WarehouseError, redact
 
 if TYPE_CHECKING:
@@ -259,20 +259,25 @@ def _print_servers(settings: Settings) -> None:
 
 
 @app.command()
-def check() -> None:
+def check(
+    source: Annotated[
+        str | None, typer.Argument(metavar="SOURCE", help="This source alone.", autocompletion=sources_of)
+    ] = None,
+) -> None:
     """List everything that is wrong, at once.
 
-    Settings, sources.yaml with line numbers, connections, permissions, versions.
+    Settings, sources.yaml with line numbers, connections, permissions, versions. Of a channel: the accounts that its
+    credentials reach, what they lack, when its version ends, and the first rows of each table.
     """
     from dataclasses import astuple
 
-    from flows.checks import run_checks
+    from flows.checks import check_source, run_checks
     from flows.console import Steps, options, say, table
     from infra.embedded import services
 
     home = Path(os.environ.get("WAREHOUSE_HOME", ".warehouse"))
     services.use(home)
-    findings = run_checks(home, Steps())
+    findings = run_checks(home, Steps()) if source is None else check_source(home, Steps(), source)
     if options.json:
         table(("level", "subject", "message", "action"), map(astuple, findings))
     for finding in findings:

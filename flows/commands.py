@@ -20,7 +20,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "up": ("warehouse up",),
     "down": ("warehouse down", "warehouse down --wipe"),
     "status": ("warehouse status", "warehouse status --json"),
-    "check": ("warehouse check", "warehouse check --json --quiet"),
+    "check": ("warehouse check", "warehouse check google_ads", "warehouse check --json --quiet"),
     "sql": ('warehouse sql "select count(*) from bronze.shop__orders"', 'warehouse sql --json "select 1 as one"'),
     "run": (
         "warehouse run",
@@ -89,6 +89,11 @@ def _add_examples(command: Any, words: str) -> None:
     if words in EXAMPLES:
         # A paragraph that begins with \b is not wrapped.
         command.epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in EXAMPLES[words])
+
+
+def sources_of(incomplete: str) -> list[str]:
+    """Return the sources of sources.yaml that begin so."""
+    return list(dict.fromkeys(name.partition(".")[0] for name in tables_of(incomplete)))
 
 
 def tables_of(incomplete: str) -> list[str]:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from monitoring.pages.html import Links
     from monitoring.report import RunReport
     from tasks.settings import Settings
+    from tasks.sources import Sources, TableRef
+
+
+# Requests of a table that a plan prints; a year of days makes hundreds.
+_SHOWN_REQUESTS = 20
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,29 @@ def print_plan(settings: Settings, names: Sequence[str], how: How) -> None:
                     start = f"{how.from_day} to {how.to_day} again"
                 lines.append((target, mode, group.name, group.resources, start))
     table(("table", "mode", "group", "class", "would be read from"), lines)
+    _print_requests(settings, sources, [sources.table(target.split("#")[0]) for target, *_ in lines], how)
     say(f"{len(lines)} read(s) in {len(units)} group(s); nothing was read")
+
+
+def _print_requests(settings: Settings, sources: Sources, refs: Sequence[TableRef], how: How) -> None:
+    """Print the requests of tables whose kind can tell them before the first is sent."""
+    from itertools import islice
+
+    from flows import plans, views
+    from flows.console import say
+    from tasks.ops import checkpoints
+    from tasks.sources.file import hide_variables
+
+    for ref in refs:
+        with views.opened(settings.database_url()) as connection:
+            known = checkpoints.read(connection, ref.key)
+        state = known.state if known and not how.full else {}
+        requests = ref.connector.requests(ref, state, plans.window(sources, [ref.name], how))
+        for line in islice(requests, _SHOWN_REQUESTS):
+            say(f"{ref.name}: {hide_variables(line, settings.sources)}")
+        more = sum(1 for _ in requests)
+        if more:
+            say(f"{ref.name}: ... and {more:,} more")
 
 
 def print_outcome(settings: Settings, outcome: RunOutcome) -> bool:

@@ -7,7 +7,33 @@ from pydantic import SecretStr, model_validator
 from tasks.marketing.rest.auth import Auth, OAuthRefresh, ServiceAccount, TokenStore
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.config import Address
+from tasks.marketing.rest.errors import Rule
 from tasks.sources.config import Strict
+
+
+def refusals(scope: str, api: str) -> tuple[Rule, ...]:
+    """Return the rules for what Google's gateway refuses before the service is asked.
+
+    Args:
+        scope: The scope that is needed.
+        api: The API's name, as Google's console has it.
+    """
+    return (
+        Rule(
+            "refresh",
+            status=(403,),
+            contains="ACCESS_TOKEN_SCOPE_INSUFFICIENT",
+            say="the token lacks a scope",
+            advice=f"grant access again, with the scope {scope}",
+        ),
+        Rule(
+            "fail",
+            status=(403,),
+            contains="SERVICE_DISABLED",
+            say=f"the {api} is not enabled",
+            advice=f"enable the {api} in the Google Cloud project of the credentials, and wait a few minutes",
+        ),
+    )
 
 
 class GoogleCredentials(Strict):

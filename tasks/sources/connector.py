@@ -178,6 +178,18 @@ class Connector(ABC, Generic[_Source, _Table]):
             "use `warehouse reset TABLE`, with --since where it has a cursor",
         )
 
+    def requests(
+        self, ref: TableRef[_Source, _Table], state: Mapping[str, Any], window: Window | None
+    ) -> Iterator[str]:
+        """Yield the requests that reading a table would send, as people read them; nothing is sent.
+
+        Args:
+            ref: The table.
+            state: The checkpoint's state; empty means from the beginning.
+            window: Days that are to be read again; None means what is due.
+        """
+        yield from ()
+
     # -- a whole read that several runs share -------------------------------------------------------------------
 
     def most_ranges(self, ref: TableRef[_Source, _Table], first: bool) -> int:

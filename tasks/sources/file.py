@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import Field, SerializeAsAny, ValidationError
 from ruamel.yaml import YAML
@@ -17,6 +18,8 @@ from tasks.sources import registry
 from tasks.sources.config import Name, Source, Strict, TableRef
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# A shorter value would blot out ordinary words.
+_LEAST_SECRET = 4
 # What pydantic says in words of Python.
 _SAID = {
     "extra_forbidden": "unknown key",
@@ -92,6 +95,15 @@ def load_sources(path: Path, environment: Mapping[str, str] | None = None) -> So
         told = tuple(f"line {line}: {problem}" for line, problem in sorted(problems, key=lambda found: found[0]))
         raise ConfigError(f"{len(told)} mistake(s)", str(path), "correct the lines below", told)
     return Sources.model_construct(sources=sources)
+
+
+def hide_variables(text: str, path: Path) -> str:
+    """Return a text in which the values of the variables of a sources.yaml stand as `${NAME}` again."""
+    for name in set(_VARIABLE.findall(path.read_text(encoding="utf-8"))):
+        value = os.environ.get(name, "")
+        if len(value) >= _LEAST_SECRET:
+            text = text.replace(value, f"${{{name}}}").replace(quote(value, safe=""), f"${{{name}}}")
+    return text
 
 
 def _validated(plain: Any, document: object, problems: list[tuple[int, str]]) -> dict[str, Source]:

@@ -20,6 +20,7 @@ from tasks.errors import ConfigError, LoadError, WarehouseUnreachable
 from tasks.mongodb.values import freeze
 from tasks.settings import Settings, get_settings
 from tasks.sources import registry
+from tests.channels import Script, serving
 
 SOURCES = """\
 sources:
@@ -81,6 +82,7 @@ def test_help_needs_none_of_the_slow_libraries() -> None:
         ["drift", "--limit", "0"],
         ["report", "--run", "not a run's id"],
         ["sql"],
+        ["check", "shpo"],
         ["run", "shop.orders", "--from", "2026-01-01"],
         ["run", "shop.orders", "--from", "2026-01-02", "--to", "2026-01-01", "--plan"],
         ["run", "shop.orders", "--from", "2026-01-01", "--to", "2026-01-02", "--full", "--plan"],
@@ -92,6 +94,25 @@ def test_wrong_use_exits_with_2(arguments: list[str], place: Path, monkeypatch: 
     monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
     (place / "sources.yaml").write_text(SOURCES)
     assert cli._run(arguments, debug=False) == cli.WRONG_USE
+
+
+def test_a_source_is_checked_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = {"path": "t", "records": "data", "key": ["id"]}
+    with serving(api=Script(lambda asked: {"data": [{"id": 1, "name": "first"}]})) as url:
+        found = {"kind": "rest", "base_url": f"{url}/api", "tables": {"things": table}}
+        (place / "sources.yaml").write_text(
+            json.dumps({"sources": {"web": found, "ads": {**found, "ends": "2020-01-01"}}})
+        )
+        assert cli._run(["check", "web"], debug=False) == cli.DONE
+        assert capsys.readouterr().out.splitlines() == [
+            "ok      source web: 1 account(s): web in UTC",
+            "ok      web.things: account web, the first rows:",
+            "          id=1, name=first",
+            "nothing is wrong",
+        ]
+        assert cli._run(["check", "ads"], debug=False) == cli.FAILED
+    shown = capsys.readouterr().out
+    assert "wrong   source ads: the API of ads has ended on 2020-01-01" in shown and "web" not in shown
 
 
 def test_an_unknown_table_names_those_that_exist(

@@ -35,6 +35,7 @@ class MetaAdsFake(Fake):
         self.facts, self._token, self.versions = facts, token, versions
         self.jobs: dict[str, _Job] = {}
         self.usage = 1.0
+        self.permissions = ["ads_read", "business_management"]
         # How a job ends, by its number; default it is completed at the second look.
         self.endings: dict[int, str] = {}
 
@@ -59,6 +60,8 @@ class MetaAdsFake(Fake):
     def _route(self, asked: Asked, head: str, rest: str) -> Answer:
         if head == "me" and rest == "adaccounts":
             return _page(asked, [_account(one) for one in self.facts.accounts.values()])
+        if head == "me" and rest == "permissions":
+            return _page(asked, [{"permission": name, "status": "granted"} for name in self.permissions])
         if head in self.jobs:
             return self._report(asked, head) if rest == "insights" else self._look(head)
         account = self.facts.account(head.removeprefix("act_"))

@@ -10,6 +10,7 @@ from typing import Any
 from tasks.errors import SourceError
 from tasks.marketing import versions
 from tasks.marketing.ga4.config import REPORTS, Ga4Source
+from tasks.marketing.google import refusals
 from tasks.marketing.rest.auth import TokenStore
 from tasks.marketing.rest.budget import shared
 from tasks.marketing.rest.channel import Account, Ask, Channel, Ending, Layout
@@ -23,6 +24,7 @@ _URL = "https://analyticsdata.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/analytics.readonly"
 _HOUR = 3_600.0
 _RULES = (
+    *refusals(_SCOPE, "Google Analytics Data API"),
     # A property has few places at once; they are free again soon.
     Rule("wait", status=(429,), contains="concurrent", wait=Wait(seconds=30)),
     Rule("quota", status=(429,), contains="per hour", wait=Wait(seconds=_HOUR), say="the hour's tokens are used up"),
@@ -35,7 +37,7 @@ _RULES = (
         "skip_account",
         status=(403,),
         say="the property may not be read",
-        advice="add the service account's address to the property as Viewer, and enable the Google Analytics Data API",
+        advice="add the service account's address to the property as Viewer",
     ),
 )
 # The service keeps on processing for 24 to 48 hours.

@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.errors import SourceError
 from tasks.marketing import versions
+from tasks.marketing.google import refusals
 from tasks.marketing.google_ads.config import ENTITIES, REPORTS, GoogleAdsSource
 from tasks.marketing.rest.auth import TokenStore
 from tasks.marketing.rest.budget import shared
@@ -24,6 +25,7 @@ _SCOPE = "https://www.googleapis.com/auth/adwords"
 _CODES = "*.error.details.*.errors.*.errorCode"
 _RETRY_IN = "0.error.details.0.errors.0.details.quotaErrorDetails.retryDelay"
 _RULES = (
+    *refusals(_SCOPE, "Google Ads API"),
     Rule(
         "quota",
         body={f"{_CODES}.quotaError": ("RESOURCE_EXHAUSTED",)},

@@ -22,6 +22,7 @@ from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.errors import Rule, Wait, at
 from tasks.marketing.rest.jobs import Look, Patience, run_job
 from tasks.marketing.rest.paging import Place, Token, read_pages
+from tasks.sources.connector import Finding
 
 _URL = "https://graph.facebook.com"
 _USAGE = ("x-business-use-case-usage", "x-ad-account-usage", "x-app-usage", "x-fb-ads-insights-throttle")
@@ -140,6 +141,22 @@ class MetaAdsChannel(Channel):
             return [self._account(name, fields) for name in self._source.accounts]
         request = self._get("me/adaccounts", {"fields": fields})
         return [_account(record) for _, page in self._pages(request) for record in page]
+
+    def lacking(self) -> Iterator[Finding]:
+        """See `Channel`; the service lists what was granted."""
+        granted = {
+            record["permission"]
+            for _, page in self._pages(self._get("me/permissions", {}))
+            for record in page
+            if record.get("status") == "granted"
+        }
+        if not granted & {"ads_read", "ads_management"}:
+            yield Finding(
+                "wrong",
+                f"source {self._name}",
+                f"the token has not the permission ads_read (it has: {', '.join(sorted(granted)) or 'none'})",
+                "make a new token of the system user, with ads_read",
+            )
 
     def _account(self, name: str, fields: str) -> Account:
         try:

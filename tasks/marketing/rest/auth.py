@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from tasks.errors import ConfigError, SourceAuthError
 from tasks.marketing.rest.clock import Clock
-from tasks.marketing.rest.secrets import Secrets
+from tasks.marketing.rest.secrets import HIDDEN, Secrets
 
 # A token is renewed this long before it ends, so that it does not end on its way.
 _EARLY = timedelta(seconds=60)
@@ -25,6 +25,8 @@ class Auth(Protocol):
     """Adds credentials to a request."""
 
     secrets: Secrets
+    shown: Mapping[str, str]
+    """Query parameters that it adds, as people may see them."""
 
     def apply(self, headers: dict[str, str], params: dict[str, Any], post: Post) -> None:
         """Add the credentials; `post` is there to get a token with."""
@@ -40,6 +42,7 @@ class NoAuth:
     """An API that asks nobody."""
 
     secrets: Secrets = field(default_factory=Secrets)
+    shown: Mapping[str, str] = field(default_factory=dict)
 
     def apply(self, headers: dict[str, str], params: dict[str, Any], post: Post) -> None:
         """See `Auth`."""
@@ -80,7 +83,7 @@ class QueryAuth(NoAuth):
     """A key in the query, for an API that takes it nowhere else; messages never show a query's values."""
 
     def __init__(self, param: str, value: str) -> None:
-        super().__init__(Secrets(value))
+        super().__init__(Secrets(value), {param: HIDDEN})
         self._param, self._value = param, value
 
     def apply(self, headers: dict[str, str], params: dict[str, Any], post: Post) -> None:

@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from tasks.marketing.rest.client import Client
+from tasks.sources.connector import Finding
 from tasks.sources.window import Window
 
 ACCOUNT = "account_id"
@@ -131,6 +132,10 @@ class Channel(ABC):
             QuotaExhausted: Nothing more for now.
             SourceError: Nothing can be read.
         """
+
+    def lacking(self) -> Iterator[Finding]:
+        """Yield what the credentials lack, for services that tell of it apart from refusing to be read."""
+        yield from ()
 
     def endings(self) -> Sequence[Ending]:
         """Return the versions that are in use, with their ends."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from itertools import islice
@@ -25,6 +25,7 @@ def check(name: str, source: ChannelSource, channel: Channel) -> Iterator[Findin
     with closing(channel):
         yield from _endings(subject, channel)
         try:
+            yield from channel.lacking()
             accounts = channel.accounts()
         except WarehouseError as error:
             yield Finding("wrong", subject, error.what, error.action)
@@ -37,8 +38,7 @@ def check(name: str, source: ChannelSource, channel: Channel) -> Iterator[Findin
         shown = ", ".join(f"{account} in {account.timezone}" for account in accounts[:_SHOWN_ACCOUNTS])
         more = f" and {len(accounts) - _SHOWN_ACCOUNTS} more" if len(accounts) > _SHOWN_ACCOUNTS else ""
         yield Finding("ok", subject, f"{len(accounts)} account(s): {shown}{more}")
-        for table in source.tables:
-            yield _table(name, table, channel, accounts[0])
+        yield from _tables(name, list(source.tables), channel, accounts)
 
 
 def _endings(subject: str, channel: Channel) -> Iterator[Finding]:
@@ -52,6 +52,20 @@ def _endings(subject: str, channel: Channel) -> Iterator[Finding]:
             yield Finding("warning", subject, f"{ending.what} ends on {ending.day}", ending.upgrade)
         else:
             yield Finding("ok", subject, f"{ending.what}, until {ending.day}")
+
+
+def _tables(name: str, tables: Sequence[str], channel: Channel, accounts: Sequence[Account]) -> Iterator[Finding]:
+    """Read the first table of the first accounts, and the other tables of one that can be read."""
+    readable: Account | None = None
+    for account in accounts[:_SHOWN_ACCOUNTS]:
+        found = _table(name, tables[0], channel, account)
+        if found.level == "wrong" or readable is None:
+            yield found
+        if found.level != "wrong":
+            readable = readable or account
+    if readable is not None:
+        for table in tables[1:]:
+            yield _table(name, table, channel, readable)
 
 
 def _table(source: str, table: str, channel: Channel, account: Account) -> Finding:
@@ -68,8 +82,8 @@ def _table(source: str, table: str, channel: Channel, account: Account) -> Findi
     when = f" on {window.first}" if window else ""
     if not rows:
         return Finding("warning", name, f"account {account} has no rows{when}", "see whether that is true")
-    shown = "; ".join(", ".join(_short(row)) for row in rows)
-    return Finding("ok", name, f"account {account}{when}: {shown}")
+    shown = "".join(f"\n{'':10}{', '.join(_short(row))}" for row in rows)
+    return Finding("ok", name, f"account {account}{when}, the first rows:{shown}")
 
 
 def _short(row: dict[str, object]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
@@ -201,6 +201,12 @@ class Client:
         """Return where a request goes, as messages say it: without its query, whose values may be secret."""
         address = urlsplit(self._address(request))
         return self.hide(f"{self.where} {request.method} {address.netloc}{address.path}")
+
+    def shown(self, request: Request) -> str:
+        """Return method and address of a request as people may see them: secrets replaced, names in braces readable."""
+        params = {name: value for name, value in request.params.items() if value is not None} | dict(self._auth.shown)
+        url = str(httpx.URL(self._address(request)).copy_merge_params(params) if params else self._address(request))
+        return self.hide(f"{request.method} {unquote(url)}")
 
     # -- attempts ---------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.marketing.rest.auth import TokenStore
     from tasks.marketing.rest.channel import Channel
     from tasks.marketing.rest.clock import Clock
+    from tasks.marketing.rest.declared import DeclaredChannel
     from tasks.sources.window import Window
 
 _Source = TypeVar("_Source", bound=ChannelSource)
@@ -98,7 +99,31 @@ class RestConnector(ChannelConnector[RestSource]):
 
     config = RestSource
 
-    def open(self, name: str, source: RestSource, tokens: TokenStore, clock: Clock) -> Channel:
+    def requests(
+        self, ref: TableRef[RestSource, ChannelTable], state: Mapping[str, Any], window: Window | None
+    ) -> Iterator[str]:
+        """See `Connector`."""
+        from contextlib import closing
+
+        from tasks.marketing.rest.auth import MemoryTokens
+        from tasks.marketing.rest.channel import Account
+        from tasks.marketing.rest.clock import Clock
+        from tasks.marketing.rest.rounds import Rounds
+        from tasks.marketing.rest.state import TableState
+
+        before = TableState.read(state)
+        with closing(self.open(ref.source_name, ref.source, MemoryTokens(), Clock())) as channel:
+            yield from map(channel.client.shown, channel.account_requests())
+            names = before.accounts or ["{account}"]
+            accounts = channel.known_accounts() or [Account(name, ref.source.timezone) for name in names]
+            now = channel.client.clock.now()
+            for asks in Rounds(ref, channel.layout(ref.table_name), accounts, before, window, now):
+                for ask in asks:
+                    days = f" ({ask.window.first} to {ask.window.last})" if ask.window else ""
+                    for request in channel.requests(ask):
+                        yield f"{channel.client.shown(request)}{days}"
+
+    def open(self, name: str, source: RestSource, tokens: TokenStore, clock: Clock) -> DeclaredChannel:
         """See `ChannelConnector`."""
         from tasks.marketing.rest.declared import DeclaredChannel
 

@@ -80,6 +80,21 @@ def make_paging(found: config.Paging | None) -> tuple[paging.Paging, int]:
     return numbered, found.size
 
 
+class _Unknown(dict[str, Any]):
+    """What is given; a name that nobody knows before an answer stands for itself."""
+
+    def __missing__(self, name: str) -> str:
+        return f"{{{name}}}"
+
+
+def _chunks(table: config.RestTable) -> list[Sequence[str]]:
+    """Return the fields of each request; one empty chunk where none are named."""
+    if table.fields is None:
+        return [()]
+    names, most = table.fields.names, table.fields.most
+    return [names[start : start + most] for start in range(0, len(names), most)]
+
+
 class DeclaredChannel(Channel):
     """An API as sources.yaml describes it.
 
@@ -175,6 +190,34 @@ class DeclaredChannel(Channel):
                 for record in self._records(table, given | named):
                     yield {**record, **kept}
 
+    def known_accounts(self) -> list[Account] | None:
+        """Return the accounts where sources.yaml alone tells them, else None."""
+        return None if isinstance(self._source.accounts, config.Accounts) else self.accounts()
+
+    def account_requests(self) -> Iterator[Request]:
+        """Yield the request that lists the accounts, where there is one."""
+        if isinstance(self._source.accounts, config.Accounts):
+            yield self._first(Request(self._source.accounts.path), self._source.accounts.paging)
+
+    def requests(self, ask: Ask) -> Iterator[Request]:
+        """Yield the first request of each kind that reading would send; what an answer tells stays a name in braces."""
+        table = self._source.tables[ask.table]
+        given = _Unknown(self._given(ask, table))
+        if table.parent is not None:
+            path = template.render(table.parent.path, given, in_path=True)
+            yield self._first(Request(path, params=template.render(table.parent.params, given)), table.parent.paging)
+        for chunk in _chunks(table):
+            request = self._request(table, _Unknown({**given, **({"fields": ",".join(chunk)} if chunk else {})}))
+            yield request if table.job or table.format != "json" else self._first(request, table.paging)
+        if table.job is not None:
+            yield self._poll(table.job, given)
+            if table.job.download:
+                yield Request(template.render(table.job.download, given, in_path=True))
+
+    def _first(self, request: Request, found: config.Paging | None) -> Request:
+        pages, size = make_paging(found or self._source.paging)
+        return pages.first(request, size)
+
     def _given(self, ask: Ask, table: config.RestTable) -> dict[str, Any]:
         account = ask.account
         given: dict[str, Any] = {f"account.{name}": value for name, value in account.fields.items()}
@@ -195,18 +238,16 @@ class DeclaredChannel(Channel):
         if table.fields is None:
             found = self._answers(table, given)
         else:
-            names, most = table.fields.names, table.fields.most
             keys = [name for name in table.key if name != ACCOUNT]
-            chunks = [names[start : start + most] for start in range(0, len(names), most)]
-            answers = [self._answers(table, {**given, "fields": ",".join(chunk)}) for chunk in chunks]
+            answers = [self._answers(table, {**given, "fields": ",".join(chunk)}) for chunk in _chunks(table)]
             found = decode.merge(answers, keys, where)
         for record in found:
             if not isinstance(record, dict):
                 raise SourceError("a record is no object", where, "correct `records`, or name `columns`")
             yield {table.rename.get(name, name): value for name, value in record.items()} if table.rename else record
 
-    def _answers(self, table: config.RestTable, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        request = Request(
+    def _request(self, table: config.RestTable, given: Mapping[str, Any]) -> Request:
+        return Request(
             template.render(table.path, given, in_path=True),
             table.method,
             template.render(table.params, given),
@@ -214,6 +255,13 @@ class DeclaredChannel(Channel):
             template.render(table.json_, given),
             template.render(table.form, given),
         )
+
+    def _poll(self, job: config.Job, given: Mapping[str, Any]) -> Request:
+        path = template.render(job.poll, given, in_path=True)
+        return Request(path, job.method, json=template.render(job.json_, given))
+
+    def _answers(self, table: config.RestTable, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        request = self._request(table, given)
         if table.job is not None:
             yield from self._report(table, table.job, request, given)
         elif table.format != "json":
@@ -248,8 +296,7 @@ class DeclaredChannel(Channel):
 
         def look(name: str) -> Look:
             named = {**given, "job": name}
-            path = template.render(job.poll, named, in_path=True)
-            body = self.client.send(Request(path, job.method, json=template.render(job.json_, named))).body
+            body = self.client.send(self._poll(job, named)).body
             said = str(at(body, job.status))
             percent = at(body, job.percent) if job.percent else None
             told = int(percent) if isinstance(percent, int) else None

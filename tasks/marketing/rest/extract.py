@@ -14,9 +14,9 @@ from tasks.extract import ExtractContext, ExtractMetrics, ExtractResult
 from tasks.landing import AccountDaysScope, Manifest, Replaced, Segment, UpsertScope, new_batch_id
 from tasks.marketing.rest.channel import ACCOUNT, Account, Ask, Channel, Layout
 from tasks.marketing.rest.errors import JobFailed, QuotaExhausted, ReducePage, SplitWindow, VersionEnded
+from tasks.marketing.rest.rounds import Rounds
 from tasks.marketing.rest.rows import Rows
-from tasks.marketing.rest.state import Backfill, TableState, first_kept
-from tasks.marketing.rest.windows import today
+from tasks.marketing.rest.state import TableState, first_kept
 from tasks.sources import TableRef
 from tasks.sources.window import Window
 
@@ -49,7 +49,6 @@ class _Run:
     """One extraction.
 
     Attributes:
-        backfill: The days that are read again; None reads what is due.
         failures: By account what went wrong.
         stop: What ended the reading before all was read.
     """
@@ -57,10 +56,7 @@ class _Run:
     ref: TableRef
     context: ExtractContext
     channel: Channel
-    layout: Layout
-    state: TableState
-    accounts: Sequence[Account]
-    backfill: Backfill | None = None
+    rounds: Rounds
     failures: dict[str, SourceError] = field(default_factory=dict)
     stop: SourceError | None = None
     manifests: list[Manifest] = field(default_factory=list)
@@ -72,39 +68,10 @@ class _Run:
 
     def run(self) -> None:
         """Read round after round, each landed as one batch, until all is read or something stops it."""
-        for asks in self._rounds():
+        for asks in self.rounds:
             self._round(asks)
             if self.stop is not None:
                 return
-
-    def _rounds(self) -> Iterator[list[Ask]]:
-        """Yield what to ask: the days that still change of all accounts first, then what is older, newest first."""
-        if self.layout.day is None:
-            yield [Ask(self.ref.table_name, account, cursor=self._cursor(account)) for account in self.accounts]
-            return
-        recent: list[Ask] = []
-        older: list[list[Ask]] = []
-        for account in self.accounts:
-            young, old = self._due(account)
-            recent += [Ask(self.ref.table_name, account, window) for window in young]
-            for number, window in enumerate(old):
-                if number == len(older):
-                    older.append([])
-                older[number].append(Ask(self.ref.table_name, account, window))
-        yield from ([recent] if recent else [])
-        yield from older
-
-    def _due(self, account: Account) -> tuple[list[Window], list[Window]]:
-        day = self._today(account)
-        if self.backfill is not None:
-            return [], self.backfill.due(self.layout, account.id, day)
-        return self.state.of(account.id).due(self.layout, day, self.state.since)
-
-    def _cursor(self, account: Account) -> str | None:
-        return self.state.of(account.id).cursor if self.layout.cursor else None
-
-    def _today(self, account: Account) -> date:
-        return today(account.timezone, self.channel.client.clock.now(), f"{self.ref.source_name} account {account}")
 
     def _round(self, asks: Sequence[Ask]) -> None:
         """Read one window of some accounts and land as one batch what was read whole."""
@@ -122,32 +89,33 @@ class _Run:
                 break
             except SourceError as error:
                 self.failures[ask.account.id] = error
-        self.state.until = self.stop.until if isinstance(self.stop, QuotaExhausted) else None
+        self.rounds.state.until = self.stop.until if isinstance(self.stop, QuotaExhausted) else None
         pulled = [found for found in pulled if found.account.id not in self._suspicious(pulled)]
         if pulled:
             self._commit(batch_id, extracted_at, pulled)
 
     def _commit(self, batch_id: str, extracted_at: datetime, pulled: Sequence[_Pulled]) -> None:
         replaced = [self._took(found) for found in pulled]
-        if self.backfill is not None:
-            self.backfill.ended = not any(self._due(account)[1] for account in self.accounts)
-        scope: AccountDaysScope | UpsertScope = AccountDaysScope(account=ACCOUNT, day=self.layout.day, parts=replaced)
+        self.rounds.end_backfill()
+        scope: AccountDaysScope | UpsertScope = AccountDaysScope(
+            account=ACCOUNT, day=self.rounds.layout.day, parts=replaced
+        )
         windows = [found.window for found in pulled if found.window]
-        checkpoint = self.state.json()
+        checkpoint = self.rounds.state.json()
         manifest = self.context.landing.commit(
             self.ref.source_name,
             self.ref.table_name,
             batch_id,
             [segment for found in pulled for segment in found.segments],
-            mode="incremental" if self.layout.cursor else "window",
-            scope=UpsertScope() if self.layout.cursor else scope,
+            mode="incremental" if self.rounds.layout.cursor else "window",
+            scope=UpsertScope() if self.rounds.layout.cursor else scope,
             window={
                 "from": min(window.first for window in windows).isoformat() if windows else None,
                 "to": max(window.last for window in windows).isoformat() if windows else None,
                 "accounts": [found.account.id for found in pulled],
             },
             checkpoint=checkpoint,
-            checkpoint_keys=_DAILY_KEYS if self.backfill is None else _BACKFILL_KEYS,
+            checkpoint_keys=_DAILY_KEYS if self.rounds.backfill is None else _BACKFILL_KEYS,
             previous_checkpoint=self.previous,
             extracted_at=extracted_at,
             fingerprint=f"{self.ref.table.fingerprint():016x}",
@@ -160,14 +128,14 @@ class _Run:
         """Note that something was read whole, and return what it replaces."""
         account, window = found.account, found.window
         if window is None:
-            self.state.of(account.id).cursor = found.cursor
+            self.rounds.state.of(account.id).cursor = found.cursor
             return Replaced(account=account.id)
-        day = self._today(account)
-        if self.backfill is not None:
-            self.backfill.took(account.id, window)
+        day = self.rounds.today(account)
+        if self.rounds.backfill is not None:
+            self.rounds.backfill.took(account.id, window)
         else:
-            self.state.of(account.id).took(self.layout, window, found.by_day, day)
-        return _replaced(account, window, day - timedelta(days=self.layout.lookback))
+            self.rounds.state.of(account.id).took(self.rounds.layout, window, found.by_day, day)
+        return _replaced(account, window, day - timedelta(days=self.rounds.layout.lookback))
 
     # -- one account ------------------------------------------------------------------------------------------
 
@@ -199,7 +167,7 @@ class _Run:
         place = (self.ref.source_name, self.ref.table_name, batch_id)
         with self.context.landing.writer(*place, self.segment) as writer:
             self.segment += 1
-            rows = Rows(self.ref.table, self.layout, ask, writer, self.context.memory_bytes)
+            rows = Rows(self.ref.table, self.rounds.layout, ask, writer, self.context.memory_bytes)
             rows.take(self._watched(self.channel.read(ask)))
             into.segments.append(rows.finish(self.channel.client.bytes - before))
         into.by_day |= rows.by_day
@@ -215,11 +183,15 @@ class _Run:
     def _suspicious(self, pulled: Sequence[_Pulled]) -> set[str]:
         """Return the accounts that answered nothing at all where they had something; they have failed."""
         found: set[str] = set()
-        if self.layout.empty == "accept" or self.layout.day is None:
+        if self.rounds.layout.empty == "accept" or self.rounds.layout.day is None:
             return found
         for account in {one.account.id: one.account for one in pulled}.values():
             windows = [one.window for one in pulled if one.account.id == account.id and one.window]
-            held = self.state.of(account.id).rows if self.backfill is None else self.context.held.get(account.id, {})
+            held = (
+                self.rounds.state.of(account.id).rows
+                if self.rounds.backfill is None
+                else self.context.held.get(account.id, {})
+            )
             had = sum(
                 count for day, count in held.items() if any(date.fromisoformat(day) in window for window in windows)
             )
@@ -263,8 +235,9 @@ def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable
             raise SourceError(
                 "the credentials reach no account", ref.source_name, "grant the user an account, or list them"
             )
-        layout, backfill = channel.layout(ref.table_name), state.begin(context.window) if context.window else None
-        run = _Run(ref, context, channel, layout, state, accounts, backfill, previous=dict(context.state))
+        layout = channel.layout(ref.table_name)
+        rounds = Rounds(ref, layout, accounts, state, context.window, now)
+        run = _Run(ref, context, channel, rounds, previous=dict(context.state))
         run.run()
         warnings = (*_warnings(channel, now), *_not_kept(layout, context.window, now))
     if run.stop is not None:
@@ -275,7 +248,7 @@ def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable
 
 
 def _failed(ref: TableRef, run: _Run) -> SourceError:
-    accounts = run.accounts
+    accounts = run.rounds.accounts
     names = {account.id: str(account) for account in accounts}
     said = "; ".join(f"{names[name]}: {error.what}" for name, error in list(run.failures.items())[:20])
     first = next(iter(run.failures.values()))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote, quote_plus
 
-_HIDDEN = "***"
+HIDDEN = "***"
+"""What is shown in place of a secret."""
 # Shorter ones would blot out ordinary words; no service gives out keys like that.
 _LEAST = 4
 
@@ -26,5 +27,5 @@ class Secrets:
     def hide(self, text: str) -> str:
         """Return the text with every secret replaced, the longest first."""
         for secret in sorted(self._texts, key=len, reverse=True):
-            text = text.replace(secret, _HIDDEN)
+            text = text.replace(secret, HIDDEN)
         return text

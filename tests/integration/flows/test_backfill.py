@@ -112,6 +112,25 @@ def test_a_killed_backfill_goes_on_and_doubles_nothing(web: Web, run_pipeline: C
     assert web.shop.query("select count(*), count(distinct day) from ops.pulls where day <= '2026-06-01'") == [(12, 12)]
 
 
+def test_a_plan_prints_the_requests_of_a_declared_api(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows.plans import How
+    from flows.runs import print_plan
+    from tasks.settings import get_settings
+
+    monkeypatch.setenv("API_KEY", "very-secret")
+    table = {"path": "t", "params": {"d": "{window.first}", "k": "${API_KEY}"}, "key": ["d"], "day": "d", "step": "1d"}
+    source = {"kind": "rest", "base_url": "https://127.0.0.1:1", "tables": {"things": table}}
+    shop.sources.write_text(json.dumps({"sources": {"api": source}}))
+    print_plan(get_settings(), ["api.things"], How(False, FIRST, FIRST + timedelta(days=29)))
+    shown = capsys.readouterr().out
+    assert "2026-01-01 to 2026-01-30 again" in shown and "very-secret" not in shown
+    lines = [line for line in shown.splitlines() if line.startswith("api.things: ")]
+    assert lines[0] == "api.things: GET https://127.0.0.1:1/t?d=2026-01-30&k=${API_KEY} (2026-01-30 to 2026-01-30)"
+    assert len(lines) == 21 and lines[-1] == "api.things: ... and 10 more"
+
+
 def test_a_failed_backfill_keeps_what_it_read(web: Web, run_pipeline: Callable[..., Any]) -> None:
     def forbid(day: date) -> None:
         web.fake.properties["1"].forbidden = day <= date(2026, 1, 5)

@@ -14,8 +14,10 @@ from infra.sample.channels import ga4, google_ads, linkedin_ads, meta_ads, tikto
 from infra.sample.channels.facts import AdAccount, AdDay, Facts
 from infra.sample.channels.server import Answer, Fake
 from tasks.errors import SourceError
+from tasks.marketing.rest.check import check
 from tasks.marketing.rest.errors import QuotaExhausted, VersionEnded
 from tasks.marketing.rest.extract import AccountsFailed
+from tasks.sources.connector import Finding
 from tests.channels import NOW, Pulls, serving
 
 TODAY = NOW.date()
@@ -150,14 +152,56 @@ def test_a_version_that_ends_soon_warns(tmp_path: Path) -> None:
     assert "linkedin_ads API 202601 ends in 52 days, on 2027-01-15: set `version` to 202610" in warnings
 
 
-def test_check_shows_accounts_and_first_rows(tmp_path: Path) -> None:
-    from tasks.marketing.rest.check import check
+def checked(pulls: Pulls, table: str) -> list[Finding]:
+    return list(check("shop", pulls.ref(table).source, pulls.open()))  # type: ignore[arg-type]
 
+
+def test_check_shows_accounts_and_first_rows(tmp_path: Path) -> None:
     with serving(tiktok_ads=tiktok_ads.TiktokAdsFake(facts())) as url:
-        pulls = Pulls(tmp_path, source("tiktok_ads", url, "campaigns"))
-        found = list(check("shop", pulls.ref("campaigns").source, pulls.open()))  # type: ignore[arg-type]
+        found = checked(Pulls(tmp_path, source("tiktok_ads", url, "campaigns")), "campaigns")
     assert [finding.level for finding in found] == ["ok"] * 3
     assert f"{FIRST} (First) in Europe/Berlin" in found[1].message and "spend=10.10" in found[2].message
+
+
+def test_check_names_each_account_that_cannot_be_read(tmp_path: Path) -> None:
+    found_facts = facts()
+    found_facts.accounts[FIRST].forbidden = True
+    with serving(tiktok_ads=tiktok_ads.TiktokAdsFake(found_facts)) as url:
+        pulls = Pulls(tmp_path, source("tiktok_ads", url, "campaigns"))
+        found = checked(pulls, "campaigns")
+    wrong, ok = found[-2:]
+    assert (wrong.level, ok.level) == ("wrong", "ok")
+    assert FIRST in wrong.message and "let the advertiser authorize the app" in wrong.action
+    assert SECOND in ok.message and "spend=10.10" in ok.message
+
+
+def test_check_tells_which_permission_of_meta_is_missing(tmp_path: Path) -> None:
+    fake = meta_ads.MetaAdsFake(facts())
+    fake.permissions = ["pages_show_list"]
+    with serving(meta_ads=fake) as url:
+        pulls = Pulls(tmp_path, source("meta_ads", url, "campaigns"))
+        found = [one for one in checked(pulls, "campaigns") if one.level == "wrong"]
+    assert [one.message for one in found] == ["the token has not the permission ads_read (it has: pages_show_list)"]
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("ACCESS_TOKEN_SCOPE_INSUFFICIENT", "with the scope https://www.googleapis.com/auth/adwords"),
+        ("SERVICE_DISABLED", "enable the Google Ads API in the Google Cloud project"),
+        ("DEVELOPER_TOKEN_NOT_APPROVED", "apply for Basic access in the API Center"),
+    ],
+)
+def test_check_tells_what_google_refuses(said: str, advice: str, tmp_path: Path) -> None:
+    fake = google_ads.GoogleAdsFake(facts())
+    code = {"errorCode": {"authorizationError": said}}
+    error = {"code": 403, "message": "no", "status": "PERMISSION_DENIED"}
+    error["details"] = [{"reason": said, "errors": [code]}]  # type: ignore[assignment]
+    fake.fail(Answer([{"error": error}], 403), 9, lambda asked: asked.path != "token")
+    with serving(google_ads=fake) as url:
+        pulls = Pulls(tmp_path, source("google_ads", url, "campaigns"))
+        found = [one for one in checked(pulls, "campaigns") if one.level == "wrong"]
+    assert found and advice in found[0].action
 
 
 # -- meta -----------------------------------------------------------------------------------------------------
