@@ -20,6 +20,7 @@ from tasks.landing.store import BatchWriter
 from tasks.landing.transforms import Transforms
 from tasks.landing.typed import Types
 from tasks.sources import Table
+from tasks.sources.spelling import Spelling
 
 # Share of the memory budget that the decoder may fill before a part is cut: the rest is for the part being
 # compressed, the one waiting, two raw batches and the interpreter.
@@ -50,6 +51,7 @@ class Lander:
         with_op: Whether rows tell updates from deletes.
         documents: Whether each document is kept whole beside its columns.
         types: By path, the kind that its values are to have where they can be read so.
+        spellings: By path how its texts spell values of its type, where that is not the type's own way.
         keep: Narrows each landed frame, such as dropping rows already landed at a cursor's boundary.
         progress: Called with the rows read so far.
         source_bytes: Bytes read from the source.
@@ -62,6 +64,7 @@ class Lander:
     with_op: bool = False
     documents: bool = False
     types: dict[str, str] = field(default_factory=dict)
+    spellings: dict[str, Spelling] = field(default_factory=dict)
     keep: Callable[[pl.DataFrame], pl.DataFrame] | None = None
     progress: Callable[[int], None] | None = None
     source_bytes: int = 0
@@ -86,7 +89,7 @@ class Lander:
             with_op=self.with_op,
             documents=self.documents,
         )
-        self._types = Types(self.types)
+        self._types = Types(self.types, self.spellings)
         self._transforms = Transforms(self.table.transforms, self.table.child_paths)
 
     @property

@@ -11,11 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 
 from tasks.landing.kinds import KINDS
+from tasks.sources.spelling import Spelling
 
 _ANY_DECIMAL = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 _BOOLS = {"true": "true", "1": "true", "false": "false", "0": "false"}
@@ -28,9 +30,11 @@ class Types:
 
     Args:
         types: By path the kind that its values are to have.
+        spellings: By path how its texts spell them, where that is not the kind's own way.
     """
 
-    def __init__(self, types: Mapping[str, str]) -> None:
+    def __init__(self, types: Mapping[str, str], spellings: Mapping[str, Spelling] = MappingProxyType({})) -> None:
+        self._spellings = spellings
         self._types = {path: kind for path, kind in types.items() if kind != "string"}
         self._moved: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
 
@@ -45,7 +49,7 @@ class Types:
     def _move(self, frame: pl.DataFrame, path: str, other: str, kind: str) -> pl.DataFrame:
         source, target = f"{path}|{other}", f"{path}|{kind}"
         values = frame[source].alias(target)
-        read = _read(values.cast(pl.String), kind)
+        read = _read(self._spelt(path, values, kind) if other == "string" else values.cast(pl.String), kind)
         if other == "string":
             empty = int((values == "").sum())
             # In a column of another type a quoted nothing is a nothing.
@@ -60,6 +64,13 @@ class Types:
             # Beside its source: the columns of a table keep the order of the file.
             frame = frame.insert_column(frame.get_column_index(source) + 1, read)
         return frame.drop(source) if frame[source].null_count() == frame.height else frame
+
+    def _spelt(self, path: str, texts: pl.Series, kind: str) -> pl.Series:
+        spelling = self._spellings.get(path)
+        if spelling is None:
+            return texts
+        plain = [None if text is None else spelling.plain(text, kind) for text in texts]
+        return pl.Series(texts.name, plain, dtype=pl.String)
 
     def statistics(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return the decoder's statistics with the moved values counted under their new type."""

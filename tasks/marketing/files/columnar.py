@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import xxhash
 
+from tasks.landing.decoder.bson_walk import escape_key
 from tasks.marketing.files.records import FileProblem
 
 _ROWS_PER_SLICE = 100_000
@@ -48,20 +49,16 @@ def landed(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the columns as `path|kind`; an all-null column is left out, for it has no value."""
     columns: list[pl.Series] = []
     for series in frame.get_columns():
-        columns += _landed(_escape(series.name), series)
+        columns += _landed(escape_key(series.name), series)
     kept = [series for series in columns if series.null_count() < len(series)]
     return pl.DataFrame(kept) if kept else pl.DataFrame(height=frame.height)
-
-
-def _escape(name: str) -> str:
-    return name.replace("\\", "\\\\").replace(".", "\\.").replace("|", "\\|")
 
 
 def _landed(path: str, series: pl.Series) -> Iterator[pl.Series]:
     dtype = series.dtype
     if isinstance(dtype, pl.Struct):
         for field in dtype.fields:
-            yield from _landed(f"{path}.{_escape(field.name)}", series.struct.field(field.name))
+            yield from _landed(f"{path}.{escape_key(field.name)}", series.struct.field(field.name))
         return
     kind, values = _kind(series)
     yield values.alias(f"{path}|{kind}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,7 +24,8 @@ from tasks.landing.typed import decimal_text
 from tasks.marketing.files import columnar
 from tasks.marketing.files.config import FilesRef, FilesTable
 from tasks.marketing.files.folder import Folder, FoundFile
-from tasks.marketing.files.records import FileProblem, Record, csv_records, json_records
+from tasks.marketing.files.parts import Parts, opened
+from tasks.marketing.files.records import FileProblem, Record
 
 _PROBLEM_BYTES = 4_096
 # Keys of one file that are remembered to find repeated ones: some 80 bytes each.
@@ -197,21 +198,20 @@ def _days_of(folder: Folder, table: FilesTable, name: str) -> Days:
                 for frame in columnar.parquet_frames(path, table.key):
                     days = days.joined(_frame_days(columnar.landed(frame), table.partition))
         else:
-            _, chunks = folder.open(name)
-            for record in _records(table, chunks()):
-                days = days.joined(_record_days(record, table.partition))
+            with opened(folder, table, name) as (_, parts):
+                for _, records in parts:
+                    for record in records:
+                        days = days.joined(_record_days(record, table))
     except FileProblem:
         return Days()
     return days
 
 
-def _records(table: FilesTable, chunks: Iterator[bytes]) -> Iterator[Record]:
-    return (csv_records if table.format == "csv" else json_records)(chunks, table.key)
-
-
-def _record_days(record: Record, partition: str) -> Days:
+def _record_days(record: Record, table: FilesTable) -> Days:
+    partition = table.partition or ""
     value = (record.document or {}).get(partition)
-    day = iso_day(value) if isinstance(value, str) else ""
+    spelt = table.spelling(partition).plain(value, "day") if isinstance(value, str) else None
+    day = iso_day(spelt) if spelt else ""
     return Days(day, day)
 
 
@@ -247,11 +247,13 @@ class _Reader:
 
     def __post_init__(self) -> None:
         self._seed = self.table.fingerprint()
+        self._left_out: Counter[str] = Counter()
         self._lander = Lander(
             self.writer,
             self.table,
             self.context.memory_bytes,
-            types=dict(self.table.types),
+            types=dict(self.table.typed_paths),
+            spellings=self.table.spellings,
             progress=self.context.progress,
         )
         self._keys: set[bytes] = set()
@@ -259,19 +261,16 @@ class _Reader:
 
     def read(self, folder: Folder, name: str) -> _Read:
         """Read one file."""
-        file, chunks = folder.open(name)
         self._keys.clear()
         self._taken = self._rejected = 0
-        self._lander.source_bytes += file.size
         days, problem = Days(), ""
-        try:
-            if self.table.format == "parquet":
-                with folder.local(name) as (file, path):
-                    days = self._read_columns(file, path)
-            else:
-                days = self._read_records(file, chunks())
-        except FileProblem as error:
-            problem = str(error)
+        reading = folder.local(name) if self.table.format == "parquet" else opened(folder, self.table, name)
+        with reading as (file, content):
+            self._lander.source_bytes += file.size
+            try:
+                days = self._read_columns(file, content) if isinstance(content, Path) else self._read_parts(content)
+            except FileProblem as error:
+                problem = str(error)
         if self._rejected and not self._taken and not problem:
             problem = f"none of its {self._rejected:,} row(s) could be read"
         if problem:
@@ -288,28 +287,34 @@ class _Reader:
 
     def finish(self) -> Segment:
         """Write what is pending, and the segment's record."""
+        if self._left_out:
+            told = ", ".join(f"{count:,} {what}" for what, count in self._left_out.items())
+            self.warnings.append(f"left out, as sources.yaml wants it: {told}")
         return self._lander.finish()
 
-    # -- CSV and JSON lines -------------------------------------------------------------------------------------
+    # -- records ------------------------------------------------------------------------------------------------
 
-    def _read_records(self, file: FoundFile, chunks: Iterator[bytes]) -> Days:
+    def _read_parts(self, parts: Parts) -> Days:
         days = Days()
-        for record in _records(self.table, chunks):
-            if record.document is None:
-                self._reject(f"{file.name}, line {record.line}: {record.reason}", record.raw)
-                continue
-            if self._take(file, record) and self.table.partition:
-                days = days.joined(_record_days(record, self.table.partition))
-        if self.table.child_paths:
-            # Of a key in several files the last one's elements count, and loading tells them apart by their flush.
-            self._lander.flush()
+        for name, records in parts:
+            # As in a file of its own, of a key in several members the last one counts.
+            self._keys.clear()
+            for record in records:
+                if record.left_out:
+                    self._left_out[record.left_out] += 1
+                elif self._take(f"{name}, line {record.line}", record) and self.table.partition:
+                    days = days.joined(_record_days(record, self.table))
+            if self.table.child_paths:
+                # Of a key in several files the last one's elements count, and loading tells them apart by their flush.
+                self._lander.flush()
         return days
 
-    def _take(self, file: FoundFile, record: Record) -> bool:
+    def _take(self, where: str, record: Record) -> bool:
         """Encode one record; False when it was rejected."""
-        assert record.document is not None  # noqa: S101  the caller looked
-        where = f"{file.name}, line {record.line}"
-        values = [_key_value(record.document.get(name), self.table.types.get(name)) for name in self.table.key]
+        if record.document is None:
+            self._reject(f"{where}: {record.reason}", record.raw)
+            return False
+        values = [self._key_value(name, record.document.get(name)) for name in self.table.key]
         if None in values:
             name = self.table.key[values.index(None)]
             self._reject(f"{where}: the key {name} is empty", record.raw, name)
@@ -326,6 +331,12 @@ class _Reader:
         self._lander.add(encoded)
         self._taken += 1
         return True
+
+    def _key_value(self, name: str, value: Any) -> Any:
+        kind = self.table.types.get(name)
+        if isinstance(value, str) and kind:
+            value = self.table.spelling(name).plain(value, kind) or value
+        return _key_value(value, kind)
 
     def _seen(self, key: bytes) -> bool:
         before = len(self._keys)

@@ -10,9 +10,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from bson import Decimal128
+
+from tasks.marketing.files.config import PLAIN, Layout
 
 # A line without an end, or a quote without one, must not fill the memory.
 MAX_LINE_BYTES = 64 << 20
@@ -21,6 +24,8 @@ _DELIMITERS = (",", ";", "\t", "|")
 _DECIMAL128_DIGITS = 34
 _INT64 = range(-(1 << 63), 1 << 63)
 _MIXED_ENDS = "lines of this file end in two ways: save it with one of them"
+_ASCII = b"\r\n\t ,;|\"'0A"
+_STATEFUL = ("utf-7", "hz", "iso2022")
 _LINE_END = re.compile(rb"\n|\r\n|\r(?=.)", re.DOTALL)
 
 
@@ -35,23 +40,31 @@ class Record:
     Attributes:
         line: Line it starts on, from 1.
         raw: Its bytes, without the line end.
-        document: Column to value; None when it was refused.
+        document: Column to value; None when it was refused or left out.
         reason: Why it was refused.
+        left_out: What it is, when it is left out as the table's layout wants it.
     """
 
     line: int
     raw: bytes
     document: dict[str, Any] | None
     reason: str = ""
+    left_out: str = ""
 
 
 class Lines:
     """Lines of a file with their numbers, of which some can be given back.
 
-    They come without their ends, in UTF-8 without a byte order mark; gzip and UTF-16 are unpacked. The first end
-    decides for the whole file: a line feed, with or without a carriage return before it, or a carriage return alone.
+    They come without their ends and without a byte order mark; gzip is unpacked, and what is not made of ASCII is made
+    UTF-8. The first end decides for the whole file: a line feed, with or without a carriage return before it, or a
+    carriage return alone.
+
+    Args:
+        chunks: The file's bytes.
+        encoding: Of the file; None means UTF-8, or UTF-16 with its mark.
 
     Attributes:
+        encoding: Of the lines.
         number: Number of the line that was taken last, from 1.
         end: What ends a line but the last character of a pair.
         other: The end that no line of this file may have outside of quotes.
@@ -60,11 +73,12 @@ class Lines:
         FileProblem: Broken gzip or UTF-16, or a line beyond all measure.
     """
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes], encoding: str | None = None) -> None:
         self.number = 0
+        self.encoding = encoding if encoding and _extends_ascii(encoding) else "utf-8"
         self.end, self.other = b"\n", b"\r"
         self._returned: deque[bytes] = deque()
-        self._stream = self._split(_utf8(_plain(chunks)))
+        self._stream = self._split(_unwrapped(_plain(chunks), encoding))
 
     def take(self) -> bytes | None:
         """Return the next line, None after the last."""
@@ -76,6 +90,18 @@ class Lines:
         """Have lines taken again."""
         self._returned.extendleft(reversed(lines))
         self.number -= len(lines)
+
+    def text(self, line: bytes) -> str:
+        """Return a line as text.
+
+        Raises:
+            ValueError: It is not valid in the file's encoding.
+        """
+        try:
+            return line.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            name = self.encoding.upper()
+            raise ValueError(f"not valid {name} at byte {error.start + 1} of the line") from None
 
     def trimmed(self, line: bytes) -> bytes:
         """Return a line without the first character of an end that is a pair."""
@@ -126,102 +152,144 @@ def _plain(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise FileProblem("broken gzip: it ends too early")
 
 
-def _utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _unwrapped(chunks: Iterable[bytes], encoding: str | None) -> Iterator[bytes]:
+    """Yield the bytes of the text without a byte order mark; as UTF-8, unless the encoding extends ASCII."""
     stream = iter(chunks)
     first = b""
     while len(first) < 3 and (chunk := next(stream, None)) is not None:
         first += chunk
-    if not first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if encoding is None and first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    if encoding is None or _extends_ascii(encoding):
         yield first.removeprefix(codecs.BOM_UTF8)
         yield from stream
         return
-    decoder = codecs.getincrementaldecoder("utf-16")()
+    decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        yield decoder.decode(first).encode()
-        for chunk in stream:
+        for chunk in (first, *stream):
             yield decoder.decode(chunk).encode()
         yield decoder.decode(b"", final=True).encode()
     except UnicodeError as error:
-        raise FileProblem(f"not valid UTF-16: {error}") from None
+        raise FileProblem(f"not valid {encoding.upper()}: {error}") from None
+
+
+@lru_cache
+def _extends_ascii(encoding: str) -> bool:
+    """Return whether ends of lines, delimiters and quotes can be found in the bytes before they are decoded."""
+    if encoding.startswith(_STATEFUL):
+        return False
+    try:
+        return _ASCII.decode(encoding) == _ASCII.decode("ascii")
+    except UnicodeError:
+        return False
 
 
 # -- CSV ----------------------------------------------------------------------------------------------------------
 
 
-def csv_records(chunks: Iterable[bytes], key: Sequence[str]) -> Iterator[Record]:
+def csv_records(chunks: Iterable[bytes], key: Sequence[str], layout: Layout = PLAIN) -> Iterator[Record]:
     """Yield the rows of a CSV file: text as it stands, an empty cell as None, a quoted empty one as "".
-
-    The delimiter is the one that the header uses most: comma, semicolon, tab or bar.
 
     Args:
         chunks: The file's bytes.
         key: Columns that must be there.
+        layout: How the file is laid out.
 
     Raises:
         FileProblem: No header, a repeated column, or a key column that is not there.
     """
-    source = Lines(chunks)
-    header_record = next(_split(source, None), None)
-    if header_record is None:
+    source = Lines(chunks, layout.encoding)
+    for _ in range(layout.skip_rows):
+        source.take()
+    header = next(_split(source, layout.delimiter), None)
+    if header is None:
         raise FileProblem("the file is empty: not even a header")
-    header, delimiter = _header(header_record, key)
-    for record in _split(source, delimiter):
-        if record.reason:
-            yield Record(record.line, record.raw, None, record.reason)
-        elif len(record.fields) != len(header):
-            said = f"{len(record.fields)} fields where the header has {len(header)}"
-            yield Record(record.line, record.raw, None, said)
-        else:
-            yield Record(record.line, record.raw, dict(zip(header, record.fields, strict=True)))
+    return records_of(header, _split(source, header.delimiter), key, layout)
+
+
+def records_of(header: Cells, rows: Iterable[Cells], key: Sequence[str], layout: Layout) -> Iterator[Record]:
+    """Yield rows of cells as records, without the footer and without totals where the layout says so.
+
+    Raises:
+        FileProblem: A repeated column, or a key column that is not there.
+    """
+    names = _header(header, key, layout)
+    held: deque[Cells] = deque()
+    for row in rows:
+        held.append(row)
+        if len(held) > layout.skip_footer:
+            yield _record(names, held.popleft(), layout)
+    for row in held:
+        yield Record(row.line, row.raw, None, left_out="row(s) of the footer")
+
+
+def _record(names: Sequence[str], row: Cells, layout: Layout) -> Record:
+    if row.reason:
+        return Record(row.line, row.raw, None, row.reason)
+    if row.fields and layout.is_total(row.fields[0]):
+        return Record(row.line, row.raw, None, left_out="row(s) of totals")
+    if len(row.fields) != len(names):
+        said = f"{len(row.fields)} fields where the header has {len(names)}"
+        return Record(row.line, row.raw, None, said)
+    return Record(row.line, row.raw, dict(zip(names, row.fields, strict=True)))
 
 
 @dataclass(slots=True)
-class _Cells:
+class Cells:
+    """One row as its cells.
+
+    Attributes:
+        line: Line it starts on, from 1.
+        raw: Its bytes.
+        fields: Its cells.
+        reason: Why it cannot be read.
+        delimiter: What stands between its cells.
+    """
+
     line: int
     raw: bytes
-    fields: list[str | None]
+    fields: list[Any]
     reason: str = ""
     delimiter: str = ","
 
 
-def _split(source: Lines, delimiter: str | None) -> Iterator[_Cells]:
+def _split(source: Lines, delimiter: str | None) -> Iterator[Cells]:
     """Yield rows as cells; without a delimiter the first line decides it."""
     while (taken := source.take()) is not None:
         number, line = source.number, source.trimmed(taken)
         if not line:
             continue
         try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            yield _Cells(number, line, [], f"not valid UTF-8 at byte {error.start + 1} of the line")
+            text = source.text(line)
+        except ValueError as error:
+            yield Cells(number, line, [], str(error))
             continue
         chosen = delimiter or max(_DELIMITERS, key=text.count)
         if '"' not in text and source.other in line:
-            yield _Cells(number, line, [], _MIXED_ENDS, chosen)
+            yield Cells(number, line, [], _MIXED_ENDS, chosen)
         elif '"' not in text:
-            yield _Cells(number, line, [cell or None for cell in text.split(chosen)], "", chosen)
+            yield Cells(number, line, [cell or None for cell in text.split(chosen)], "", chosen)
         else:
             yield _quoted(source, number, taken, chosen)
 
 
-def _quoted(source: Lines, number: int, first: bytes, delimiter: str) -> _Cells:
+def _quoted(source: Lines, number: int, first: bytes, delimiter: str) -> Cells:
     """Read a row with quotes, over as many lines as its quotes span."""
     taken = [first]
     while True:
         raw = source.trimmed(source.end.join(taken))
         try:
-            fields = split_cells(raw.decode(), delimiter, source.other.decode())
-        except (ValueError, UnicodeDecodeError) as error:
+            fields = split_cells(source.text(raw), delimiter, source.other.decode())
+        except ValueError as error:
             source.give_back(taken[1:])
-            reason = "not valid UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            return _Cells(number, source.trimmed(first), [], reason, delimiter)
+            return Cells(number, source.trimmed(first), [], str(error), delimiter)
         if fields is not None:
-            return _Cells(number, raw, fields, "", delimiter)
+            return Cells(number, raw, fields, "", delimiter)
         line = source.take() if len(taken) < _MAX_QUOTED_LINES else None
         if line is None:
             # Only the line with the quote is lost to it: what follows is read on its own.
             source.give_back(taken[1:])
-            return _Cells(number, source.trimmed(first), [], "a quote is opened and never closed", delimiter)
+            return Cells(number, source.trimmed(first), [], "a quote is opened and never closed", delimiter)
         taken.append(line)
 
 
@@ -262,18 +330,34 @@ def _closing_quote(text: str, position: int) -> int | None:
     return None
 
 
-def _header(record: _Cells, key: Sequence[str]) -> tuple[list[str], str]:
+def _header(record: Cells, key: Sequence[str], layout: Layout) -> list[str]:
     if record.reason:
         raise FileProblem(f"the header cannot be read: {record.reason}")
-    names = [name or "" for name in record.fields]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    names = ["" if name is None else str(name) for name in record.fields]
+    if layout.duplicate_headers == "number":
+        names = numbered(names)
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
-        raise FileProblem(f"the header names a column twice: {', '.join(map(repr, repeated))}")
-    problem = next((name for name in names if not name or "\x00" in name), None)
-    if problem is not None:
-        raise FileProblem("the header has a column without a usable name")
+        raise FileProblem(
+            f"the header names a column twice: {', '.join(map(repr, repeated))}; see `duplicate_headers`, `skip_rows`"
+        )
+    if any(not name or "\x00" in name for name in names):
+        raise FileProblem("the header has a column without a usable name; see `duplicate_headers`, `skip_rows`")
     _check_key(names, key)
-    return names, record.delimiter
+    return names
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return names of which each is there once: a later `a` is `a_2`, the third without a name `column_3`."""
+    found: list[str] = []
+    for place, name in enumerate(names, start=1):
+        base = name or f"column_{place}"
+        made, count = base, 1
+        while made in found or (made != name and made in names):
+            count += 1
+            made = f"{base}_{count}"
+        found.append(made)
+    return found
 
 
 def _check_key(names: Sequence[str], key: Sequence[str]) -> None:
@@ -289,33 +373,33 @@ def _check_key(names: Sequence[str], key: Sequence[str]) -> None:
 _NUMBER_WITH_FRACTION = re.compile(r"[.eE]")
 
 
-def json_records(chunks: Iterable[bytes], key: Sequence[str]) -> Iterator[Record]:
+def json_records(chunks: Iterable[bytes], key: Sequence[str], layout: Layout = PLAIN) -> Iterator[Record]:
     """Yield the objects of a JSON-lines file; numbers with a fraction stay exact decimals.
 
     Args:
         chunks: The file's bytes.
         key: Fields that identify a row (their presence is the caller's to check).
+        layout: How the file is laid out.
 
     Raises:
         FileProblem: Broken gzip or UTF-16.
     """
-    source = Lines(chunks)
+    source = Lines(chunks, layout.encoding)
     while (taken := source.take()) is not None:
         number, line = source.number, source.trimmed(taken)
         if not line.strip():
             continue
         try:
             value = json.loads(
-                line.decode(),
+                source.text(line),
                 parse_float=exact_number,
                 parse_int=exact_number,
                 parse_constant=float,
                 object_pairs_hook=_object,
             )
-        except UnicodeDecodeError as error:
-            yield Record(number, line, None, f"not valid UTF-8 at byte {error.start + 1} of the line")
         except (ValueError, RecursionError) as error:
-            yield Record(number, line, None, f"not valid JSON: {error}")
+            said = str(error)
+            yield Record(number, line, None, said if said.startswith("not valid") else f"not valid JSON: {said}")
         else:
             yield _json_record(number, line, value, key)
 

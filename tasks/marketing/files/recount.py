@@ -6,12 +6,15 @@ import csv
 import gzip
 import io
 import sys
+import zipfile
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
-from tasks.marketing.files.config import FilesRef
+from tasks.marketing.files.config import FilesRef, FilesTable
 from tasks.marketing.files.folder import Folder
+from tasks.marketing.files.parts import members
 
 _ENCODINGS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -22,36 +25,46 @@ def recount(ref: FilesRef) -> int | None:
     Raises:
         SourceError: Files cannot be listed or read.
     """
-    if ref.table.format == "parquet":
+    table = ref.table
+    if table.format not in ("csv", "jsonl"):
         return None
     folder = Folder(ref.source.path)
     total = 0
-    for file in folder.files(ref.table.pattern):
-        with folder.local(file.name) as (_, path), _text(path) as stream:
-            total += _rows(stream) if ref.table.format == "csv" else sum(1 for line in stream if line.strip())
+    for file in folder.files(table.pattern):
+        with folder.local(file.name) as (_, path):
+            for binary in _contents(path, table):
+                stream = _text(binary, table.encoding)
+                total += _rows(stream, table) if table.format == "csv" else sum(1 for line in stream if line.strip())
     return total
 
 
-def _text(path: Path) -> IO[str]:
-    binary: IO[bytes] = path.open("rb")
+def _contents(path: Path, table: FilesTable) -> Iterator[IO[bytes]]:
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as binary:
+            yield binary
+        return
+    with zipfile.ZipFile(path) as archive:
+        for member in members(archive, table.members):
+            with archive.open(member) as binary:
+                yield binary
+
+
+def _text(binary: IO[bytes], encoding: str | None) -> IO[str]:
     packed = binary.read(2) == b"\x1f\x8b"
     binary.seek(0)
     unpacked = gzip.GzipFile(fileobj=binary) if packed else binary
-    encoding = _ENCODINGS.get(unpacked.read(2), "utf-8-sig")
+    encoding = encoding or _ENCODINGS.get(unpacked.read(2), "utf-8-sig")
     unpacked.seek(0)
     # What cannot be decoded is a line nevertheless.
     return io.TextIOWrapper(unpacked, encoding=encoding, errors="replace", newline="")
 
 
-def _rows(stream: IO[str]) -> int:
+def _rows(stream: IO[str], table: FilesTable) -> int:
     """Count the rows below the header; an empty line is none."""
     csv.field_size_limit(sys.maxsize)
-    beginning = next((line for line in _lines(stream) if line.strip("\r\n")), "")
-    delimiter = max(",;\t|", key=beginning.count)
-    stream.seek(0)
-    return max(sum(1 for row in csv.reader(stream, delimiter=delimiter) if row) - 1, 0)
-
-
-def _lines(stream: IO[str]) -> Iterator[str]:
     # With `newline=""` each of the three ends is one, and none is translated.
-    return iter(stream.readline, "")
+    lines = islice(iter(stream.readline, ""), table.skip_rows, None)
+    header = next((line for line in lines if line.strip("\r\n")), "")
+    delimiter = table.delimiter or max(",;\t|", key=header.count)
+    rows = [table.is_total(row[0]) for row in csv.reader(chain([header], lines), delimiter=delimiter) if row][1:]
+    return rows[: max(len(rows) - table.skip_footer, 0)].count(False)
