@@ -20,7 +20,7 @@ DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.to
 
 .PHONY: help setup setup-demo native demo dashboard test test-unit test-integration test-faults test-kubernetes \
 	test-browser test-readme test-superset benchmark \
-	simulate-anomalies simulate-increments lint docs lock clean
+	simulate-anomalies simulate-increments lint docs reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +113,9 @@ simulate-increments: setup ## Random changes and builds against one build from n
 
 docs: setup-demo ## The documentation of silver and gold as one HTML file
 	@$(BIN)/python -m infra.model_docs
+
+reference: setup-demo ## Write docs/reference/ again, from the code
+	$(BIN)/python -m flows.reference
 
 lint: setup ## Style, types, and the decoder's own lints where cargo is
 	$(BIN)/ruff check .

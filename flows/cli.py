@@ -14,7 +14,7 @@ from uuid import UUID
 
 import typer
 
-from flows import dbt_commands, monitoring_commands
+from flows import dbt_commands, monitoring_commands, reference
 from flows.commands import Commands, sources_of, tables_of
 from tasks.errors import ConfigError, WarehouseError, redact
 
@@ -637,6 +637,7 @@ def _table(name: str) -> tuple[Settings, TableRef]:
 
 
 dbt_commands.register(app)
+reference.register(app)
 
 if __name__ == "__main__":
     main()

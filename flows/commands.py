@@ -32,6 +32,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "report": ("warehouse report --to monday.html",),
     "dashboard": ("warehouse dashboard",),
     "reader": ("warehouse reader --help",),
+    "schema": ("warehouse schema > sources.schema.json",),
     "resources": ("warehouse resources",),
     "deploy": ("warehouse deploy --dry-run", "warehouse deploy"),
     "checkpoint show": ("warehouse checkpoint show", "warehouse checkpoint show shop.orders --json"),

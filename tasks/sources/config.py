@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 _DURATION = re.compile(r"^(\d+)\s*(ms|s|m|h|d)$")
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 # Source and table names become Postgres names, Prefect block names and folders, so they stay plain.
-_NAME = re.compile(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
+NAME_PATTERN = "^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+_NAME = re.compile(NAME_PATTERN)
 _NAME_LENGTH = 40
 
 Kind = Literal[
@@ -57,8 +59,10 @@ def _name(value: str) -> str:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Name = Annotated[str, AfterValidator(_name)]
+Duration = Annotated[
+    timedelta, BeforeValidator(_duration), WithJsonSchema({"type": "string", "pattern": _DURATION.pattern})
+]
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})]
 
 
 @dataclass(frozen=True)

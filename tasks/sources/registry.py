@@ -45,10 +45,15 @@ def connector(kind: str) -> Connector[Any, Any]:
     """
     places = _OWN if kind in _OWN else _OWN | _installed()
     if kind not in places:
-        raise UnknownKind(f"{kind!r} is no kind of source; there are: {', '.join(sorted(places))}")
+        raise UnknownKind(f"{kind!r} is no kind of source; there are: {', '.join(kinds())}")
     module, _, name = places[kind].partition(":")
     made: Connector[Any, Any] = getattr(import_module(module), name)()
     return made
+
+
+def kinds() -> tuple[str, ...]:
+    """Return the names of all kinds, in order."""
+    return tuple(sorted(_OWN | _installed()))
 
 
 def _installed() -> dict[str, str]:
