@@ -52,7 +52,7 @@ def _none_expected(frame: pl.DataFrame, cells: Sequence[tuple[int, str]]) -> pl.
 # What one COPY message carries at most: bounds memory, and large enough that messages cost nothing.
 _SLICE_BYTES = 4 << 20
 _LEAST_ROWS = 256
-_DATE_SECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+_DATE_MICROSECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 _DAYS = (-719_162, 2_932_896)
 
 
@@ -143,7 +143,7 @@ def _csv_column(column: pl.Series, name: str, pg_type: str) -> pl.Series:
         return column.bin.encode("hex").alias(name)
     if pg_type == "timestamp with time zone":
         column = column.cast(pl.Datetime("us", "UTC"))
-        return _far_dates(column, pl.Int64, _DATE_SECONDS, _time_text, name)
+        return _far_dates(column, pl.Int64, _DATE_MICROSECONDS, _time_text, name)
     if pg_type == "date":
         return _far_dates(column, pl.Int32, _DAYS, _day_text, name)
     return column.alias(name)
