@@ -46,6 +46,7 @@ def extract(
     sources = work.read_sources(get_settings())
     names = plans.expand(sources, tables)
     window = plans.window(sources, names, plans.How(full, from_day, to_day))
+    waits = work.Waits(get_settings())
     blocks = {} if full or window else work.known_blocks(sources, names)
     shared = {} if full or window else work.shared(get_settings(), sources, names, blocks)
     at_once = tables_at_once(resources)
@@ -59,6 +60,7 @@ def extract(
                     "at_once": at_once,
                     "full": full,
                     "window": window,
+                    "waits": waits,
                     "block": blocks.get(name),
                     "shared": shared.get(name),
                 },
@@ -76,6 +78,7 @@ def extract(
 )
 def extract_table(
     target: str,
+    waits: work.Waits,
     at_once: int = 1,
     full: bool = False,
     window: Window | None = None,
@@ -83,7 +86,7 @@ def extract_table(
     shared: Shared | None = None,
 ) -> None:
     """Land what is new in one table, or one range of it, or some days of it again."""
-    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full, window, block, shared))
+    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full, window, waits, block, shared))
 
 
 def _extract(
@@ -91,6 +94,7 @@ def _extract(
     at_once: int,
     full: bool,
     window: Window | None,
+    waits: work.Waits,
     block: BlockState | None,
     shared: Shared | None,
 ) -> Mapping[str, Any]:
@@ -109,7 +113,8 @@ def _extract(
     context = work.extract_context(
         settings, at_once, state=state, segment=target.segment, batch_id=target.batch_id, shared=shared, **again
     )
-    result = extract_from_source(ref, context)
+    with waits.respected(ref):
+        result = extract_from_source(ref, context)
     for warning in result.warnings:
         get_run_logger().warning(warning)
     return result.metrics.row()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.launch import over, stopping
 from monitoring import log, taxonomy
 from tasks import resources
-from tasks.errors import TRANSIENT, redact
+from tasks.errors import TRANSIENT, QuotaExhausted, WarehouseError, redact
 from tasks.planning import Target, parse_target
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def measured(stage: str, name: str, work: Callable[[Target], Mapping[str, Any]])
     try:
         row |= {name: value for name, value in work(target).items() if name not in ("stage", "state")}
     except Exception as error:
+        row |= error.done if isinstance(error, WarehouseError) else {}
         row.update(state="Failed", error_class=taxonomy.classify_error(error), error_message=say(error))
         if not (is_transient(error) and _attempt() <= RETRIES):
             _publish(stage, target, row, started, time.monotonic() - clock, cpu)
@@ -211,6 +213,45 @@ def start_state(settings: Settings, ref: TableRef, block: BlockState | None = No
     if found.block_behind:
         checkpoint_block.save(*place, found.checkpoint)
     return ref.connector.usable_state(ref, found.checkpoint.state if found.checkpoint else {})
+
+
+class Waits:
+    """Until when each source gives nothing, as its quota is used up; kept for all later runs, of whatever process.
+
+    Args:
+        settings: Where the warehouse is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        from tasks.database import connect
+        from tasks.ops import waits
+        from tasks.ops.migrations import migrate
+
+        self._url = settings.database_url()
+        with connect(self._url, autocommit=True) as connection:
+            migrate(connection)
+            self._until = waits.read(connection)
+
+    @contextmanager
+    def respected(self, ref: TableRef) -> Iterator[None]:
+        """Ask a source nothing before the time that it gave, and keep the time that it gives now.
+
+        Raises:
+            QuotaExhausted: The source gives nothing yet, or no more.
+        """
+        from tasks.database import connect
+        from tasks.ops import waits
+
+        until = self._until.get(ref.source_name)
+        if until is not None and until > datetime.now(UTC):
+            raise QuotaExhausted("the quota was used up before, and nothing was asked", ref.name, until)
+        try:
+            yield
+        except QuotaExhausted as error:
+            self._until[ref.source_name] = error.until
+            with connect(self._url, autocommit=True) as connection:
+                waits.write(connection, ref.source_name, error.until, error.what)
+            raise
 
 
 def days_again(settings: Settings, ref: TableRef, window: Window) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def verify_table(name: str, sample: int | None) -> State[Any]:
     found = _compare(name, sample)
     if not found.equal:
         get_run_logger().info("%s: %d document(s) differ; compared again after an update", name, found.differing)
-        extract_table(name)
+        extract_table(name, work.Waits(get_settings()))
         load_table(name)
         found = _compare(name, sample)
     if found.equal:

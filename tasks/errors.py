@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import datetime
 
 _CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@")
 _PASSWORD_WORDS = re.compile(
@@ -29,9 +31,13 @@ class WarehouseError(Exception):
         what: What happened, in one sentence.
         where: The table, file, line or server it happened at.
         action: What the reader should do about it.
+
+    Attributes:
+        done: What was done nevertheless, as columns of the logging table.
     """
 
     def __init__(self, what: str, where: str = "", action: str = "") -> None:
+        self.done: Mapping[str, object] = {}
         self.what = redact(what)
         self.where = redact(where)
         self.action = redact(action)
@@ -65,6 +71,18 @@ class SourceUnreachable(SourceError):
 
 class SourceAuthError(SourceError):
     """The source refused the credentials or the privilege."""
+
+
+class QuotaExhausted(SourceError):
+    """The service gives no more for now; what was read is kept.
+
+    Attributes:
+        until: When it may go on, in UTC.
+    """
+
+    def __init__(self, what: str, where: str, until: datetime) -> None:
+        super().__init__(what, where, f"nothing: what was read is kept, and reading goes on after {until:%F %H:%M} UTC")
+        self.until = until
 
 
 class MissingCollection(SourceError):

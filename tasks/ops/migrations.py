@@ -450,6 +450,15 @@ MIGRATIONS: tuple[str, ...] = (
     comment on column monitoring.looks.told is 'How many notification blocks hear of what goes wrong.';
     alter table monitoring.lineage drop column models_below;
     """,
+    """
+    create table ops.waits (
+        source text primary key,
+        until timestamptz not null,
+        said text not null,
+        noted_at timestamptz not null default now()
+    );
+    comment on table ops.waits is 'Until when a source gives nothing, as its quota is used up, and what it said.';
+    """,
 )
 
 

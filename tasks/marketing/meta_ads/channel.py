@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from tasks.errors import SourceError
@@ -20,7 +21,7 @@ from tasks.marketing.rest.channel import ACCOUNT, Account, Ask, Channel, Ending,
 from tasks.marketing.rest.client import Client, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.errors import Rule, Wait, at
-from tasks.marketing.rest.jobs import Look, Patience, run_job
+from tasks.marketing.rest.jobs import Look, Orders, Patience, run_job
 from tasks.marketing.rest.paging import Place, Token, read_pages
 from tasks.sources.connector import Finding
 
@@ -107,6 +108,9 @@ _STATES: dict[str, Any] = {"Job Completed": "done", "Job Failed": "failed", "Job
 class MetaAdsChannel(Channel):
     """Ad accounts of Meta.
 
+    Attributes:
+        ahead: Reports that are made at once; the service allows far more, and each counts against the account's usage.
+
     Args:
         name: The source's name.
         source: Its configuration.
@@ -114,12 +118,15 @@ class MetaAdsChannel(Channel):
         clock: The time it goes by.
     """
 
+    ahead = 8
+
     def __init__(self, name: str, source: MetaAdsSource, tokens: TokenStore, clock: Clock) -> None:
         self._name, self._source = name, source
         token = source.access_token.get_secret_value()
         # In a header, though the documentation has it in the address: addresses are logged on the way.
         auth = HeaderAuth("Authorization", f"Bearer {token}", token)
         self._proof: dict[str, str] = {}
+        self._orders = Orders()
         if source.app_secret is not None:
             secret = auth.secrets.add(source.app_secret.get_secret_value())
             proof = hmac.new(secret.encode(), token.encode(), hashlib.sha256).hexdigest()
@@ -206,7 +213,7 @@ class MetaAdsChannel(Channel):
         of_actions = report.endswith("_actions")
         attribution = ",".join(table.attribution)
         names = (*LEVELS[report][1], *table.breakdowns)
-        for _, page in self._pages(self._ordered(ask, report)):
+        for _, page in self._pages(self._ordered(ask)):
             for record in page:
                 row = {name: record.get(name) for name in ("date_start", "account_currency", *names)}
                 # The service leaves out what did not happen; the choice of windows changes what it counts.
@@ -218,12 +225,29 @@ class MetaAdsChannel(Channel):
                     purchases = counted(record, "purchase")
                     yield row | {name: record.get(name) for name in METRICS} | purchases
 
+    def prepare(self, asks: Sequence[Ask]) -> None:
+        """See `Channel`: the service makes several reports at once."""
+        self._orders.ahead({_name(ask): partial(self._order, ask) for ask in asks if ask.window is not None})
+
     # -- requests ---------------------------------------------------------------------------------------------
 
-    def _ordered(self, ask: Ask, report: str) -> Request:
-        """Order a report, wait for it, and return the request for its first page."""
+    def _ordered(self, ask: Ask) -> Request:
+        """Wait for a report, which is ordered unless it was before, and return the request for its first page."""
+
+        def look(job: str) -> Look:
+            body = self.client.send(self._get(job, {})).body
+            said = str(body.get("async_status"))
+            return Look(_STATES.get(said, "running"), body.get("async_percent_completion"), job, said)
+
+        where = f"{self._name}.{ask.table} account {ask.account}"
+        ordered = self._orders.take(_name(ask))
+        job = run_job(self.client, partial(self._order, ask), look, _PATIENCE, where, ordered)
+        return self._get(f"{job}/insights", {})
+
+    def _order(self, ask: Ask) -> str:
         assert ask.window is not None  # noqa: S101  every report has a day
         table = self._source.tables[ask.table]
+        report = table.report or ask.table
         level, names, _ = LEVELS[report]
         metrics = (
             ("actions", "action_values") if report.endswith("_actions") else (*METRICS, "actions", "action_values")
@@ -238,17 +262,7 @@ class MetaAdsChannel(Channel):
             **self._proof,
         }
         order = Request(f"{self._source.version}/act_{ask.account.id}/insights", "POST", form=form)
-
-        def ordered() -> str:
-            return str(self.client.send(order).body["report_run_id"])
-
-        def look(job: str) -> Look:
-            body = self.client.send(self._get(job, {})).body
-            said = str(body.get("async_status"))
-            return Look(_STATES.get(said, "running"), body.get("async_percent_completion"), job, said)
-
-        job = run_job(self.client, ordered, look, _PATIENCE, self.client.place(order))
-        return self._get(f"{job}/insights", {})
+        return str(self.client.send(order).body["report_run_id"])
 
     def _get(self, path: str, params: Mapping[str, Any]) -> Request:
         return Request(f"{self._source.version}/{path}", params={**params, **self._proof})
@@ -256,6 +270,10 @@ class MetaAdsChannel(Channel):
     def _pages(self, request: Request) -> Iterator[tuple[Any, list[Any]]]:
         paging = _Cursor(Place("after"), "paging.cursors.after", size=Place("limit"))
         return read_pages(self.client, request, paging, "data", self._source.rows)
+
+
+def _name(ask: Ask) -> Hashable:
+    return ask.table, ask.account.id, ask.window
 
 
 class _Cursor(Token):

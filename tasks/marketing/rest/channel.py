@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 
 from tasks.marketing.rest.client import Client
 from tasks.sources.connector import Finding
@@ -109,6 +109,12 @@ class Channel(ABC):
     """
 
     client: Client
+    ahead: ClassVar[int] = 1
+    """How many asks `prepare` is told of."""
+
+    def prepare(self, asks: Sequence[Ask]) -> None:
+        """Begin what takes the service its time: these are read next, in this order."""
+        return
 
     @abstractmethod
     def accounts(self) -> list[Account]:

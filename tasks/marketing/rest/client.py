@@ -14,14 +14,13 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from tasks.errors import SourceAuthError, SourceError
+from tasks.errors import QuotaExhausted, SourceAuthError, SourceError
 from tasks.marketing.rest import decode
 from tasks.marketing.rest.auth import Auth, NoAuth
 from tasks.marketing.rest.budget import Budget
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.errors import (
     MOST_WAIT_SECONDS,
-    QuotaExhausted,
     ReducePage,
     Rule,
     SkipAccount,

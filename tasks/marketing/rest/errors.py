@@ -21,18 +21,6 @@ class SkipAccount(SourceError):
     """One account cannot be read; the others go on."""
 
 
-class QuotaExhausted(SourceError):
-    """The service gives no more for now; what was read is kept.
-
-    Attributes:
-        until: When it may go on, in UTC.
-    """
-
-    def __init__(self, what: str, where: str, until: datetime) -> None:
-        super().__init__(what, where, f"nothing: what was read is kept, and reading goes on after {until:%F %H:%M} UTC")
-        self.until = until
-
-
 class VersionEnded(SourceError):
     """The service no longer knows the version of its API that was asked for."""
 

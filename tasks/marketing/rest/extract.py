@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from itertools import chain, islice
 from typing import Any
 
-from tasks.errors import SourceAuthError, SourceError, SourceUnreachable
+from tasks.errors import QuotaExhausted, SourceAuthError, SourceError, SourceUnreachable
 from tasks.extract import ExtractContext, ExtractMetrics, ExtractResult
 from tasks.landing import AccountDaysScope, Manifest, Replaced, Segment, UpsertScope, new_batch_id
 from tasks.marketing.rest.channel import ACCOUNT, Account, Ask, Channel, Layout
-from tasks.marketing.rest.errors import JobFailed, QuotaExhausted, ReducePage, SplitWindow, VersionEnded
+from tasks.marketing.rest.errors import JobFailed, ReducePage, SplitWindow, VersionEnded
 from tasks.marketing.rest.rounds import Rounds
 from tasks.marketing.rest.rows import Rows
 from tasks.marketing.rest.state import TableState, first_kept
@@ -21,7 +22,7 @@ from tasks.sources import TableRef
 from tasks.sources.window import Window
 
 # What a batch moves of the state: neither kind of read sets the other one back.
-_DAILY_KEYS, _BACKFILL_KEYS = ["accounts", "since", "until"], ["backfill", "until"]
+_DAILY_KEYS, _BACKFILL_KEYS = ["accounts", "since"], ["backfill"]
 
 
 class AccountsFailed(SourceError):
@@ -68,20 +69,28 @@ class _Run:
 
     def run(self) -> None:
         """Read round after round, each landed as one batch, until all is read or something stops it."""
-        for asks in self.rounds:
-            self._round(asks)
+        rounds = list(self.rounds)
+        for number, asks in enumerate(rounds):
+            self._round(asks, rounds[number + 1 :])
             if self.stop is not None:
                 return
 
-    def _round(self, asks: Sequence[Ask]) -> None:
-        """Read one window of some accounts and land as one batch what was read whole."""
+    def _round(self, asks: Sequence[Ask], later: Sequence[Sequence[Ask]]) -> None:
+        """Read one window of some accounts and land as one batch what was read whole.
+
+        Args:
+            asks: What is read.
+            later: What is read in the rounds after it.
+        """
         extracted_at = self.channel.client.clock.now()
         batch_id = new_batch_id(extracted_at)
         self.segment = 0
         pulled: list[_Pulled] = []
-        for ask in asks:
+        for number, ask in enumerate(asks):
             if ask.account.id in self.failures:
                 continue
+            following = (one for one in chain(asks[number:], *later) if one.account.id not in self.failures)
+            self.channel.prepare(list(islice(following, self.channel.ahead)))
             try:
                 pulled.append(self._pull(ask, batch_id))
             except (QuotaExhausted, SourceAuthError, SourceUnreachable, VersionEnded) as error:
@@ -89,7 +98,6 @@ class _Run:
                 break
             except SourceError as error:
                 self.failures[ask.account.id] = error
-        self.rounds.state.until = self.stop.until if isinstance(self.stop, QuotaExhausted) else None
         pulled = [found for found in pulled if found.account.id not in self._suspicious(pulled)]
         if pulled:
             self._commit(batch_id, extracted_at, pulled)
@@ -227,9 +235,6 @@ def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable
     state = TableState.read(context.state)
     with closing(open_channel()) as channel:
         now = channel.client.clock.now()
-        if state.until and state.until > now:
-            said = f"the quota is used up: reading goes on after {state.until:%F %H:%M} UTC"
-            return ExtractResult(None, _metrics([], started), (said,))
         accounts = channel.accounts()
         if not accounts:
             raise SourceError(
@@ -240,11 +245,12 @@ def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable
         run = _Run(ref, context, channel, rounds, previous=dict(context.state))
         run.run()
         warnings = (*_warnings(channel, now), *_not_kept(layout, context.window, now))
-    if run.stop is not None:
-        raise run.stop
-    if run.failures:
-        raise _failed(ref, run)
-    return ExtractResult(run.manifests[-1] if run.manifests else None, _metrics(run.manifests, started), warnings)
+    metrics = _metrics(run.manifests, started)
+    error = run.stop or (_failed(ref, run) if run.failures else None)
+    if error is not None:
+        error.done = metrics.row()
+        raise error
+    return ExtractResult(run.manifests[-1] if run.manifests else None, metrics, warnings)
 
 
 def _failed(ref: TableRef, run: _Run) -> SourceError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from tasks.errors import SourceError
 from tasks.marketing.rest.client import Client
-from tasks.marketing.rest.errors import JobFailed
+from tasks.marketing.rest.errors import JobFailed, ReducePage, SplitWindow
 
 State = Literal["running", "done", "failed", "skipped"]
 
@@ -49,12 +50,37 @@ class Patience:
     orders: int = 3
 
 
+class Orders:
+    """Jobs that were ordered before anybody waits for them, so that the service makes them side by side."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[Hashable, str] = {}
+
+    def ahead(self, wanted: Mapping[Hashable, Callable[[], str]]) -> None:
+        """Order what is not ordered yet; a refusal is met again, and told, by whoever waits for that job."""
+        for key, order in wanted.items():
+            if key not in self._jobs:
+                try:
+                    self._jobs[key] = order()
+                except (SourceError, ReducePage, SplitWindow):
+                    return
+
+    def take(self, key: Hashable) -> str | None:
+        """Return a job that was ordered, once."""
+        return self._jobs.pop(key, None)
+
+
 def run_job(
-    client: Client, order: Callable[[], str], look: Callable[[str], Look], patience: Patience, where: str
+    client: Client,
+    order: Callable[[], str],
+    look: Callable[[str], Look],
+    patience: Patience,
+    where: str,
+    ordered: str | None = None,
 ) -> Any:
     """Order a job, wait for its end, and return what leads to its report.
 
-    A job that failed, was skipped, is stuck or takes too long is ordered anew.
+    A job that failed, was skipped, is stuck or takes too long is ordered anew; `ordered` is one that was ordered ahead.
 
     Raises:
         JobFailed: It failed each time; fewer days at a time may help.
@@ -62,7 +88,8 @@ def run_job(
     """
     said = ""
     for number in range(1, patience.orders + 1):
-        found = _wait(client, order(), look, patience)
+        found = _wait(client, ordered or order(), look, patience)
+        ordered = None
         if found.state == "done":
             return found.result
         said = found.said or found.state

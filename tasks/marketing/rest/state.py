@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from tasks.marketing.rest.channel import Layout
@@ -126,23 +126,20 @@ class TableState:
 
     Attributes:
         accounts: By account id.
-        until: When the service may be asked again, after its quota was used up.
         since: First day that is wanted, after a reset.
         backfill: The last one.
     """
 
     accounts: dict[str, AccountState] = field(default_factory=dict)
-    until: datetime | None = None
     since: date | None = None
     backfill: Backfill | None = None
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> TableState:
         """Read a checkpoint's state."""
-        until, since, backfill = state.get("until"), state.get("since"), state.get("backfill")
+        since, backfill = state.get("since"), state.get("backfill")
         return cls(
             {name: AccountState.read(found) for name, found in state.get("accounts", {}).items()},
-            datetime.fromisoformat(until) if until else None,
             date.fromisoformat(since) if since else None,
             Backfill.read(backfill) if backfill else None,
         )
@@ -160,8 +157,6 @@ class TableState:
     def json(self) -> dict[str, Any]:
         """Return the state as the checkpoint keeps it."""
         made: dict[str, Any] = {"accounts": {name: found.json() for name, found in sorted(self.accounts.items())}}
-        if self.until:
-            made["until"] = self.until.isoformat()
         if self.since:
             made["since"] = self.since.isoformat()
         if self.backfill:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra.sample.channels.ga4 import Ga4Fake, Property
+from infra.sample.channels.ga4 import Ga4Fake, Property, refused
 from infra.sample.channels.server import Asked
 from tests.channels import serving
 
@@ -110,6 +110,29 @@ def test_a_killed_backfill_goes_on_and_doubles_nothing(web: Web, run_pipeline: C
     assert web.bronze() == [(date(2026, 1, n), n) for n in range(1, 13)]
     assert web.daily_state() == daily
     assert web.shop.query("select count(*), count(distinct day) from ops.pulls where day <= '2026-06-01'") == [(12, 12)]
+
+
+def test_a_used_up_quota_is_respected_by_later_runs(web: Web, run_pipeline: Callable[..., Any]) -> None:
+    said = refused(429, "Exhausted property tokens for a project per hour.", "RESOURCE_EXHAUSTED")
+    web.fake.fail(
+        said, 9, lambda asked: asked.path != "token" and asked.json["dateRanges"][0]["startDate"] < "2026-01-09"
+    )
+    days = {"from_day": FIRST, "to_day": LAST}
+    state = run_pipeline(tables=["web.sessions"], **days)
+    assert state.is_failed() and "QuotaExhausted" in state.message
+    assert [row[1] for row in web.bronze()] == [9, 10, 11, 12]
+    extracts = web.shop.query(
+        "select rows_landed, error_class from monitoring.pipeline_log "
+        "where stage = 'extract' and table_name = 'sessions'"
+    )
+    assert extracts == [(4, "quota")]
+    web.fake.log.clear()
+    web.fake.faults.clear()
+    state = run_pipeline()
+    assert state.is_failed() and "nothing was asked" in state.message and web.fake.log == []
+    web.shop.query("update ops.waits set until = now() returning 1")
+    assert run_pipeline(tables=["web.sessions"], **days).is_completed()
+    assert sorted(web.asked()) == [date(2026, 1, n) for n in range(1, 9)]
 
 
 def test_a_plan_prints_the_requests_of_a_declared_api(

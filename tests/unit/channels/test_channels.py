@@ -13,9 +13,9 @@ import pytest
 from infra.sample.channels import ga4, google_ads, linkedin_ads, meta_ads, tiktok_ads
 from infra.sample.channels.facts import AdAccount, AdDay, Facts
 from infra.sample.channels.server import Answer, Fake
-from tasks.errors import SourceError
+from tasks.errors import QuotaExhausted, SourceError
 from tasks.marketing.rest.check import check
-from tasks.marketing.rest.errors import QuotaExhausted, VersionEnded
+from tasks.marketing.rest.errors import VersionEnded
 from tasks.marketing.rest.extract import AccountsFailed
 from tasks.sources.connector import Finding
 from tests.channels import NOW, Pulls, serving
@@ -215,6 +215,29 @@ def test_a_report_of_meta_that_fails_is_ordered_again(ending: str, tmp_path: Pat
         pulls = Pulls(tmp_path, source("meta_ads", url, "campaigns", options={"lookback": "5d"}))
         pulls.pull("campaigns")
     assert len(pulls.last("campaigns")) == 18 and len(fake.jobs) == 3
+
+
+def test_reports_of_meta_are_made_side_by_side(tmp_path: Path) -> None:
+    fake = meta_ads.MetaAdsFake(facts())
+    with serving(meta_ads=fake) as url:
+        pulls = Pulls(tmp_path, source("meta_ads", url, "campaigns", options={"lookback": "2d", "step": "1d"}))
+        pulls.pull("campaigns")
+    asked = [(one.method, one.path.rpartition("/")[2]) for one in fake.log]
+    orders = [number for number, one in enumerate(asked) if one == ("POST", "insights")]
+    first_look = next(number for number, one in enumerate(asked) if one[1] in fake.jobs)
+    # Two accounts, three days each: all are ordered before the first is waited for, and none twice.
+    assert len(orders) == len(fake.jobs) == 6 and max(orders) < first_look
+    assert len(pulls.last("campaigns")) == 18
+
+
+def test_a_report_that_cannot_be_ordered_fails_its_own_account(tmp_path: Path) -> None:
+    found_facts = facts()
+    found_facts.accounts[FIRST].forbidden = True
+    with serving(meta_ads=meta_ads.MetaAdsFake(found_facts)) as url:
+        pulls = Pulls(tmp_path, source("meta_ads", url, "campaigns", options={"lookback": "2d", "step": "1d"}))
+        with pytest.raises(AccountsFailed, match="1 of 2 accounts") as raised:
+            pulls.pull("campaigns")
+    assert len(pulls.last("campaigns")) == 9 and raised.value.done["rows_landed"] == 9
 
 
 def test_pages_of_meta_are_made_smaller(tmp_path: Path) -> None:
