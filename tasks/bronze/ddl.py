@@ -39,9 +39,32 @@ _INEXACT: dict[tuple[str, str], LiteralString] = {
 }
 
 
+class Shadow(str):
+    """The name of a relation that is filled beside the one of that name, in a schema of its own.
+
+    Attributes:
+        schema: Where it is until it takes its place.
+    """
+
+    schema: str
+
+    def __new__(cls, name: str, schema: str) -> Shadow:
+        """Return the name of the relation beside `name`."""
+        shadow = super().__new__(cls, name)
+        shadow.schema = schema
+        return shadow
+
+
 def relation(name: str) -> sql.Composed:
-    """Return the quoted relation."""
-    return sql.SQL("{}.{}").format(sql.Identifier(SCHEMA), sql.Identifier(name))
+    """Return the quoted relation: one of bronze, or a shadow of one."""
+    schema = name.schema if isinstance(name, Shadow) else SCHEMA
+    return sql.SQL("{}.{}").format(sql.Identifier(schema), sql.Identifier(name))
+
+
+def oid(cursor: psycopg.Cursor[Any], name: str) -> int:
+    """Return the oid of a relation that exists."""
+    [[found]] = cursor.execute("select %s::regclass::oid", [relation(name).as_string(cursor)]).fetchall()
+    return int(found)
 
 
 def meta_before(child: str) -> tuple[tuple[str, str], ...]:
@@ -120,14 +143,22 @@ def empty(cursor: psycopg.Cursor[Any], name: str) -> bool:
     return row is not None and bool(row[0])
 
 
-def with_short_locks(cursor: psycopg.Cursor[Any], names: Sequence[str], change: Callable[[], object]) -> None:
-    """Run DDL under a short lock timeout, again and again for about a minute; between attempts no lock is held.
+def with_short_locks(
+    cursor: psycopg.Cursor[Any], names: Sequence[str], change: Callable[[], object], attempts: int = _LOCK_ATTEMPTS
+) -> None:
+    """Run DDL under a short lock timeout, again and again; between attempts no lock is held.
+
+    Args:
+        cursor: In a transaction.
+        names: The relations, for the error.
+        change: Runs the DDL.
+        attempts: How often to try; 14 take about a minute, 48 about ten.
 
     Raises:
         LoadError: A relation was locked for too long.
     """
     before = cursor.execute("show lock_timeout").fetchone()
-    for attempt in range(_LOCK_ATTEMPTS):
+    for attempt in range(attempts):
         try:
             with cursor.connection.transaction():
                 cursor.execute(sql.SQL("set local lock_timeout = {}").format(_LOCK_WAIT_MS))
@@ -138,7 +169,7 @@ def with_short_locks(cursor: psycopg.Cursor[Any], names: Sequence[str], change: 
             # Readers that queued behind us get through before the next attempt.
             time.sleep(0.5 * (attempt + 1))
     raise LoadError(
-        "the relations have to be locked for a change of columns or to be emptied, and stayed locked by others",
+        "the relations have to be locked for a moment to be changed, and stayed locked by others",
         ", ".join(f"{SCHEMA}.{name}" for name in names),
         "end the long transactions that pg_locks shows on them, then run again",
     )
@@ -232,8 +263,9 @@ def _retyped(old: Column, new: Column) -> sql.Composed:
 def lock(cursor: psycopg.Cursor[Any], names: Sequence[str], views: Sequence[View] = ()) -> None:
     """Lock relations against everybody and drop the views above, in one statement.
 
-    A reader that came between would hold one of them and wait for another. All the waiting is as short as for one lock:
-    who waits for the first meanwhile must not be ended for it.
+    A reader that came between would hold one of them and wait for another. Views come first, from above downwards, as
+    who reads one holds it while waiting for its table. All the waiting is as short as for one lock: who waits for the
+    first meanwhile must not be ended for it.
 
     Args:
         cursor: Within `with_short_locks`, where no limit is set for statements.
@@ -246,7 +278,7 @@ def lock(cursor: psycopg.Cursor[Any], names: Sequence[str], views: Sequence[View
     statement = sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(map(relation, names)))
     if views:
         listed = sql.SQL(", ").join(sql.SQL(view.name) for view in reversed(views))
-        statement = sql.SQL("{}; drop view {}").format(statement, listed)
+        statement = sql.SQL("drop view {}; {}").format(listed, statement)
     body = sql.Literal(f"begin {statement.as_string(cursor)}; end")
     cursor.execute(sql.SQL("set local statement_timeout = {}").format(_LOCK_WAIT_MS))
     try:
@@ -309,8 +341,7 @@ def views_above(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> list[View]
 
 
 def _views_above(cursor: psycopg.Cursor[Any], name: str) -> list[View] | None:
-    [[oid]] = cursor.execute("select %s::regclass::oid", [relation(name).as_string(cursor)]).fetchall()
-    return views_over(cursor, [oid])
+    return views_over(cursor, [oid(cursor, name)])
 
 
 def views_over(cursor: psycopg.Cursor[Any], oids: Sequence[int]) -> list[View] | None:
@@ -343,8 +374,16 @@ def views_over(cursor: psycopg.Cursor[Any], oids: Sequence[int]) -> list[View] |
     if any(row[5] != "v" or row[6] for row in rows):
         return None
     return [
-        View(oid, view, definition, options, owner, grants_on(cursor, oid, view), _comments(cursor, oid, view))
-        for oid, view, definition, options, owner, *_ in rows
+        View(
+            number,
+            view,
+            definition,
+            options,
+            owner,
+            grants_on(cursor, number, view),
+            comments_on(cursor, number, "view", view),
+        )
+        for number, view, definition, options, owner, *_ in rows
     ]
 
 
@@ -367,34 +406,29 @@ def grants_on(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ..
     return tuple(row[0] for row in rows)
 
 
-def _comments(cursor: psycopg.Cursor[Any], oid: int, name: str) -> tuple[str, ...]:
+def comments_on(cursor: psycopg.Cursor[Any], oid: int, kind: LiteralString, name: str) -> tuple[str, ...]:
+    """Return the statements that comment on a relation of any schema and on its columns, by its name."""
     rows = cursor.execute(
         """
-        select case when d.objsubid = 0 then format('comment on view %%s is %%L', %(name)s::text, d.description)
+        select case when d.objsubid = 0
+               then format('comment on %%s %%s is %%L', %(kind)s::text, %(name)s::text, d.description)
                else format('comment on column %%s.%%I is %%L', %(name)s::text, t.attname, d.description) end
         from pg_description d
         left join pg_attribute t on t.attrelid = d.objoid and t.attnum = d.objsubid and d.objsubid > 0
         where d.classoid = 'pg_class'::regclass and d.objoid = %(oid)s
         """,
-        {"oid": oid, "name": name},
+        {"oid": oid, "kind": kind, "name": name},
     ).fetchall()
     return tuple(row[0] for row in rows)
 
 
-def grants(cursor: psycopg.Cursor[Any], name: str) -> tuple[str, ...]:
-    """Return the statements that grant what others than the owner may do with a relation."""
-    quoted = relation(name).as_string(cursor)
-    [[oid]] = cursor.execute("select %s::regclass::oid", [quoted]).fetchall()
-    return grants_on(cursor, oid, quoted)
-
-
-def grant(cursor: psycopg.Cursor[Any], statements: Sequence[str]) -> None:
-    """Grant again what `grants` returned, but for what is gone: a column, or a history that is no longer written."""
+def describe_again(cursor: psycopg.Cursor[Any], statements: Sequence[str]) -> None:
+    """Run what `grants_on` and `comments_on` returned, but for columns that are gone."""
     for statement in statements:
         try:
             with cursor.connection.transaction():
                 cursor.execute(sql.SQL(statement))
-        except (errors.UndefinedColumn, errors.UndefinedTable):
+        except errors.UndefinedColumn:
             continue
 
 

@@ -17,7 +17,7 @@ from psycopg import sql
 from tasks.bronze import ddl, kinds
 from tasks.bronze.plan import EXACT, Column, make_plan
 from tasks.landing import Manifest
-from tasks.ops import TableKey, columns, rejects, relations
+from tasks.ops import TableKey, columns, rejects
 from tasks.ops.relations import HISTORY, ROOT
 
 _READ_BEFORE = sql.SQL("t._extracted_at < %(base)s and (t._deleted_at is not null or t._id in ({}))").format(
@@ -61,9 +61,8 @@ def set_aside(
             condition = sql.SQL("t._root_id in (select _id from {})").format(ddl.relation(kept[""].relation))
         else:
             condition = _READ_BEFORE
-        [[oid]] = cursor.execute("select %s::regclass::oid", [ddl.relation(name).as_string(cursor)]).fetchall()
         # No relation of ours has a blank in its name.
-        aside = f"kept {oid}"
+        aside = f"kept {ddl.oid(cursor, name)}"
         cursor.execute(
             sql.SQL("create table {} as select * from {} t where {}").format(
                 ddl.relation(aside), ddl.relation(name), condition
@@ -117,21 +116,32 @@ def _fits(cursor: psycopg.Cursor[Any], names: Sequence[str], column: Column, kin
 
 
 def bring_back(
-    cursor: psycopg.Cursor[Any], key: TableKey, kept: Mapping[str, Kept], base: Manifest, *, history: bool
+    cursor: psycopg.Cursor[Any],
+    key: TableKey,
+    targets: Mapping[str, str],
+    kept: Mapping[str, Kept],
+    base: Manifest,
+    *,
+    history: bool,
 ) -> None:
-    """Put what was set aside into its relations, which are made where they are gone."""
+    """Put what was set aside into the relations that are filled, by child; they are made where they do not exist."""
     # With versions but no rows loading must not take the table for a new one.
     for child in sorted({"", *kept}) if kept else ():
-        name, held = relations.of_table(cursor, key)[child], _columns(cursor, key, child)
-        if not ddl.exists(cursor, name):
-            plan = make_plan(ROOT if child == HISTORY else child, held, [], {})
-            if child == HISTORY:
-                ddl.create_history(cursor, name, plan)
-            else:
-                ddl.create_relation(cursor, name, plan)
-                ddl.add_keys(cursor, name, child)
+        make(cursor, key, child, targets[child])
         if child in kept:
-            _insert(cursor, child, name, kept[child], held, base if history else None)
+            _insert(cursor, child, targets[child], kept[child], _columns(cursor, key, child), base if history else None)
+
+
+def make(cursor: psycopg.Cursor[Any], key: TableKey, child: str, name: str) -> None:
+    """Make a relation with the columns that it is known to have, unless it exists."""
+    if ddl.exists(cursor, name):
+        return
+    plan = make_plan(ROOT if child == HISTORY else child, _columns(cursor, key, child), [], {})
+    if child == HISTORY:
+        ddl.create_history(cursor, name, plan)
+    else:
+        ddl.create_relation(cursor, name, plan)
+        ddl.add_keys(cursor, name, child)
 
 
 def _insert(

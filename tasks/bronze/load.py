@@ -247,6 +247,7 @@ class Loader:
         rebuild: Whether the batch was loaded before: checkpoint, ledger and what extract rejected stay as they are.
         refused: Widenings that Postgres refused; it grows.
         ahead: What was copied of the batch, in the same transaction, while it was still being landed.
+        targets: By child the relations to write, where they are not those that readers see.
     """
 
     def __init__(
@@ -259,6 +260,7 @@ class Loader:
         rebuild: bool = False,
         refused: RefusedWidenings | None = None,
         ahead: Ahead | None = None,
+        targets: Mapping[str, str] | None = None,
     ) -> None:
         self._cursor = cursor
         self._landing = landing
@@ -272,6 +274,7 @@ class Loader:
         self._narrow = dict(self._refused)
         self._relations: list[_Relation] = []
         self._ahead = ahead
+        self._targets = targets
         self._key = TableKey(manifest.source, manifest.table)
         self._result = LoadResult(
             manifest.source, manifest.table, manifest.batch_id, rows_landed=manifest.rows, window=dict(manifest.window)
@@ -383,7 +386,7 @@ class Loader:
     def _relation(
         self, child: str, landed: list[str], fields: dict[str, Any], rows_read: int, number: int
     ) -> _Relation:
-        name = named.of_table(self._cursor, self._key)[child]
+        name = self._names()[child]
         filled = self._ahead is not None and child in self._ahead.fillings
         exists = not filled and ddl.exists(self._cursor, name)
         policy = self._table.on_drift.new
@@ -406,6 +409,9 @@ class Loader:
         parts, stage_name = self._parts(child), merge.stage_name(child, number)
         return _Relation(plan, name, exists, parts, stage_name, fields, rows_read, presence)
 
+    def _names(self) -> Mapping[str, str]:
+        return named.of_table(self._cursor, self._key) if self._targets is None else self._targets
+
     def _beyond_double(self, child: str, landed: list[str]) -> set[str]:
         """Return the paths with whole numbers that no double represents; `on_drift.type: fail` is to fail on them."""
         if self._table.on_drift.type == "fail":
@@ -418,7 +424,7 @@ class Loader:
 
         The history is one even while none is written: it may be again.
         """
-        history = None if child else named.of_table(self._cursor, self._key).get(HISTORY)
+        history = None if child else self._names().get(HISTORY)
         return [name, history] if history and ddl.exists(self._cursor, history) else [name]
 
     def _check_widening(self, names: list[str], plan: Plan) -> None:
@@ -720,7 +726,7 @@ class Loader:
         )
 
     def _history(self, plan: Plan, name: str) -> None:
-        history = named.of_table(self._cursor, self._key)[HISTORY]
+        history = self._names()[HISTORY]
         if ddl.exists(self._cursor, history):
             merge.write_history(self._cursor, name, history, plan, self._stamp)
             return

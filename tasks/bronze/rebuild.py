@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import sql
 
 from tasks import database
-from tasks.bronze import ddl, kept, kinds
+from tasks.bronze import ddl, exchange, kept, kinds
 from tasks.bronze.kept import Kept
 from tasks.bronze.load import REPLAY, Loader, LoadResult, RefusedWidenings, take_lock
 from tasks.bronze.plan import Change, Column, Plan, make_plan
@@ -18,43 +18,48 @@ from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
 from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, schema_changes
 from tasks.ops import relations as named
-from tasks.ops.relations import HISTORY
+from tasks.ops.relations import HISTORY, ROOT
 from tasks.settings import Settings
 from tasks.sources import Table, TableRef
 
 
 def rebuild_table(ref: TableRef, settings: Settings) -> list[LoadResult]:
-    """Load a table anew from the landing, in one transaction: readers see the old rows or the new ones.
+    """Load a table anew from the landing, in one transaction: readers see the old rows, or the new ones.
 
-    What batches from before the last complete one brought and none has since stays as it is: rows marked as deleted,
-    rows whose document is rejected now, and earlier versions in the history. So do the rights on the relations.
+    New relations are filled beside the old ones and take their places at the end, so nobody waits meanwhile. What
+    batches from before the last complete one brought and none has since stays as it is: rows marked as deleted,
+    rows whose document is rejected now, and earlier versions in the history. So do rights, comments, storage options,
+    indexes and constraints of the relations, and views above.
 
     Column types are decided anew from all batches together, and each field has one column again, unless a view names
-    another one of it: then all of them stay, with their values. Views above are made again; where that is not possible,
-    every column stays as it is.
+    another one of it: then all of them stay, with their values. Where something that people made stands against new
+    relations, such as a materialized view or a trigger, the rows are replaced within the old ones, and every column
+    stays as it is.
 
     Args:
         ref: The table.
         settings: Where warehouse and landing are.
 
     Returns:
-        One result per batch; warnings of the last one tell what stayed as it was, because of which views.
+        One result per batch; warnings of the last one tell what stayed as it was and why, and what was not made again.
 
     Raises:
         LoadError: The landing no longer holds all batches since the last complete one.
     """
     landing = Landing.open(settings.landing_root())
-    url = settings.database_url()
-    against = ""
-    while True:
+    with (
+        database.connect(settings.database_url(), application="warehouse rebuild") as connection,
+        database.named_errors(ref.name),
+    ):
+        migrations.migrate(connection)
+        connection.commit()
+        _name(connection, landing, ref)
         try:
-            return _rebuild(url, landing, ref, against)
-        except _ViewsStandAgainst as error:
-            against = str(error)
-
-
-class _ViewsStandAgainst(Exception):
-    """Views above the relation cannot be made again over new column types; the text says why."""
+            with connection.transaction():
+                return _rebuild(connection.cursor(), landing, ref)
+        except exchange.CannotExchange as error:
+            with connection.transaction():
+                return _rebuild(connection.cursor(), landing, ref, str(error))
 
 
 def base_of(manifests: Sequence[Manifest]) -> int | None:
@@ -76,45 +81,64 @@ def base_of(manifests: Sequence[Manifest]) -> int | None:
     return None
 
 
-def _rebuild(url: str, landing: Landing, ref: TableRef, against: str) -> list[LoadResult]:
-    """Rebuild in one transaction; `against` says why all columns have to stay as they are, if they have to."""
-    key = ref.key
-    with database.connect(url, application="warehouse rebuild") as connection, database.named_errors(ref.name):
-        migrations.migrate(connection)
-        connection.commit()
-        with connection.transaction():
-            cursor = connection.cursor()
-            take_lock(cursor, *key)
-            manifests = _retained(cursor, landing, ref)
-            by_child = ddl.existing(cursor, named.of_table(cursor, key))
-            relations = list(by_child.values())
-            base, history = manifests[0], ref.table.history
-            aside = kept.set_aside(cursor, key, by_child, base, history=history)
-            views: list[ddl.View] = []
-            granted: list[str] = []
-            if against:
-                as_is = [f"all columns keep their types: {against}"]
-                ddl.empty_relations(cursor, relations)
-            else:
-                as_is = _retype(cursor, key, landing, manifests, aside)
-                granted = [statement for name in relations for statement in ddl.grants(cursor, name)]
-                views = _drop(cursor, relations)
-            kept.bring_back(cursor, key, aside, base, history=history)
-            _forget(cursor, key, manifests)
-            results = [_replay(cursor, landing, manifest, ref.table) for manifest in manifests]
-            if HISTORY in aside and history:
-                kept.join_versions(cursor, by_child[HISTORY], base)
-            kept.drop(cursor, aside)
-            ddl.grant(cursor, granted)
-            _make_views(cursor, views)
-            results[-1].warnings += as_is
-            return results
+def _name(connection: psycopg.Connection[Any], landing: Landing, ref: TableRef) -> None:
+    """Give names to relations that have none, apart from the rest: all other new tables wait for it."""
+    with connection.transaction():
+        cursor = connection.cursor()
+        take_lock(cursor, *ref.key)
+        children = {child for manifest in _retained(cursor, landing, ref) for child in manifest.children}
+        named.add(cursor, ref.key, {ROOT, *children, *([HISTORY] if ref.table.history else [])})
 
 
-def _replay(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
+def _rebuild(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, against: str = "") -> list[LoadResult]:
+    """Rebuild within the caller's transaction.
+
+    Args:
+        cursor: In a transaction that ends with this.
+        landing: Where the batches are.
+        ref: The table.
+        against: Why the relations cannot be exchanged, and so keep their columns, if they cannot.
+
+    Raises:
+        CannotExchange: That has turned out.
+    """
+    key, history = ref.key, ref.table.history
+    take_lock(cursor, *key)
+    manifests = _retained(cursor, landing, ref)
+    base = manifests[0]
+    names = named.of_table(cursor, key)
+    live = ddl.existing(cursor, names)
+    aside = kept.set_aside(cursor, key, live, base, history=history)
+    targets: Mapping[str, str]
+    if against:
+        targets, told = names, [f"all columns keep their types: {against}"]
+        for name in live.values():
+            # Not truncated: readers see the rows until the transaction ends.
+            cursor.execute(sql.SQL("delete from {}").format(ddl.relation(name)))
+    else:
+        exchange.check(cursor, list(live.values()))
+        shadows = targets = exchange.make_shadows(cursor, names)
+        told = _retype(cursor, key, landing, manifests, aside)
+    kept.bring_back(cursor, key, targets, aside, base, history=history)
+    _forget(cursor, key, manifests)
+    results = [_replay(cursor, landing, manifest, ref.table, targets) for manifest in manifests]
+    if HISTORY in aside and history:
+        kept.join_versions(cursor, targets[HISTORY], base)
+    kept.drop(cursor, aside)
+    if not against:
+        for child in live:
+            kept.make(cursor, key, child, targets[child])
+        told += exchange.exchange(cursor, live, shadows)
+    results[-1].warnings += told
+    return results
+
+
+def _replay(
+    cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest, table: Table, targets: Mapping[str, str]
+) -> LoadResult:
     refused: RefusedWidenings = {}
     while True:
-        loader = Loader(cursor, landing, manifest, table, rebuild=True, refused=refused)
+        loader = Loader(cursor, landing, manifest, table, rebuild=True, refused=refused, targets=targets)
         result = loader.write() if loader.prepare() else None
         _drop_staging(cursor)
         if result is not None:
@@ -153,32 +177,6 @@ def _retained(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef) -> l
             f"the landing cannot rebuild the table: {what}", ref.name, "use `warehouse reset`, which reads the source"
         )
     return manifests[base:]
-
-
-def _drop(cursor: psycopg.Cursor[Any], relations: Sequence[str]) -> list[ddl.View]:
-    """Drop relations with the views above, which are returned, those first that others read."""
-    views = ddl.views_above(cursor, relations)
-    if views is None:
-        raise _ViewsStandAgainst(ddl.ABOVE)
-
-    def change() -> None:
-        ddl.lock(cursor, relations, views)
-        cursor.execute(sql.SQL("drop table {}").format(sql.SQL(", ").join(map(ddl.relation, relations))))
-
-    try:
-        if relations:
-            ddl.with_short_locks(cursor, relations, change)
-    except errors.DependentObjectsStillExist as error:
-        raise _ViewsStandAgainst(error.diag.message_detail) from error
-    return views
-
-
-def _make_views(cursor: psycopg.Cursor[Any], views: Sequence[ddl.View]) -> None:
-    for view in views:
-        try:
-            ddl.create_view(cursor, view)
-        except errors.ProgrammingError as error:
-            raise _ViewsStandAgainst(f"{view.name} cannot be made again: {error.diag.message_primary}") from error
 
 
 def _retype(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, sql
 
-from tasks.bronze import ddl
+from tasks.bronze import ddl, exchange
 from tasks.errors import DbtError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def prepare(connection: psycopg.Connection[Any], schemas: Iterable[str], kept: I
         connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         clean(connection, schema)
         connection.execute(sql.SQL("create schema {}").format(sql.Identifier(schema + ASIDE)))
-        _inherit_default_privileges(connection, schema)
+        exchange.inherit_default_privileges(connection.cursor(), schema, schema + ASIDE)
     for relation in kept:
         with connection.transaction():
             _copy(connection, relation)
@@ -97,43 +97,16 @@ def clean(connection: psycopg.Connection[Any], schema: str) -> None:
                 ) from None
 
 
-def _inherit_default_privileges(connection: psycopg.Connection[Any], schema: str) -> None:
-    """Give the schema aside the default privileges of its model: a new relation has them before readers see it."""
-    rows = connection.execute(
-        """
-        select format('alter default privileges in schema %%I grant %%s on tables to %%s%%s', %(aside)s::text,
-                      a.privilege_type,
-                      case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end,
-                      case when a.is_grantable then ' with grant option' else '' end)
-        from pg_default_acl d join pg_namespace n on n.oid = d.defaclnamespace, aclexplode(d.defaclacl) a
-        where n.nspname = %(schema)s and d.defaclobjtype = 'r' and d.defaclrole = current_user::regrole
-            and a.grantee <> d.defaclrole
-        """,
-        {"schema": schema, "aside": schema + ASIDE},
-    ).fetchall()
-    for (statement,) in rows:
-        connection.execute(statement)
-
-
 def _copy(connection: psycopg.Connection[Any], relation: Relation) -> None:
     """Copy a table with its rows, then its keys and indexes, which are made faster over rows that are there."""
     live, aside = relation.at(relation.schema), relation.at(relation.schema + ASIDE)
-    connection.execute(sql.SQL("create table {} (like {} including all excluding indexes)").format(aside, live))
+    connection.execute(
+        sql.SQL("create table {} (like {} including all excluding indexes excluding constraints)").format(aside, live)
+    )
     connection.execute(sql.SQL("insert into {} overriding system value select * from {}").format(aside, live))
-    rows = connection.execute(
-        """
-        select format('alter table %%s add constraint %%I %%s', %(aside)s::text, conname, pg_get_constraintdef(oid))
-        from pg_constraint where conrelid = %(live)s::regclass and contype in ('p', 'u', 'x')
-        union all
-        select regexp_replace(
-            pg_get_indexdef(i.indexrelid), ' ON (ONLY )?(.*?) USING ', format(' ON %%s USING ', %(aside)s::text))
-        from pg_index i where i.indrelid = %(live)s::regclass
-            and not exists (select from pg_constraint c where c.conindid = i.indexrelid)
-        """,
-        {"live": live.as_string(connection), "aside": aside.as_string(connection)},
-    ).fetchall()
-    for (statement,) in rows:
-        connection.execute(statement)
+    cursor = connection.cursor()
+    for index in exchange.indexes(cursor, live):
+        cursor.execute(index.on(aside))
 
 
 def swap(
@@ -197,8 +170,7 @@ def _exchange(connection: psycopg.Connection[Any], relations: Sequence[Relation]
         if found is None:
             raise DbtError(f"{relation.schema}.{relation.name} was built, but is not there", "Postgres", "run again")
         _move(cursor, relation, found[1], relation.schema + ASIDE, relation.schema)
-        for statement in grants.get(relation, ()):
-            _grant(cursor, statement)
+        ddl.describe_again(cursor, grants.get(relation, ()))
     for view in views:
         try:
             ddl.create_view(cursor, view)
@@ -208,15 +180,6 @@ def _exchange(connection: psycopg.Connection[Any], relations: Sequence[Relation]
                 view.name,
                 "correct or drop the view, then run again; the models keep their last good content",
             ) from error
-
-
-def _grant(cursor: psycopg.Cursor[Any], statement: str) -> None:
-    try:
-        with cursor.connection.transaction():
-            cursor.execute(statement)
-    except errors.UndefinedColumn:
-        # A right on a column that the new version does not have.
-        return
 
 
 def _find(cursor: psycopg.Cursor[Any], relation: Relation, suffix: str = "") -> tuple[int, str] | None:

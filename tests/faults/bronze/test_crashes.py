@@ -40,8 +40,11 @@ _LOADERS = textwrap.dedent(
     import psycopg
     from tasks import database
     from tasks.bronze.load import load_batch
+    from tasks.bronze.rebuild import rebuild_table
     from tasks.landing import Landing
-    from tasks.mongodb.config import MongoTable
+    from tasks.mongodb.config import MongoSource, MongoTable
+    from tasks.settings import Settings
+    from tasks.sources import TableRef
 
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     url, root, table = sys.argv[1:]
@@ -77,8 +80,12 @@ _LOADERS = textwrap.dedent(
     def load(batch):
         connect = psycopg.connect
         psycopg.connect = lambda *a, **k: connect(*a, **k, cursor_factory=Counting)
-        landing = Landing.open(root)
-        result = load_batch(url, landing, landing.manifest("shop", "orders", batch), MongoTable(**json.loads(table)))
+        made, landing = MongoTable(**json.loads(table)), Landing.open(root)
+        if batch == "rebuild":
+            source = MongoSource(kind="mongodb", uri="mongodb://nowhere", database="shop", tables={"orders": {}})
+            result = rebuild_table(TableRef("shop", "orders", source, made), Settings(url=url, landing=root))[-1]
+        else:
+            result = load_batch(url, landing, landing.manifest("shop", "orders", batch), made)
         print(result.status, count, flush=True)
 
     for line in sys.stdin:
@@ -248,6 +255,32 @@ def test_loaders_killed_at_every_statement_leave_all_or_nothing(
             assert {name for name in state if state[name] and state[name] != states[0][name]} <= set(_AHEAD)
             assert len(set(state["changes"])) == len(state["changes"])
     assert contents(warehouse) == expected
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_rebuilds_killed_at_any_statement_leave_the_old_table_whole_and_nothing_beside(
+    two_batches: tuple[Warehouse, list[Any]], loaders: Loaders, when: str
+) -> None:
+    warehouse, manifests = two_batches  # noqa: F811
+    load_all(loaders, manifests)
+    warehouse.execute("create view above as select _id, v from bronze.shop__orders")
+    whole = "select c.oid from pg_class c join pg_namespace n on n.oid = relnamespace where nspname like 'bronze%%'"
+    before, relations = contents(warehouse), warehouse.rows(whole)
+    stop = 1
+    while (found := loaders.start("rebuild", when, stop))[0] == "stopped":
+        loaders.kill(found[1])
+        if warehouse.rows(whole) != relations:
+            # Killed once all was committed.
+            break
+        assert contents(warehouse) == before, f"statement {stop}"
+        assert warehouse.value("select count(*) from above") == len(before["rows"])
+        stop += 3
+    loaders.start("rebuild")
+    after = contents(warehouse)
+    # Their times of loading, as the rest, are of the last rebuild.
+    assert {name for name in after if after[name] != before[name]} <= {"statistics", "columns", "existing", "batches"}
+    assert after["columns"] == after["existing"]
+    assert warehouse.value("select count(*) from above") == len(before["rows"])
 
 
 def test_a_connection_cut_at_any_statement_is_mended_by_the_loader_itself(
