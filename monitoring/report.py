@@ -187,11 +187,13 @@ class RunReport:
     @property
     def _look(self) -> str:
         rejected = sum(line.counts["rows_rejected"] or 0 for line in self.tables)
+        warned = sum(line.counts["rows_warned"] or 0 for line in self.tables)
         rescued = sum(line.counts["rows_rescued"] or 0 for line in self.tables)
         parts = [
             f"{count:,} {what}"
             for count, what in (
                 (rejected, "rejected (`warehouse rejects list`)"),
+                (warned, "loaded although they break a rule (`rules` in sources.yaml)"),
                 (rescued, "rescued (column `_rescued`)"),
                 (len(self.schema_changes), "schema changes (`warehouse drift`)"),
             )
@@ -317,6 +319,7 @@ _COLUMNS = (
     ("loaded", "rows_loaded"),
     ("unchanged", "rows_unchanged"),
     ("rejected", "rows_rejected"),
+    ("warned", "rows_warned"),
     ("rescued", "rows_rescued"),
     ("deleted", "rows_deleted"),
     ("schema changes", "schema_changes"),

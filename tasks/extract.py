@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,21 +22,25 @@ class ExtractMetrics:
         rows_read: Documents or rows read, those rejected included.
         bytes_read: Bytes that came from the source.
         rows_landed: Rows landed: less than read where some had landed before.
-        rows_rejected: Documents or rows that could not be landed.
+        rows_rejected: Documents or rows that could not be landed, or break a rule.
+        rows_warned: Documents or rows that were landed although they break a rule.
         seconds: Time spent reading.
         window_from: From where the last batch was read, as people would say it.
         window_to: Up to where.
         batch_id: The last batch.
+        warned: By rule how many documents break it and were landed; no column of its own.
     """
 
     rows_read: int = 0
     bytes_read: int = 0
     rows_landed: int = 0
     rows_rejected: int = 0
+    rows_warned: int = 0
     seconds: float = 0.0
     window_from: str | None = None
     window_to: str | None = None
     batch_id: str | None = None
+    warned: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, landed: Sequence[Manifest] | Sequence[Segment]) -> ExtractMetrics:
@@ -43,19 +48,23 @@ class ExtractMetrics:
         last = landed[-1] if landed else None
         window = getattr(last, "window", {})
         return cls(
-            rows_read=sum(one.rows_read + one.reject_rows for one in landed),
+            # What a rule holds back was read as any row is, and is a reject beside.
+            rows_read=sum(one.rows_read + one.reject_rows - one.held_rows for one in landed),
             bytes_read=sum(one.source_bytes for one in landed),
             rows_landed=sum(one.rows for one in landed),
             rows_rejected=sum(one.reject_rows for one in landed),
+            rows_warned=sum(one.warned_rows for one in landed),
             seconds=round(sum(one.seconds for one in landed), 3),
             window_from=window.get("from"),
             window_to=window.get("to"),
             batch_id=getattr(last, "batch_id", None),
+            warned=dict(sum((Counter(one.warned) for one in landed), Counter())),
         )
 
     def row(self) -> dict[str, Any]:
         """Return the columns by name, with the rows that were read in a second."""
-        return {**asdict(self), "rows_per_second": round(self.rows_read / self.seconds) if self.seconds else None}
+        columns = {name: value for name, value in asdict(self).items() if name != "warned"}
+        return {**columns, "rows_per_second": round(self.rows_read / self.seconds) if self.seconds else None}
 
 
 @dataclass(frozen=True)
@@ -111,4 +120,7 @@ def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
         SourceError: The source could not be read; nothing was committed.
         LandingError: The landing could not be written; nothing was committed.
     """
-    return ref.connector.extract(ref, context)
+    result = ref.connector.extract(ref, context)
+    broken = result.metrics.warned.items()
+    told = tuple(f"{ref.name}: {count:,} document(s) break the rule {name!r}" for name, count in broken)
+    return replace(result, warnings=(*result.warnings, *told))

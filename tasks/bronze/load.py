@@ -45,6 +45,7 @@ _ROW_LOCK_WAIT = "60s"
 # A loader that was frozen (a paused pod) gives its lock back after this time.
 _IDLE_LIMIT = "15min"
 _ATTEMPTS = 4
+_NOT_HELD = sql.SQL("t._id <> all(%(held)s::text[])")
 RefusedWidenings: TypeAlias = dict[tuple[str, str], str]
 """By (child, path) why a column cannot be widened: its values go to a variant of it, or are rescued."""
 _RETRIED = (errors.DeadlockDetected, errors.SerializationFailure)
@@ -575,7 +576,7 @@ class Loader:
             self._result.copied_bytes += filling.copy(converted.frame for _, _, converted in parts)
         filling.finish()
         if child:
-            self._result.child_rows += self._manifest.children[child].rows
+            self._result.child_rows += sum(part.rows for part in self._manifest.of_kind("child", child))
 
     def _load_staged(self, relations: list[_Relation]) -> None:
         root, children = relations[0], relations[1:]
@@ -672,7 +673,10 @@ class Loader:
         scope = self._manifest.scope
         if self._days is not None:
             gone = self._days.gone(root.plan)
-            return self._delete(root, gone, track) if gone is not None else 0
+            if gone is None:
+                return 0
+            condition = sql.SQL("{} and {}").format(gone, _NOT_HELD)
+            return self._delete(root, condition, track, held=self._known_rejected())
         if self._late:
             return 0
         if scope.type == "snapshot":
@@ -680,8 +684,8 @@ class Loader:
             if held is None:
                 self._result.warnings.append("a rejected document has no readable _id: no rows were deleted this time")
             else:
-                condition = sql.SQL("{} and t._id <> all(%(held)s::text[])").format(
-                    merge.not_in(changed.KEYS if self._changed else root.stage)
+                condition = sql.SQL("{} and {}").format(
+                    merge.not_in(changed.KEYS if self._changed else root.stage), _NOT_HELD
                 )
                 deleted += self._delete(root, condition, track, held=held)
         elif isinstance(scope, PartitionScope):
@@ -711,8 +715,8 @@ class Loader:
             last = (datetime.fromisoformat(scope.to) + timedelta(days=1)).date().isoformat()
         fields = [sql.SQL("t.{}").format(sql.Identifier(found.name)) for found in root.plan.of(scope.field)]
         days = sql.SQL(" or ").join(within.format(field) for field in fields)
-        condition = sql.SQL("({}) and {}").format(days, merge.not_in(root.stage))
-        return self._delete(root, condition, track, first=first, last=last)
+        condition = sql.SQL("({}) and {} and {}").format(days, merge.not_in(root.stage), _NOT_HELD)
+        return self._delete(root, condition, track, first=first, last=last, held=self._known_rejected())
 
     def _delete(self, root: _Relation, condition: sql.Composable, track: bool, **parameters: Any) -> int:
         return merge.delete_rows(
@@ -737,12 +741,15 @@ class Loader:
 
     def _rejected_ids(self) -> list[str] | None:
         """Return the ids of rejected documents, which are at the source; None when one is not known."""
-        ids: list[str] = []
-        for part in self._manifest.of_kind("rejects"):
-            frame = self._landing.read(self._manifest, part)
-            if frame["_id"].null_count():
-                return None
-            ids += stage.normal_keys(frame["_id"])
+        parts = self._manifest.of_kind("rejects")
+        keys = [self._landing.read(self._manifest, part)["_id"] for part in parts]
+        return None if any(found.null_count() for found in keys) else self._known_rejected()
+
+    def _known_rejected(self) -> list[str]:
+        """Return the ids of rejected documents, as far as they are known: a row that was there before stays."""
+        parts = self._manifest.of_kind("rejects")
+        keys = [self._landing.read(self._manifest, part)["_id"].drop_nulls() for part in parts]
+        ids = [key for found in keys for key in stage.normal_keys(found)]
         return ids + rejects.refused_ids(self._cursor, self._key, self._manifest.batch_id)
 
     def _write_rejects(self) -> None:

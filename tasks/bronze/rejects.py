@@ -17,6 +17,7 @@ from tasks.bronze.stage import normal_keys
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
 from tasks.landing.manifest import Segment
+from tasks.landing.rules import Rules
 from tasks.ops import migrations, rejects, relations
 from tasks.ops.rejects import Reject
 from tasks.ops.relations import ROOT
@@ -54,7 +55,8 @@ def replay(ref: TableRef, settings: Settings, ids: Sequence[int] = ()) -> Replay
         migrations.migrate(connection)
         found = rejects.find(connection, [ref.key], ids=ids, waiting=not ids, limit=1_000_000)
     by_batch: dict[str, list[Reject]] = {}
-    for reject in found:
+    # Oldest first: of several versions of a document the last one counts.
+    for reject in reversed(found):
         by_batch.setdefault(reject.batch_id, []).append(reject)
     outcomes: dict[int, str] = {}
     for _, batch in sorted(by_batch.items()):
@@ -74,14 +76,24 @@ def _replay_batch(url: str, landing: Landing, ref: TableRef, batch: Sequence[Rej
         return {reject.id: "refused" for reject in batch}
     manifest = landing.manifest(*key, batch_id)
     again = _next_id(landing, ref, batch_id)
+    documents = [reject.document_id for reject in batch if reject.bytes is None and reject.document_id is not None]
+    landed = _Landed(landing, manifest, documents)
     keys: dict[int, str] = {}
+    outdated: set[int] = set()
+    rules = Rules(ref.table.rules, ref.table.child_paths)
     with landing.writer(*key, again) as writer:
         statistics: dict[str, Any] = {"": {"rows": 0, "fields": {}}}
         for reject in batch:
             raw = reject.bytes
-            frames = _landed(landing, manifest, reject) if raw is None else ref.connector.decode_reject(ref, bytes(raw))
-            rows = frames.pop("", None)
-            if rows is None or rows.is_empty():
+            frames = landed.of(reject) if raw is None else ref.connector.decode_reject(ref, bytes(raw))
+            if frames is None:
+                outdated.add(reject.id)
+                continue
+            if "" not in frames or frames[""].is_empty():
+                continue
+            frames = rules.sort(frames).kept
+            rows = frames.pop("")
+            if rows.is_empty():
                 continue
             keys[reject.id] = normal_keys(rows["_id"])[-1]
             writer.write(rows)
@@ -91,10 +103,12 @@ def _replay_batch(url: str, landing: Landing, ref: TableRef, batch: Sequence[Rej
         segment = writer.finish(statistics, 0, 0.0)
     if not keys:
         landing.delete(*key, again)
-        return {reject.id: "refused" for reject in batch}
-    landed = _commit(landing, manifest, again, segment)
-    load_batch(url, landing, landed, ref.table)
-    return {reject.id: _outcome(url, ref, again, keys.get(reject.id)) for reject in batch}
+        return {reject.id: "outdated" if reject.id in outdated else "refused" for reject in batch}
+    load_batch(url, landing, _commit(landing, manifest, again, segment), ref.table)
+    return {
+        reject.id: "outdated" if reject.id in outdated else _outcome(url, ref, again, keys.get(reject.id))
+        for reject in batch
+    }
 
 
 def _commit(landing: Landing, manifest: Manifest, batch_id: str, segment: Segment) -> Manifest:
@@ -119,18 +133,44 @@ def _next_id(landing: Landing, ref: TableRef, batch_id: str) -> str:
     return next(name for number in range(1, 1_000_000) if (name := f"{root}-r{number}") not in taken)
 
 
-def _landed(landing: Landing, manifest: Manifest, reject: Reject) -> dict[str, pl.DataFrame]:
-    """Return the landed row that Postgres refused, with its child rows."""
-    if reject.path or reject.document_id is None:
-        return {}
-    chosen = [landing.read(manifest, part) for part in manifest.of_kind("rows")]
-    rows = [frame.filter(pl.col("_id") == reject.document_id) for frame in chosen]
-    found = {"": pl.concat([frame for frame in rows if frame.height] or [rows[0]], how="diagonal")[-1:]} if rows else {}
-    for path in manifest.children:
-        parts = [landing.read(manifest, part) for part in manifest.of_kind("child", path)]
-        children = [frame.filter(pl.col("_root_id") == reject.document_id) for frame in parts]
-        found[path] = pl.concat(children, how="diagonal") if children else pl.DataFrame()
-    return found
+@dataclass(frozen=True)
+class _Version:
+    """The last row of a document that a batch landed, with its child rows; `part` is where it stands in the batch."""
+
+    part: int
+    frames: dict[str, pl.DataFrame]
+
+
+class _Landed:
+    """The landed rows of some documents of one batch: those that bronze was given, and those that a rule held back."""
+
+    def __init__(self, landing: Landing, manifest: Manifest, ids: Sequence[str]) -> None:
+        self._versions: dict[tuple[str, str], _Version] = {}
+        roots: dict[str, int] = {}
+        for index, part in enumerate(manifest.parts if ids else ()):
+            if part.kind not in ("rows", "child", "held"):
+                continue
+            kind, key = "held" if part.kind == "held" else "rows", "_root_id" if part.child else "_id"
+            found = landing.read(manifest, part).filter(pl.col(key).is_in(ids))
+            if not part.child:
+                roots[kind] = index
+            for (document,), rows in found.partition_by(key, as_dict=True, maintain_order=True).items():
+                known = self._versions.get((kind, document))
+                if not part.child:
+                    self._versions[kind, document] = _Version(index, {"": rows[-1:]})
+                elif known and known.part == roots[kind]:
+                    known.frames[part.child] = rows
+
+    def of(self, reject: Reject) -> dict[str, pl.DataFrame] | None:
+        """Return the frames of a reject, nothing where there are none; None where a later version was landed."""
+        document = reject.document_id or ""
+        if reject.stage == "load":
+            found = None if reject.path else self._versions.get(("rows", document))
+            return found.frames if found else {}
+        held, given = self._versions.get(("held", document)), self._versions.get(("rows", document))
+        if held and given and given.part > held.part:
+            return None
+        return held.frames if held else {}
 
 
 def _outcome(url: str, ref: TableRef, batch_id: str, document_id: str | None) -> str:

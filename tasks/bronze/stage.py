@@ -13,7 +13,7 @@ from tasks.bronze import copying
 from tasks.bronze.convert import keys_of, rescue_cells
 from tasks.bronze.plan import Plan
 from tasks.landing import Manifest
-from tasks.landing.kinds import fragment, plain, quote
+from tasks.landing.kinds import document_of
 from tasks.ops import TableKey, rejects
 from tasks.ops.rejects import NewReject
 
@@ -104,17 +104,3 @@ def write_refused(
         for index, reason in refused
     )
     rejects.write(cursor, TableKey(manifest.source, manifest.table), manifest.batch_id, found)
-
-
-def document_of(row: pl.DataFrame) -> str:
-    """Return a frame of one landed row as extended JSON by path, meta columns with their own names."""
-    parts: list[str] = []
-    for column in row.get_columns():
-        path, separator, kind = column.name.rpartition("|")
-        if column[0] is None:
-            continue
-        if separator:
-            parts.append(f"{quote(path)}:{fragment(kind, plain(column, kind)[0])}")
-        elif column.dtype == pl.String:
-            parts.append(f"{quote(column.name)}:{quote(column[0])}")
-    return "{" + ",".join(parts) + "}"

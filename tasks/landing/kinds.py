@@ -97,6 +97,21 @@ def quote(text: str) -> str:
     return orjson.dumps(text).decode()
 
 
+def document_of(row: pl.DataFrame) -> str:
+    """Return a frame of one landed row as extended JSON by path, meta columns with their own names."""
+    parts: list[str] = []
+    for column in row.get_columns():
+        path, separator, kind = column.name.rpartition("|")
+        # Not by `column[0]`: Python has no date as far as some are.
+        if column.null_count():
+            continue
+        if separator:
+            parts.append(f"{quote(path)}:{fragment(kind, plain(column, kind)[0])}")
+        elif column.dtype == pl.String:
+            parts.append(f"{quote(column.name)}:{quote(column[0])}")
+    return "{" + ",".join(parts) + "}"
+
+
 def in_base64(key: str, text: str) -> str:
     """Return a text that JSON cannot tell as it is, kept to the letter under `key`."""
     return f'{{"{key}":{{"base64":"{base64.b64encode(text.encode()).decode()}"}}}}'

@@ -1,7 +1,7 @@
 """The one writer of landings: documents, ready rows and rejects become the parts of a segment, in bounded memory.
 
-Whatever the source, a document takes the same way: decoded, given the configured types, transformed, written. Readers
-of a source only say what comes next.
+Whatever the source, a document takes the same way: decoded, given the configured types, transformed, tried by the
+table's rules, written. Readers of a source only say what comes next.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import polars as pl
 from tasks.landing.decoder import Decoder, make_decoder
 from tasks.landing.kinds import KINDS
 from tasks.landing.manifest import Segment
+from tasks.landing.rules import Rules
 from tasks.landing.store import BatchWriter
 from tasks.landing.transforms import Transforms
 from tasks.landing.typed import Types
@@ -56,6 +57,7 @@ class Lander:
         progress: Called with the rows read so far.
         source_bytes: Bytes read from the source.
         reject_rows: Documents rejected.
+        held_rows: Those of them that are whole and break a rule.
     """
 
     writer: BatchWriter
@@ -69,6 +71,7 @@ class Lander:
     progress: Callable[[int], None] | None = None
     source_bytes: int = 0
     reject_rows: int = 0
+    held_rows: int = 0
     _flushed_rows: int = field(init=False, default=0)
     _added: bytearray = field(init=False, default_factory=bytearray)
     _rejects: list[dict[str, Any]] = field(init=False, default_factory=list)
@@ -78,6 +81,7 @@ class Lander:
     _decoder: Decoder = field(init=False)
     _types: Types = field(init=False)
     _transforms: Transforms = field(init=False)
+    _rules: Rules = field(init=False)
     _started: float = field(init=False, default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -91,6 +95,7 @@ class Lander:
         )
         self._types = Types(self.types, self.spellings)
         self._transforms = Transforms(self.table.transforms, self.table.child_paths)
+        self._rules = Rules(self.table.rules, self.table.child_paths)
 
     @property
     def rows_read(self) -> int:
@@ -118,7 +123,7 @@ class Lander:
         """Write rows that are landed columns already: `_id`, `_hash`, `_rescued` and columns `path|kind`."""
         self._count(frame)
         self._flushed_rows += frame.height
-        self._write(frame)
+        self._land({"": self._transforms.apply(self._types.apply(frame))})
         self._tell()
 
     def reject(self, reason: str, raw: bytes, path: str | None = None) -> None:
@@ -156,7 +161,15 @@ class Lander:
         self.flush()
         self._write_rejects()
         seconds = time.monotonic() - self._started
-        return self.writer.finish(self._statistics(), self.source_bytes, seconds, self.reject_rows, state())
+        return self.writer.finish(
+            self._statistics(),
+            self.source_bytes,
+            seconds,
+            self.reject_rows,
+            state(),
+            self._rules.warned_rows,
+            self._rules.warned,
+        )
 
     def _decode_added(self) -> None:
         raw, self._added = bytes(self._added), bytearray()
@@ -173,17 +186,26 @@ class Lander:
         decoded = self._decoder.flush()
         rows = decoded.tables.pop("")
         kept = self.keep(rows) if self.keep else rows
-        self._write(kept)
+        frames = {"": self._transforms.apply(self._types.apply(kept))}
         for path, frame in self._transforms.apply_tables(decoded.tables).items():
             if kept.height < rows.height:
                 frame = frame.join(kept.select(_root_id="_id"), on="_root_id", how="semi")
-            self.writer.write(frame, kind="child", child=path)
+            frames[path] = frame
+        self._land(frames)
         self.reject_rows += decoded.rejects.height
         self.writer.write(self._transforms.apply_rejects(decoded.rejects), kind="rejects")
         self._tell()
 
-    def _write(self, rows: pl.DataFrame) -> None:
-        self.writer.write(self._transforms.apply(self._types.apply(rows)))
+    def _land(self, frames: dict[str, pl.DataFrame]) -> None:
+        """Write frames by child path, those documents apart that break a rule."""
+        found = self._rules.sort(frames)
+        for path, frame in found.kept.items():
+            self.writer.write(frame, kind="child" if path else "rows", child=path)
+        for path, frame in found.held.items():
+            self.writer.write(frame, kind="held", child=path)
+        self.reject_rows += found.rejects.height
+        self.held_rows += found.rejects.height
+        self.writer.write(found.rejects, kind="rejects")
 
     def _write_rejects(self) -> None:
         frame = pl.DataFrame(self._rejects, schema=_REJECT_SCHEMA)

@@ -19,8 +19,8 @@ class Part(_Model):
 
     Attributes:
         file: Name in the batch's folder.
-        kind: `rows`, `child` rows, `rejects`, or the complete list of source `ids`.
-        child: Path of the child table, for kind `child`.
+        kind: `rows`, `child` rows, `rejects`, the complete list of source `ids`, or rows `held` back by a rule.
+        child: Path of the child table, for kind `child`, and for `held` where it is not of the table itself.
         rows: Number of rows.
         bytes: Size of the file.
         sha256: Checksum of the file in hex.
@@ -29,7 +29,7 @@ class Part(_Model):
     """
 
     file: str
-    kind: Literal["rows", "child", "rejects", "ids"] = "rows"
+    kind: Literal["rows", "child", "rejects", "ids", "held"] = "rows"
     child: str = ""
     rows: int
     bytes: int
@@ -122,7 +122,13 @@ Scope = Annotated[UpsertScope | SnapshotScope | PartitionScope | AccountDaysScop
 
 
 class Segment(_Model):
-    """What one reader wrote: a whole batch, or one `_id` range of it; `state` is its part of the checkpoint."""
+    """What one reader wrote: a whole batch, or one `_id` range of it.
+
+    Attributes:
+        state: Its part of the checkpoint.
+        warned_rows: Documents that were landed although they break a rule.
+        warned: By rule how many documents break it and were landed.
+    """
 
     index: int = 0
     parts: list[Part] = Field(default_factory=list)
@@ -131,9 +137,20 @@ class Segment(_Model):
     rows: int = 0
     rows_read: int = 0
     reject_rows: int = 0
+    warned_rows: int = 0
+    warned: dict[str, int] = Field(default_factory=dict)
     source_bytes: int = 0
     seconds: float = 0.0
     state: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def held_rows(self) -> int:
+        """Rows that a rule holds back; they are among the rejects and among the rows read."""
+        return _held(self.parts)
+
+
+def _held(parts: Iterable[Part]) -> int:
+    return sum(part.rows for part in parts if part.kind == "held" and not part.child)
 
 
 class Manifest(_Model):
@@ -149,6 +166,8 @@ class Manifest(_Model):
         source_time: The same moment by the source's clock, where it tells.
         rows: Rows landed.
         rows_read: Rows read and counted in `fields`; more than `rows` where some had landed before.
+        warned_rows: Documents that were landed although they break a rule.
+        warned: By rule how many documents break it and were landed.
         fingerprint: Hex of the table configuration that shaped the rows.
         seconds: Time spent reading, summed over segments.
     """
@@ -168,6 +187,8 @@ class Manifest(_Model):
     bytes: int = 0
     source_bytes: int = 0
     reject_rows: int = 0
+    warned_rows: int = 0
+    warned: dict[str, int] = Field(default_factory=dict)
     window: dict[str, Any] = Field(default_factory=dict)
     checkpoint: dict[str, Any] = Field(default_factory=dict)
     checkpoint_keys: list[str] | None = None
@@ -184,6 +205,11 @@ class Manifest(_Model):
             return self.checkpoint
         kept = {name: value for name, value in state.items() if name not in self.checkpoint_keys}
         return kept | {name: self.checkpoint[name] for name in self.checkpoint_keys if name in self.checkpoint}
+
+    @property
+    def held_rows(self) -> int:
+        """See `Segment`."""
+        return _held(self.parts)
 
     def of_kind(self, kind: str, child: str | None = None) -> list[Part]:
         """Return the parts of a kind (and of one child table), in writing order."""
@@ -212,6 +238,8 @@ def merge_segments(segments: Iterable[Segment]) -> dict[str, Any]:
         "bytes": sum(part.bytes for part in parts),
         "source_bytes": sum(segment.source_bytes for segment in ordered),
         "reject_rows": sum(segment.reject_rows for segment in ordered),
+        "warned_rows": sum(segment.warned_rows for segment in ordered),
+        "warned": dict(sum((Counter(segment.warned) for segment in ordered), Counter())),
         "seconds": round(sum(segment.seconds for segment in ordered), 3),
     }
 

@@ -8,7 +8,7 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -37,7 +37,7 @@ _CHILD = "warehouse.child"
 # What obstore appends for its own developers, a screen long.
 _DEBUG = "Debug source:"
 _Result = TypeVar("_Result")
-_PartKind = Literal["rows", "child", "rejects", "ids"]
+_PartKind = Literal["rows", "child", "rejects", "ids", "held"]
 
 
 def new_batch_id(now: datetime | None = None) -> str:
@@ -280,6 +280,8 @@ class BatchWriter:
         seconds: float,
         reject_rows: int = 0,
         state: dict[str, Any] | None = None,
+        warned_rows: int = 0,
+        warned: Mapping[str, int] | None = None,
     ) -> Segment:
         """Wait for all parts, write the segment's own record, and return it.
 
@@ -289,6 +291,8 @@ class BatchWriter:
             seconds: Time spent reading.
             reject_rows: Documents that were rejected.
             state: This segment's part of the checkpoint.
+            warned_rows: Documents that were landed although they break a rule.
+            warned: By rule how many these are.
         """
         self._segment.parts += [future.result() for future in self._pending]
         self._pending.clear()
@@ -306,6 +310,8 @@ class BatchWriter:
                 "source_bytes": source_bytes,
                 "seconds": round(seconds, 3),
                 "reject_rows": reject_rows,
+                "warned_rows": warned_rows,
+                "warned": dict(warned or {}),
                 "state": state or {},
             }
         )

@@ -459,6 +459,11 @@ MIGRATIONS: tuple[str, ...] = (
     );
     comment on table ops.waits is 'Until when a source gives nothing, as its quota is used up, and what it said.';
     """,
+    """
+    alter table monitoring.pipeline_log add column if not exists rows_warned bigint;
+    comment on column monitoring.pipeline_log.rows_warned is
+        'Documents that were landed although they break a rule whose on_fail is warn.';
+    """,
 )
 
 

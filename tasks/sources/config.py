@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal
 
 from pydantic import (
@@ -16,7 +18,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     PrivateAttr,
+    StrictBool,
+    StrictStr,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -36,6 +41,9 @@ _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d
 NAME_PATTERN = "^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 _NAME = re.compile(NAME_PATTERN)
 _NAME_LENGTH = 40
+# So many digits of a number are those of the double that YAML reads it as.
+_EXACT_DIGITS = 15
+_CONDITIONS = ("required", "type", "range", "set", "regex")
 
 Kind = Literal[
     "int", "double", "decimal", "string", "bool", "date", "day", "micros", "objectid", "uuid", "binary", "json"
@@ -170,6 +178,109 @@ class Transform(Strict):
         return Transform(drop=path) if self.drop else Transform(hash=path)
 
 
+def _exactly(value: object) -> object:
+    """Return a number of the file as it is written; a float of more digits than it tells is a mistake."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return Decimal(value)
+    if isinstance(value, float):
+        number = Decimal(repr(float(value)))
+        if not number.is_finite() or len(number.as_tuple().digits) > _EXACT_DIGITS:
+            raise ValueError(
+                f"more than {_EXACT_DIGITS} digits have to be written as text, such as '0.12345678901234567'"
+            )
+        return number
+    return value
+
+
+def _bound(value: object) -> Decimal | date:
+    """Return a number or a time; a text is one of both."""
+    found = _read_bound(value) if isinstance(value, str) else _exactly(value)
+    if not isinstance(found, Decimal | date) or (isinstance(found, Decimal) and found.is_nan()):
+        raise ValueError("must be a number, or a time such as 2026-01-31 or 2026-01-31T12:00:00Z")
+    return found
+
+
+def _read_bound(text: str) -> Decimal | date | None:
+    readers: tuple[Callable[[str], Decimal | date], ...] = (Decimal, date.fromisoformat, datetime.fromisoformat)
+    for read in readers:
+        with suppress(ValueError, ArithmeticError):
+            return read(text)
+    return None
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+# Plain, as pydantic would take a day for its midnight.
+Bound = Annotated[Decimal | date, PlainValidator(_bound)]
+Allowed = Annotated[StrictBool | StrictStr | Decimal, Field(union_mode="left_to_right"), BeforeValidator(_exactly)]
+
+
+class Range(Strict):
+    """The least and the greatest value, both allowed; a day as the greatest stands for all of it."""
+
+    min: Bound | None = None
+    max: Bound | None = None
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Range:
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max, or both")
+        if isinstance(self.min, Decimal) != isinstance(self.max, Decimal) and None not in (self.min, self.max):
+            raise ValueError("min and max are both numbers, or both times")
+        return self
+
+
+class Rule(Strict):
+    """What the values of a field must be like; exactly one of the conditions is given.
+
+    Attributes:
+        field: Path as it lands, transforms included; below the path of a child table, one of its fields.
+        required: The field is there and not null; of a child table, it has a row.
+        type: Kinds that its values may have; a whole number is a double and a decimal, too.
+        range: Numbers or times within bounds.
+        set: All values that it may have.
+        regex: What the whole text has to match, in the syntax of Rust's regex.
+        name: What rejects call the rule.
+        on_fail: A document that breaks the rule is a `reject`, or lands and is counted (`warn`).
+    """
+
+    field: str
+    required: Literal[True] | None = None
+    type: Annotated[tuple[Kind, ...], BeforeValidator(_one_or_more), Field(min_length=1)] | None = None
+    range: Range | None = None
+    set: Annotated[tuple[Allowed, ...], Field(min_length=1)] | None = None
+    regex: str | None = None
+    name: str | None = None
+    on_fail: Literal["reject", "warn"] = "reject"
+
+    @field_validator("regex")
+    @classmethod
+    def _compiles(cls, regex: str | None) -> str | None:
+        # Imported where a table has such a rule: commands that read no data need not wait for it.
+        import polars as pl
+
+        try:
+            pl.Series([""]).str.contains(regex or "")
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return regex
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Rule:
+        if sum(getattr(self, name) is not None for name in _CONDITIONS) != 1:
+            raise ValueError(f"a rule has exactly one of {', '.join(_CONDITIONS)}")
+        return self
+
+    @property
+    def title(self) -> str:
+        """The rule's name; by default its field and its condition."""
+        return self.name or f"{self.field} {next(name for name in _CONDITIONS if getattr(self, name) is not None)}"
+
+
 class Table(Strict):
     """What every table has, whatever its source.
 
@@ -180,6 +291,8 @@ class Table(Strict):
         reject_limit: More rejected documents than this in one batch fail the run; unset means no limit.
         on_drift: What happens when documents change shape.
         arrays: By path, whether an array becomes a child `table` or stays `json`.
+        transforms: What is done to the columns as they land, in this order.
+        rules: What the values must be like, after the transforms.
         freshness: How old the table's data may be at most, such as `90m`, `26h` or `2d`; unset means 26 hours.
     """
 
@@ -190,6 +303,7 @@ class Table(Strict):
     on_drift: OnDrift = OnDrift()
     arrays: dict[str, Literal["table", "json"]] = Field(default_factory=dict)
     transforms: tuple[Transform, ...] = ()
+    rules: tuple[Rule, ...] = ()
     freshness: str | None = Field(default=None, pattern=r"^[1-9]\d*[smhd]$")
 
     _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms"))
@@ -210,6 +324,23 @@ class Table(Strict):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _rules_reach(self) -> Table:
+        """Refuse rules that could never be kept, or never broken, because of what else is said of their field."""
+        titles = [rule.title for rule in self.rules]
+        if len({*titles}) < len(titles):
+            raise ValueError(f"rules: two are called {next(t for t in titles if titles.count(t) > 1)!r}: give names")
+        for rule in self.rules:
+            if rule.field in self.child_paths and not rule.required:
+                raise ValueError(
+                    f"rules: {rule.field} is a child table: a rule is `required`, or for one of its fields"
+                )
+            for step in self.transforms:
+                away = (*filter(None, (step.drop,)), *(step.rename or ()))
+                if any(f"{rule.field}.".startswith(f"{path}.") for path in away):
+                    raise ValueError(f"rules: {rule.field} does not land: a rule sees fields after the transforms")
+        return self
+
     def fingerprint(self) -> int:
         """Return 64 bits that change when the same document would land in another shape."""
         shape = self.model_dump(mode="json", include=set(self._fingerprinted))
@@ -220,7 +351,8 @@ class Table(Strict):
     def named_paths(self) -> tuple[NamedPath, ...]:
         """Every path of documents that sources.yaml names, in the order of use; a kind adds those of its own keys."""
         steps = (named for step in self.transforms for named in step.named_paths)
-        return (*(NamedPath("arrays", path) for path in self.arrays), *steps)
+        rules = (NamedPath("rules", rule.field) for rule in self.rules)
+        return (*(NamedPath("arrays", path) for path in self.arrays), *steps, *rules)
 
     @property
     def child_paths(self) -> tuple[str, ...]:

@@ -156,7 +156,8 @@ def _span(read: list[_Read], known: _Known) -> Days:
 def _blocked(read: list[_Read], segment: Segment, days: Days, known: _Known) -> str:
     """Return why days may not be replaced, for rows of theirs are not in this batch; empty when they may."""
     refused = [one for one in read if one.refused]
-    if segment.reject_rows > sum(one.rejected for one in refused):
+    # Rows that break a rule have their key, by which what they replace is kept.
+    if segment.reject_rows - segment.held_rows > sum(one.rejected for one in refused):
         return "rows were rejected"
     # Of a file that was never read nothing is in the warehouse that could be deleted.
     if any(one.taken or known.days.get(one.file.name, Days()).meets(days) for one in refused):

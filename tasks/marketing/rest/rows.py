@@ -75,8 +75,8 @@ class Rows:
             SourceError: A row could not be decoded.
         """
         self._lander.flush()
-        if self._lander.reject_rows:
-            raise self._wrong(f"{self._lander.reject_rows} row(s) cannot be decoded")
+        if unreadable := self._lander.reject_rows - self._lander.held_rows:
+            raise self._wrong(f"{unreadable} row(s) cannot be decoded")
         self._lander.source_bytes = source_bytes
         return self._lander.finish()
 

@@ -66,6 +66,14 @@ def test_offsets_in_the_body_end_at_the_total(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_that_breaks_a_rule_is_held_back_and_fails_nothing(tmp_path: Path) -> None:
+    rule = {"field": "id", "set": [row["id"] for row in ROWS[1:]]}
+    pulls, _ = pull(tmp_path, lambda asked: {"data": ROWS}, {"rules": [rule]})
+    manifest = pulls.manifests("things")[-1]
+    assert [row["id"] for row in pulls.last("things")] == [row["id"] for row in ROWS[1:]]
+    assert (manifest.held_rows, manifest.reject_rows) == (1, 1)
+
+
 def test_a_cursor_ends_where_none_is_given(tmp_path: Path) -> None:
     def answer(asked: Asked) -> Any:
         start = int(asked.query.get("after", 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -261,3 +262,12 @@ def test_what_is_no_text_is_said(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigError, match="not a YAML text"):
         load_sources(path)
+
+
+def test_the_examples_of_the_page_on_contracts_are_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "contracts.md").read_text()
+    examples = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert examples
+    for example in examples:
+        (tmp_path / "sources.yaml").write_text(example)
+        load_sources(tmp_path / "sources.yaml", {"MONGODB_URI": "mongodb://nowhere"})
