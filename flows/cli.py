@@ -14,7 +14,7 @@ from uuid import UUID
 
 import typer
 
-from flows import dbt_commands, monitoring_commands, reference
+from flows import dbt_commands, drift_commands, monitoring_commands, reference
 from flows.commands import Commands, sources_of, tables_of
 from tasks.errors import ConfigError, WarehouseError, redact
 
@@ -39,6 +39,7 @@ rejects_app = typer.Typer(help="Documents and rows that could not be loaded.", n
 app.add_typer(checkpoint_app, name="checkpoint")
 app.add_typer(rejects_app, name="rejects")
 monitoring_commands.register(app)
+drift_commands.register(app)
 
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="source.table", autocompletion=tables_of)]
 Tables = Annotated[
@@ -502,21 +503,6 @@ def _state(text: str | None) -> dict[str, object]:
     if not isinstance(state, dict):
         raise typer.BadParameter("--state must be a JSON object")
     return state
-
-
-@app.command()
-def drift(tables: Tables = None, limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
-    """Show the ledger of schema changes, newest first."""
-    from flows import views
-    from flows.console import say, table
-
-    found = views.schema_changes(_settings().database_url(), tables or [])
-    if found:
-        table(("table", "field", "change", "was", "is", "action", "seen"), found[:limit])
-        if len(found) > limit:
-            say(f"... and {len(found) - limit:,} earlier one(s); --limit shows more")
-    else:
-        say("no schema change has been seen")
 
 
 @rejects_app.command("list")

@@ -325,7 +325,7 @@ def _print_drift(settings: Settings, changes: Sequence[Change], since_batch: str
         if change.ids:
             say(f"  {change}")
     say()
-    found = [row[:6] for row in views.schema_changes(settings.database_url(), [], since_batch)]
+    found = [row[1:7] for row in views.schema_changes(settings.database_url(), [], since_batch)]
     headers = ("table", "field", "change", "was", "is", "what was done")
     table(headers, reversed(found), title="Drift that the warehouse noticed in the second run")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tasks.ops.checkpoints import Checkpoint
     from tasks.ops.rejects import Reject
+    from tasks.ops.schema_changes import SchemaChange
     from tasks.sources import Sources
     from tasks.sources.connector import Connector
 
@@ -122,15 +123,49 @@ def last_batch(url: str) -> str:
         return batches.newest(connection)
 
 
-def schema_changes(url: str, tables: Sequence[str], since_batch: str = "") -> list[Row]:
-    """Return the ledger of drift, newest first; with `since_batch`, what came after that batch."""
+def schema_changes(url: str, tables: Sequence[str], since_batch: str = "", *, everything: bool = False) -> list[Row]:
+    """Return the ledger of drift, newest first.
+
+    Args:
+        url: Of the warehouse.
+        tables: `source.table`; none means every table.
+        since_batch: Only what came after that batch.
+        everything: Closed entries, too, each with how it was closed.
+    """
     from tasks.ops import schema_changes as ledger
 
     with opened(url) as connection:
-        found = ledger.find(connection, [key_of(name) for name in tables], since_batch)
+        found = ledger.find(connection, [key_of(name) for name in tables], since_batch, resolved=everything)
     return [
-        (str(c.key), c.field, c.change, c.old_type or "", c.new_type or "", c.action, _second(c.seen_at)) for c in found
+        (
+            *(c.id, str(c.key), c.field, c.change, c.old_type or "", c.new_type or "", c.action, _second(c.seen_at)),
+            *((_closed(c),) if everything else ()),
+        )
+        for c in found
     ]
+
+
+def _closed(change: SchemaChange) -> str:
+    if change.resolved_at is None:
+        return "open"
+    return f"{_second(change.resolved_at)} by {change.resolved_by}: {change.resolved_why}"
+
+
+def resolve_schema_changes(url: str, ids: Sequence[int], by: str, why: str) -> None:
+    """Close entries of the ledger of drift, all or none.
+
+    Raises:
+        ConfigError: One of them is not open.
+    """
+    from tasks.ops import schema_changes as ledger
+
+    with opened(url) as connection, connection.transaction(), connection.cursor() as cursor:
+        closed = ledger.resolve(cursor, ids, by, why)
+        if missing := sorted({*ids} - {*closed}):
+            told = ", ".join(map(str, missing))
+            raise ConfigError(
+                f"no open entry is called {told}: nothing was closed", "ops.schema_changes", "see `warehouse drift`"
+            )
 
 
 def rejects(url: str, tables: Sequence[str], limit: int) -> list[Row]:

@@ -434,7 +434,7 @@ def series(connection: psycopg.Connection[Any], anomaly: Anomaly, days: int = 90
 
 
 def drift(connection: psycopg.Connection[Any], days: int = 14) -> list[Change]:
-    """Return schema changes, newest first, without the columns of a table's first load."""
+    """Return open schema changes, newest first, without the columns of a table's first load."""
     return _read(
         connection,
         Change,
@@ -443,7 +443,7 @@ def drift(connection: psycopg.Connection[Any], days: int = 14) -> list[Change]:
             coalesce(array_agg(l.relation order by l.relation) filter (where l.relation is not null), '{}') as models
         from ops.schema_changes c
         left join monitoring.lineage l on c.source || '.' || c.table_name = any(l.sources)
-        where c.seen_at > now() - make_interval(days => %(days)s)
+        where c.seen_at > now() - make_interval(days => %(days)s) and c.resolved_at is null
             and exists (select from ops.batches b where b.source = c.source
                 and b.table_name = c.table_name and b.batch_id < c.batch_id)
         group by c.id

@@ -26,7 +26,7 @@ PERSONAL = (
 # Copies of source documents and samples of their values stay out of reach.
 _CONTROL: dict[str, tuple[str, ...]] = {
     "batches": ("scope", "window_read", "previous_checkpoint"),
-    "schema_changes": ("evidence",),
+    "schema_changes": ("evidence", "resolved_by", "resolved_why"),
     "rejects": ("document", "bytes", "document_id"),
     "models_built": (),
 }

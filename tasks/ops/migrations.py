@@ -464,6 +464,22 @@ MIGRATIONS: tuple[str, ...] = (
     comment on column monitoring.pipeline_log.rows_warned is
         'Documents that were landed although they break a rule whose on_fail is warn.';
     """,
+    """
+    alter table ops.schema_changes
+        add column resolved_at timestamptz,
+        add column resolved_by text,
+        add column resolved_why text,
+        add check ((resolved_at is null) = (resolved_by is null) and (resolved_at is null) = (resolved_why is null));
+    comment on column ops.schema_changes.resolved_at is
+        'When somebody closed the entry, as nothing is left to be done about it; null while it is open.';
+    do $grant$ declare reader name; begin
+        if to_regclass('ops.readers') is not null then
+            for reader in select r.role_name from ops.readers r join pg_roles p on p.rolname = r.role_name loop
+                execute format('grant select (resolved_at) on ops.schema_changes to %I', reader);
+            end loop;
+        end if;
+    end $grant$;
+    """,
 )
 
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SchemaChange:
-    """One line of the ledger, as read back."""
+    """One line of the ledger, as read back; open until somebody has resolved it."""
 
+    id: int
     key: TableKey
     field: str
     change: str
@@ -30,6 +31,9 @@ class SchemaChange:
     seen_at: datetime
     action: str
     evidence: dict[str, Any]
+    resolved_at: datetime | None
+    resolved_by: str | None
+    resolved_why: str | None
 
 
 def write(cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, changes: Iterable[Change]) -> None:
@@ -64,41 +68,56 @@ def count(db: Executor, key: TableKey, batch_id: str) -> int:
     return int(found)
 
 
-def find(db: Executor, tables: Sequence[TableKey] = (), after_batch: str = "") -> list[SchemaChange]:
+def find(
+    db: Executor, tables: Sequence[TableKey] = (), after_batch: str = "", *, resolved: bool = False
+) -> list[SchemaChange]:
     """Return the ledger, newest first.
 
     Args:
         db: Any.
         tables: Only these; none means all.
         after_batch: Only what younger batches brought.
+        resolved: Those that are closed, too.
     """
     rows = db.execute(
         """
-        select source, table_name, field, change, old_type, new_type, batch_id, seen_at, action, evidence
+        select id, source, table_name, field, change, old_type, new_type, batch_id, seen_at, action, evidence,
+            resolved_at, resolved_by, resolved_why
         from ops.schema_changes
         where (cardinality(%(tables)s::text[]) = 0 or source || '.' || table_name = any(%(tables)s))
-          and batch_id > %(after)s
+          and batch_id > %(after)s and (%(resolved)s or resolved_at is null)
         order by id desc
         """,
-        {"tables": [str(key) for key in tables], "after": after_batch},
+        {"tables": [str(key) for key in tables], "after": after_batch, "resolved": resolved},
     ).fetchall()
-    return [SchemaChange(TableKey(*row[:2]), *row[2:]) for row in rows]
+    return [SchemaChange(row[0], TableKey(*row[1:3]), *row[3:]) for row in rows]
+
+
+def resolve(cursor: psycopg.Cursor[Any], ids: Sequence[int], by: str, why: str) -> set[int]:
+    """Close open entries; return those that were."""
+    rows = cursor.execute(
+        "update ops.schema_changes set resolved_at = now(), resolved_by = %s, resolved_why = %s"
+        " where id = any(%s) and resolved_at is null returning id",
+        [by, why, list(ids)],
+    ).fetchall()
+    return {number for (number,) in rows}
 
 
 def of_batches(db: Executor, batch_ids: Sequence[str]) -> list[SchemaChange]:
-    """Return what batches changed, by table and field.
+    """Return what batches changed and nobody has resolved, by table and field.
 
     The columns of a table that is loaded for the first time are no change to tell people of.
     """
     rows = db.execute(
         """
-        select source, table_name, field, change, old_type, new_type, batch_id, seen_at, action, evidence
+        select id, source, table_name, field, change, old_type, new_type, batch_id, seen_at, action, evidence,
+            resolved_at, resolved_by, resolved_why
         from ops.schema_changes c
-        where batch_id = any(%s) and exists (
+        where batch_id = any(%s) and resolved_at is null and exists (
             select from ops.batches b
             where b.source = c.source and b.table_name = c.table_name and b.batch_id < c.batch_id)
         order by source, table_name, field, id
         """,
         [list(batch_ids)],
     ).fetchall()
-    return [SchemaChange(TableKey(*row[:2]), *row[2:]) for row in rows]
+    return [SchemaChange(row[0], TableKey(*row[1:3]), *row[3:]) for row in rows]

@@ -1,7 +1,7 @@
 /*
 title: Schema changes
 question: Which field, what was done about it, and which models does it touch?
-definition: Newest first, after a table's first load. Models are those that dbt's lineage has below the table.
+definition: Open ones, newest first, after a table's first load; `warehouse drift resolve` closes one. Models are those that dbt's lineage has below the table.
 order: 20
 needs: [ops.schema_changes, ops.batches, monitoring.lineage]
 columns:
@@ -13,7 +13,7 @@ columns:
   new_type: {title: to}
   action: {title: done about it}
   models: {title: models it touches}
-empty: No schema change in this period.
+empty: No open schema change in this period.
 */
 select c.seen_at, c.source || '.' || c.table_name as "table", c.field, c.change, c.old_type, c.new_type, c.action,
     (
@@ -22,7 +22,7 @@ select c.seen_at, c.source || '.' || c.table_name as "table", c.field, c.change,
         where c.source || '.' || c.table_name = any(l.sources)
     ) as models
 from ops.schema_changes as c
-where c.seen_at >= %(since)s and c.seen_at < %(until)s
+where c.resolved_at is null and c.seen_at >= %(since)s and c.seen_at < %(until)s
     and (%(source)s::text is null or c.source = %(source)s)
     and (%(table)s::text is null or c.table_name = %(table)s)
     and exists (

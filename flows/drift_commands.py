@@ -1,0 +1,80 @@
+"""Commands about the shape of documents: `warehouse drift`."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from flows.commands import tables_of
+
+
+class _ShownByDefault(TyperGroup):
+    """The group `drift`, of which `show` may be left out: `warehouse drift shop.orders`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `show` before arguments that begin with none of the commands."""
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+drift_app = typer.Typer(cls=_ShownByDefault, help="Changes of the documents' shape: what is open, and closing it.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.add_typer(drift_app, name="drift")
+
+
+@drift_app.command("show")
+def show(
+    tables: Annotated[
+        list[str] | None, typer.Argument(metavar="TABLE", help="source.table; none means all", autocompletion=tables_of)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Closed entries, too, with who closed them and why.")
+    ] = False,
+) -> None:
+    """Show the open entries of the ledger of schema changes, newest first; `warehouse drift` alone does so, too."""
+    from flows import views
+    from flows.cli import _settings
+    from flows.console import say, table
+
+    found = views.schema_changes(_settings().database_url(), tables or [], everything=everything)
+    if found:
+        headers = (
+            "id",
+            "table",
+            "field",
+            "change",
+            "was",
+            "is",
+            "action",
+            "seen",
+            *(("closed",) if everything else ()),
+        )
+        table(headers, found[:limit])
+        if len(found) > limit:
+            say(f"... and {len(found) - limit:,} earlier one(s); --limit shows more")
+    else:
+        say("no schema change has been seen" if everything else "no schema change is open; --all shows closed ones")
+
+
+@drift_app.command("resolve")
+def resolve(
+    ids: Annotated[list[int], typer.Argument(metavar="ID", help="From `warehouse drift`.")],
+    why: Annotated[str, typer.Option(help="What was done, or why nothing has to be.")],
+    by: Annotated[str | None, typer.Option(help="Who closes them; default is the user.")] = None,
+) -> None:
+    """Close entries of the ledger, so that it and the reports show what is open only."""
+    from flows import views
+    from flows.cli import _settings
+    from flows.console import say
+
+    who = by or getpass.getuser()
+    views.resolve_schema_changes(_settings().database_url(), ids, who, why)
+    say(f"{len(set(ids))} closed by {who}: {why}")
