@@ -215,8 +215,14 @@ def _one_or_more(value: object) -> object:
 
 
 # Plain, as pydantic would take a day for its midnight.
-Bound = Annotated[Decimal | date, PlainValidator(_bound)]
-Allowed = Annotated[StrictBool | StrictStr | Decimal, Field(union_mode="left_to_right"), BeforeValidator(_exactly)]
+Bound = Annotated[
+    Decimal | date, PlainValidator(_bound), WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
+]
+Allowed = Annotated[
+    StrictBool | StrictStr | Decimal,
+    Field(union_mode="left_to_right"),
+    BeforeValidator(_exactly, json_schema_input_type=bool | str | float),
+]
 
 
 class Range(Strict):
@@ -250,7 +256,14 @@ class Rule(Strict):
 
     field: str
     required: Literal[True] | None = None
-    type: Annotated[tuple[Kind, ...], BeforeValidator(_one_or_more), Field(min_length=1)] | None = None
+    type: (
+        Annotated[
+            tuple[Kind, ...],
+            BeforeValidator(_one_or_more, json_schema_input_type=Kind | tuple[Kind, ...]),
+            Field(min_length=1),
+        ]
+        | None
+    ) = None
     range: Range | None = None
     set: Annotated[tuple[Allowed, ...], Field(min_length=1)] | None = None
     regex: str | None = None
