@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.sample.channels import ga4, google_ads, linkedin_ads, meta_ads, tiktok_ads
+from infra.sample.channels import ga4, google_ads, linkedin_ads, meta_ads, microsoft_ads, tiktok_ads
 from infra.sample.channels.facts import AdAccount, AdDay, Facts
 from infra.sample.channels.server import Answer, Fake
 from tasks.errors import QuotaExhausted, SourceError
@@ -60,6 +60,16 @@ def source(kind: str, url: str, table: str, **more: Any) -> dict[str, Any]:
         "meta_ads": {"access_token": "meta-token"},
         "tiktok_ads": {"access_token": "tiktok-token", "advertisers": [FIRST, SECOND], "rows": 2},
         "linkedin_ads": {"access_token": "linkedin-token"},
+        "microsoft_ads": {
+            "developer_token": "developer-token",
+            "client_id": "c",
+            "client_secret": "microsoft-secret",
+            "refresh_token": "microsoft-refresh-0",
+            "token_url": f"{url}/microsoft_ads/token",
+            "customer": "100",
+            "accounts": [FIRST, SECOND],
+            "timezone": "Europe/Berlin",
+        },
     }
     return {**base, **own.get(kind, {}), **more}
 
@@ -69,12 +79,14 @@ FAKES: dict[str, Any] = {
     "meta_ads": meta_ads.MetaAdsFake,
     "tiktok_ads": tiktok_ads.TiktokAdsFake,
     "linkedin_ads": linkedin_ads.LinkedinAdsFake,
+    "microsoft_ads": microsoft_ads.MicrosoftAdsFake,
 }
 TABLES = {
     "google_ads": ("campaigns", "segments_date"),
     "meta_ads": ("campaigns", "date_start"),
     "tiktok_ads": ("campaigns", "stat_time_day"),
     "linkedin_ads": ("campaign_groups", "date"),
+    "microsoft_ads": ("campaigns", "date"),
 }
 
 
@@ -202,6 +214,44 @@ def test_check_tells_what_google_refuses(said: str, advice: str, tmp_path: Path)
         pulls = Pulls(tmp_path, source("google_ads", url, "campaigns"))
         found = [one for one in checked(pulls, "campaigns") if one.level == "wrong"]
     assert found and advice in found[0].action
+
+
+# -- microsoft ------------------------------------------------------------------------------------------------
+
+
+def test_reports_of_microsoft_are_made_side_by_side_and_ordered_again(tmp_path: Path) -> None:
+    fake = microsoft_ads.MicrosoftAdsFake(facts())
+    fake.endings[0] = "Error"
+    with serving(microsoft_ads=fake) as url:
+        pulls = Pulls(tmp_path, source("microsoft_ads", url, "campaigns", options={"lookback": "2d", "step": "1d"}))
+        pulls.pull("campaigns")
+    verbs = [asked.path.rpartition("/")[2] for asked in fake.log if "GenerateReport" in asked.path]
+    assert verbs[:5] == ["Submit"] * 4 + ["Poll"] and verbs.count("Submit") == 7
+    assert len(pulls.last("campaigns")) == 18
+
+
+def test_what_microsoft_spells_as_nothing_is_null_and_a_report_without_rows_is_empty(tmp_path: Path) -> None:
+    known = Facts(AdAccount(FIRST), AdAccount(SECOND))
+    known.accounts[FIRST].put(AdDay(TODAY, "1", "c1", 100, 10, Decimal("10.10")))
+    with serving(microsoft_ads=microsoft_ads.MicrosoftAdsFake(known)) as url:
+        pulls = Pulls(tmp_path, source("microsoft_ads", url, "campaigns"))
+        pulls.pull("campaigns")
+    (row,) = pulls.last("campaigns")
+    assert "revenue" not in row and (row["conversions"], row["spend"]) == ("0.00", "10.10")
+    scope = pulls.manifests("campaigns")[-1].scope
+    assert {part.account for part in scope.parts} == {FIRST, SECOND}  # type: ignore[union-attr]
+
+
+def test_each_report_of_microsoft_is_of_the_accounts_days(tmp_path: Path) -> None:
+    fake = microsoft_ads.MicrosoftAdsFake(facts())
+    with serving(microsoft_ads=fake) as url:
+        pulls = Pulls(tmp_path, source("microsoft_ads", url, "campaigns", options={"lookback": "2d"}))
+        pulls.pull("campaigns")
+    request = next(iter(fake.jobs.values())).request
+    assert request["Time"]["ReportTimeZone"] == "AmsterdamBerlinBernRomeStockholmVienna"
+    assert request["Time"]["CustomDateRangeStart"] == {"Day": 22, "Month": 11, "Year": 2026}
+    # The refresh token that came last is kept.
+    assert pulls.tokens.get("shop") == "microsoft-refresh-1"
 
 
 # -- meta -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Microsoft Ads: reports as zipped CSV, which are ordered, asked after and downloaded."""

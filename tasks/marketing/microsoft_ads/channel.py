@@ -1,0 +1,194 @@
+"""Reading Microsoft Ads: reports are ordered for an account and its days, waited for, and downloaded as zipped CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+from tasks.errors import SourceError
+from tasks.marketing import versions
+from tasks.marketing.microsoft_ads.config import METRICS, REPORTS, ZONES, MicrosoftAdsSource
+from tasks.marketing.rest import decode
+from tasks.marketing.rest.auth import OAuthRefresh, TokenStore
+from tasks.marketing.rest.budget import shared
+from tasks.marketing.rest.channel import Account, Ask, Channel, Ending, Layout
+from tasks.marketing.rest.client import Client, Request
+from tasks.marketing.rest.clock import Clock
+from tasks.marketing.rest.errors import Action, Rule, Wait, at
+from tasks.marketing.rest.jobs import Look, Orders, Patience, run_job
+
+_URL = "https://reporting.api.bingads.microsoft.com"
+_SCOPE = "https://ads.microsoft.com/msads.manage offline_access"
+
+
+def _rules(action: Action, codes: Sequence[str], **more: Any) -> Iterator[Rule]:
+    """Yield the rules for an error's name, which stands in one of two lists."""
+    for path in ("Errors.*.ErrorCode", "OperationErrors.*.ErrorCode"):
+        yield Rule(action, body={path: codes}, **more)
+
+
+_RULES = (
+    *_rules("wait", ("CallRateExceeded", "ConcurrentRequestOverLimit"), wait=Wait(seconds=60)),
+    *_rules("refresh", ("AuthenticationTokenExpired",)),
+    *_rules(
+        "fail",
+        ("InvalidCredentials",),
+        say="the developer token or the user is not valid",
+        advice="see the developer token in the developer portal, and let a user of the customer grant access again",
+    ),
+    *_rules(
+        "skip_account",
+        ("UserIsNotAuthorized", "AccountIsNotAuthorized", "InvalidAccountId"),
+        say="the account may not be read",
+        advice="give the user access to the account, see `customer`, or take the account out",
+    ),
+)
+# Conversions are counted on the day of the click, up to 30 days later by default.
+_LOOKBACK = 30
+_STEP = 30
+# 36 months of days.
+_OLDEST = 1_095
+_PATIENCE = Patience(first=2.0, most=30.0, limit=3_600.0, stuck=3_600.0, orders=2)
+_STATES: dict[str, Any] = {"Success": "done", "Error": "failed"}
+_NULLS = frozenset({"", "--"})
+
+
+class MicrosoftAdsChannel(Channel):
+    """Accounts of Microsoft Advertising.
+
+    Attributes:
+        ahead: Reports that are made at once.
+
+    Args:
+        name: The source's name.
+        source: Its configuration.
+        tokens: Keeps refresh tokens.
+        clock: The time it goes by.
+    """
+
+    ahead = 4
+
+    def __init__(self, name: str, source: MicrosoftAdsSource, tokens: TokenStore, clock: Clock) -> None:
+        self._name, self._source = name, source
+        self._orders = Orders()
+        auth = OAuthRefresh(
+            source.token_url,
+            source.client_id,
+            source.client_secret.get_secret_value(),
+            source.refresh_token.get_secret_value(),
+            where=name,
+            clock=clock,
+            tokens=tokens,
+            extra={"scope": _SCOPE},
+        )
+        token = auth.secrets.add(source.developer_token.get_secret_value())
+        self.client = Client(
+            source.base_url or _URL,
+            name,
+            auth=auth,
+            rules=_RULES,
+            headers={"DeveloperToken": token, "CustomerId": source.customer},
+            budget=shared(name, 10, 1, clock, concurrent=4),
+            clock=clock,
+        )
+
+    def accounts(self) -> list[Account]:
+        """See `Channel`."""
+        return [Account(name, self._source.timezone) for name in self._source.accounts]
+
+    def layout(self, table: str) -> Layout:
+        """See `Channel`."""
+        found = self._source.tables[table]
+        _, _, key = REPORTS[found.report or table]
+        return Layout(
+            key=("date", *key, *found.columns),
+            day="date",
+            types={name: "int" if name in ("impressions", "clicks") else "decimal" for name in METRICS},
+            nulls=_NULLS,
+            lookback=(found.lookback or timedelta(days=_LOOKBACK)).days,
+            step=(found.step or timedelta(days=_STEP)).days,
+            start=found.start,
+            oldest=_OLDEST,
+            current_day=found.current_day,
+            empty=found.empty,
+        )
+
+    def endings(self) -> Sequence[Ending]:
+        """See `Channel`."""
+        return [versions.ending("microsoft_ads", self._source.version)]
+
+    def prepare(self, asks: Sequence[Ask]) -> None:
+        """See `Channel`: the service makes several reports at once."""
+        self._orders.ahead({_name(ask): partial(self._order, ask) for ask in asks})
+
+    def read(self, ask: Ask) -> Iterator[dict[str, Any]]:
+        """See `Channel`."""
+        where = f"{self._name}.{ask.table} account {ask.account}"
+        ordered = self._orders.take(_name(ask))
+        address = run_job(self.client, partial(self._order, ask), partial(self._look, ask), _PATIENCE, where, ordered)
+        if not address:
+            # A report without a row has no file.
+            return
+        columns = self._columns(ask)
+        # The file is at another host, and its address holds its own signature.
+        with self.client.download(Request(str(address)), signed=False) as file:
+            for record in decode.lines(file, "csv", where):
+                missing = [name for name in columns.values() if name not in record]
+                if missing:
+                    raise SourceError(f"the report has no column {', '.join(missing)}", where, "run again")
+                yield {ours: record[theirs] for ours, theirs in columns.items()}
+
+    # -- requests ---------------------------------------------------------------------------------------------
+
+    def _columns(self, ask: Ask) -> dict[str, str]:
+        table = self._source.tables[ask.table]
+        _, names, _ = REPORTS[table.report or ask.table]
+        return {**names, **table.columns, **METRICS}
+
+    def _order(self, ask: Ask) -> str:
+        assert ask.window is not None  # noqa: S101  every report has a day
+        kind, _, _ = REPORTS[self._source.tables[ask.table].report or ask.table]
+        report = {
+            "Type": kind,
+            "ReportName": ask.table,
+            "Format": "Csv",
+            "FormatVersion": "2.0",
+            "ExcludeReportHeader": True,
+            "ExcludeReportFooter": True,
+            "ReturnOnlyCompleteData": False,
+            "Aggregation": "Daily",
+            "Columns": list(self._columns(ask).values()),
+            "Scope": {"AccountIds": [int(ask.account.id)]},
+            "Time": {
+                "CustomDateRangeStart": _day(ask.window.first),
+                "CustomDateRangeEnd": _day(ask.window.last),
+                # Without it the days are those of the Pacific coast.
+                "ReportTimeZone": ZONES[self._source.timezone],
+            },
+        }
+        reply = self.client.send(self._post("Submit", ask, {"ReportRequest": report}))
+        found = at(reply.body, "ReportRequestId")
+        if not found:
+            raise SourceError("the order's answer has no id", reply.where, "run again")
+        return str(found)
+
+    def _look(self, ask: Ask, job: str) -> Look:
+        body = self.client.send(self._post("Poll", ask, {"ReportRequestId": job})).body
+        said = str(at(body, "ReportRequestStatus.Status"))
+        return Look(
+            _STATES.get(said, "running"), result=at(body, "ReportRequestStatus.ReportDownloadUrl") or "", said=said
+        )
+
+    def _post(self, verb: str, ask: Ask, body: dict[str, Any]) -> Request:
+        path = f"Reporting/{self._source.version}/GenerateReport/{verb}"
+        return Request(path, "POST", headers={"CustomerAccountId": ask.account.id}, json=body)
+
+
+def _name(ask: Ask) -> Hashable:
+    return ask.table, ask.account.id, ask.window
+
+
+def _day(day: date) -> dict[str, int]:
+    return {"Day": day.day, "Month": day.month, "Year": day.year}
