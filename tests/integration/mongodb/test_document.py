@@ -28,6 +28,30 @@ DOCUMENTS: list[dict[str, Any]] = [
 ]
 
 
+OID = "64b000000000000000000001"
+# As the table of docs/exactness.md says: each pair is alike in columns.
+ALIKE: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"items": []}, {}),
+    ({"items": None}, {}),
+    ({"items": [5]}, {"items": [{"value": 5}]}),
+    ({"z": None}, {}),
+    ({"a": {"b": None}}, {}),
+    ({"n": 7}, {"n": Int64(7)}),
+    ({"n": 7}, {"n": 7.0}),
+    ({"d": Decimal128("1E+3")}, {"d": Decimal128("1000")}),
+    ({"a": {"b": 1, "c": 2}}, {"a": {"c": 2, "b": 1}}),
+    ({"l": [{"b": 1, "c": 2}]}, {"l": [{"c": 2, "b": 1}]}),
+    ({"l": [{"$oid": OID}]}, {"l": [bson.ObjectId(OID)]}),
+]
+APART: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"a": {}}, {}),
+    ({"d": Decimal128("1.20")}, {"d": Decimal128("1.2")}),
+    ({"n": 0.0}, {"n": -0.0}),
+    ({"l": []}, {"l": None}),
+    ({"l": [1]}, {"l": [1.0]}),
+]
+
+
 class Kept:
     """A table of the shop through extract and load, and what its rows hold."""
 
@@ -78,6 +102,35 @@ def test_documents_are_kept_to_the_byte_and_follow_every_change(shop: Shop, post
         connection.execute(table_of_bytes)
     for found in (verify_table(table.ref, table.settings), verify_sample(table.ref, table.settings, 100)):
         assert [one.id for one in found.differences] == ["2"]
+
+
+def test_what_columns_cannot_tell_apart_is_what_the_docs_say_and_documents_tell_all_of_it(
+    shop: Shop, postgres_url: str
+) -> None:
+    pairs = [*ALIKE, *APART]
+    columns = {
+        "_id": "columns",
+        "a": {"b": 1, "c": 2},
+        "n": 1.5,
+        "d": Decimal128("1.5"),
+        "z": 1,
+        "l": [1],
+        "items": [1],
+    }
+    sides = [{"_id": f"{n}{side}", **pair["lr".index(side)]} for n, pair in enumerate(pairs) for side in "lr"]
+    shop.database.orders.insert_many([columns, *sides])
+    table = Kept(shop, postgres_url, document=True, arrays={"items": "table"})
+    table.run()
+    query = """
+        select _id, (select jsonb_agg(to_jsonb(c)->'value') from bronze.shop__orders__items c where _root_id = t._id),
+               array[a__b, a__c, n, z]::text[], d::text, l::text, a::text, _rescued::text, _document
+        from bronze.shop__orders t
+    """
+    rows = {row[0]: row[1:] for row in table.rows(query)}
+    found = [rows[f"{n}l"][:-1] == rows[f"{n}r"][:-1] for n in range(len(pairs))]
+    assert found == [True] * len(ALIKE) + [False] * len(APART)
+    documents = {key: bson.decode(row[-1], bson.CodecOptions(document_class=bson.SON)) for key, row in rows.items()}
+    assert [documents[f"{n}{side}"] for n in range(len(pairs)) for side in "lr"] == [bson.SON(one) for one in sides]
 
 
 @pytest.mark.parametrize("new", ["add", "rescue", "fail"])
