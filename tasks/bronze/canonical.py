@@ -38,21 +38,21 @@ def of_landed(frame: pl.DataFrame) -> Iterator[Row]:
     for index in range(frame.height):
         fragments = {path: fragment(kind, values[index]) for path, kind, values in columns if values[index] is not None}
         if rescued[index]:
-            yield _of_rescued(extended.merge(fragments, rescued[index]), {})
+            yield _of_rescued(_loaded(extended.merge(fragments, rescued[index])), {})
         else:
             yield {path: canonical(text) for path, text in fragments.items()}
 
 
-def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | None) -> Row:
+def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | None, *, child: bool = False) -> Row:
     """Return the canonical row of what `select_list` selected.
 
     Args:
         columns: The relation's stored columns.
         values: One value per column.
         rescued: Text of `_rescued`.
+        child: Whether it is a row of a child table: `_id` is a field of the element then, else the row's whole key.
     """
-    kept = json.loads(rescued, parse_float=Decimal) if rescued else {}
-    kept = {names.landed(path): value for path, value in kept.items()}
+    kept = _loaded(rescued) if rescued else {}
     row: Row = {}
     for column, value in zip(columns, values, strict=True):
         # What is rescued is the original; the column holds at most a readable form of it.
@@ -61,7 +61,7 @@ def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | N
         text = canonical(_fragment(column.kind, value))
         # Two columns of a path must not both have a value: such a row equals no document.
         row[column.path] = f"{row[column.path]} beside {text}" if column.path in row else text
-    return _of_rescued(rescued, row) if rescued else row
+    return _of_rescued(kept if child else {path: value for path, value in kept.items() if path != "_id"}, row)
 
 
 def select_list(columns: Sequence[Column]) -> list[sql.Composed]:
@@ -127,15 +127,14 @@ def canonical(fragment: str) -> str:
     return _canonical(json.loads(fragment, parse_float=Decimal))
 
 
-def _of_rescued(text: str, row: Row) -> Row:
+def _loaded(rescued: str) -> dict[str, Any]:
+    """Return `_rescued` by landed path."""
+    return {names.landed(stored): value for stored, value in json.loads(rescued, parse_float=Decimal).items()}
+
+
+def _of_rescued(kept: Mapping[str, Any], row: Row) -> Row:
     """Return a row with what its `_rescued` says of it."""
-    whole = dict(row)
-    for stored, value in json.loads(text, parse_float=Decimal).items():
-        path = names.landed(stored)
-        if path == "_id":
-            continue
-        whole[path] = _canonical(value)
-    return whole
+    return row | {path: _canonical(value) for path, value in kept.items()}
 
 
 def _canonical(value: Any) -> str:

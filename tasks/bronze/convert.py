@@ -150,7 +150,7 @@ def _short_keys(frame: pl.DataFrame, suspects: Container[str]) -> tuple[pl.DataF
         if not len(odd):
             continue
         texts = {int(row): str(column[int(row)]) for row in odd}
-        if name == "_id":
+        if name == "_id" and "_root_id" not in frame.columns:
             originals = {
                 row: {"_id": fragment("string", text)}
                 for row, text in texts.items()

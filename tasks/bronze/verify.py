@@ -203,7 +203,11 @@ def verify_sample(ref: TableRef, settings: Settings, documents: int, *, most: in
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute("set transaction isolation level repeatable read")
             result = Verified(ref.name, deep=True, shared=ref.connector.reader)
-            _compared(cursor, ref.key, lambda: iter([sample.frame]), result, most).run_sample(sample)
+            rows = _compared(cursor, ref.key, lambda: iter([sample.frame]), result, most)
+            rows.run_sample(sample)
+            for path, found in sample.children.items():
+                elements = _Comparison(cursor, ref.key, path, partial(iter, found), result, most, stale=rows.stale)
+                elements.run_elements(sample.frame)
             return result
 
 
@@ -322,6 +326,17 @@ class _Comparison:
         [[self._result.bronze_rows]] = self._cursor.execute(counted).fetchall()
         self._compare_values(sample.frame)
 
+    def run_elements(self, documents: pl.DataFrame) -> None:
+        """Compare the elements of these documents only."""
+        seen: set[str] = set()
+        for frame in self._frames():
+            self._compare_values(frame)
+            seen.update(key for key, _ in _keys(frame))
+        roots = keys_of(documents.select("_id"))["_id"].to_list()
+        for key, held in self._held(sql.SQL("_root_id = any(%(roots)s)"), {"roots": roots}).items():
+            if held.live and key not in seen:
+                self._surplus(key, held)
+
     # -- sums -------------------------------------------------------------------------------------------------
 
     def _bounds(self) -> list[str]:
@@ -381,8 +396,11 @@ class _Comparison:
                     continue
                 if held is None or not held.live or held.version != version:
                     self._other_version(key, version, held)
-                elif (row := canonical.of_bronze(self._columns, held.values, held.rescued)) != wanted:
+                elif (row := self._row(held)) != wanted:
                     self._differs(key, _why_values(wanted, row))
+
+    def _row(self, held: canonical.Held) -> canonical.Row:
+        return canonical.of_bronze(self._columns, held.values, held.rescued, child=bool(self._path))
 
     def _compare_range(self, number: int, bounds: Sequence[str]) -> None:
         """Name what is in bronze only; and other versions, where they were not found together with values."""

@@ -33,4 +33,6 @@ def sample_documents(ref: MongoRef, documents: int) -> Sample:
             total = collection.count_documents(ref.table.filter)
     finally:
         client.close()
-    return Sample(Transforms(ref.table.transforms).apply(decoder.flush().tables[""]), total)
+    tables = Transforms(ref.table.transforms, ref.table.child_paths).apply_tables(decoder.flush().tables)
+    elements = {path: [tables[path]] if path in tables else [] for path in ref.table.child_paths}
+    return Sample(tables[""], total, elements)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol
 
 from typing_extensions import TypeVar
@@ -54,10 +54,12 @@ class Sample:
     Attributes:
         frame: The documents as they would land, transforms included.
         total: Documents in the table.
+        children: By array that is a child table, frames of their elements; arrays that are not here are not compared.
     """
 
     frame: pl.DataFrame
     total: int
+    children: Mapping[str, Sequence[pl.DataFrame]] = field(default_factory=dict)
 
 
 class Shared(Protocol):

@@ -283,6 +283,26 @@ def test_child_tables_are_compared_with_their_arrays(warehouse: Warehouse) -> No
     assert "another version" in found["5"]
 
 
+def test_an_id_that_an_element_has_itself_is_a_value_like_any_other(warehouse: Warehouse) -> None:
+    warehouse.table = MongoTable(arrays={"items": "table"})
+    items = [{"_id": 1, "a": "x"}, {"_id": 2, "a": "x\x00"}, {"_id": "three", "a": "y"}]
+    documents = [{"_id": "k", "items": items}, {"_id": "long" * 1_000, "items": items}]
+    warehouse.load(documents)
+    assert compared_with_items(warehouse, documents).differences == []
+    rescued = (
+        "select _position, _rescued from bronze.shop__orders__items where _root_id like %s and _rescued is not null"
+    )
+    for root in ("k", "long%"):
+        assert warehouse.rows(f"{rescued} order by 1", root) == [
+            (1, {"a": {"$text": {"base64": "eAA="}}}),
+            (2, {"_id": "three"}),
+        ]
+    warehouse.execute("""update bronze.shop__orders__items set _rescued = '{"_id": "four"}' where _id = 'k:2'""")
+    assert [one.why for one in compared_with_items(warehouse, documents).differences] == [
+        'element of items: values differ: _id: source "three", bronze "four"'
+    ]
+
+
 def test_elements_without_a_child_table_are_missing(warehouse: Warehouse) -> None:
     warehouse.table = MongoTable(arrays={"items": "table"})
     documents: list[dict[str, Any]] = [{"_id": 1, "items": []}, {"_id": 2, "items": [7]}]

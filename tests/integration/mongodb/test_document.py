@@ -133,6 +133,21 @@ def test_what_columns_cannot_tell_apart_is_what_the_docs_say_and_documents_tell_
     assert [documents[f"{n}{side}"] for n in range(len(pairs)) for side in "lr"] == [bson.SON(one) for one in sides]
 
 
+def test_a_sample_is_compared_with_its_elements(shop: Shop, postgres_url: str) -> None:
+    shop.database.orders.insert_many([{"_id": n, "items": [{"n": n}] * (n % 3)} for n in range(9)])
+    table = Kept(shop, postgres_url, arrays={"items": "table"}, transforms=[{"cast": {"items.n": "string"}}])
+    table.run()
+    assert verify_sample(table.ref, table.settings, 100).equal
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("update bronze.shop__orders__items set n = '0' where _id = '4:0'")
+        connection.execute("update bronze.shop__orders__items set _id = '0:0', _root_id = '0' where _id = '8:1'")
+    assert {one.id: one.why.split(";")[0] for one in verify_sample(table.ref, table.settings, 100).differences} == {
+        "4:0": 'element of items: values differ: n: source "4", bronze "0"',
+        "8:1": "element of items: not in bronze",
+        "0:0": "element of items: not at the source",
+    }
+
+
 @pytest.mark.parametrize("new", ["add", "rescue", "fail"])
 def test_a_table_that_is_loaded_can_begin_and_end_to_keep_documents(shop: Shop, postgres_url: str, new: str) -> None:
     shop.database.orders.insert_many([*DOCUMENTS, {"_id": 9, "_document": "a field of that name"}])

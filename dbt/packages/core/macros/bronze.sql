@@ -204,7 +204,10 @@
 {#- Made with the control tables: pg_input_is_valid, or what stands for it before Postgres 16. -#}
 {% macro postgres__try_cast(expression, type) %}
     {%- if type == 'text' -%}{{ return('(' ~ expression ~ ')') }}{%- endif -%}
-    {{ return(
-        'case when ops.input_is_valid(' ~ expression ~ ", '" ~ type ~ "') then (" ~ expression ~ ')::' ~ type ~ ' end'
-    ) }}
+    {%- set valid = 'ops.input_is_valid(' ~ expression ~ ", '" ~ type ~ "')" -%}
+    {%- if type.startswith('date') or type.startswith('time') -%}
+        {#- Words such as `now` and `tomorrow` mean another day with each build. #}
+        {%- set valid = expression ~ " ~ '[0-9]' and " ~ valid -%}
+    {%- endif -%}
+    {{ return('case when ' ~ valid ~ ' then (' ~ expression ~ ')::' ~ type ~ ' end') }}
 {% endmacro %}
