@@ -23,6 +23,8 @@ from tasks import database
 from tasks.bronze import ddl
 from tasks.bronze.verify import Verified, verify, verify_table
 from tasks.errors import LoadError
+from tasks.extract import ExtractMetrics, ExtractResult
+from tasks.landing import Manifest
 from tasks.landing.decoder import make_decoder
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings
@@ -221,7 +223,9 @@ def test_what_a_person_did_to_bronze_is_a_difference_or_an_error_that_says_what_
     warehouse.execute("alter table bronze.shop__orders drop column v")
     ref = table_ref(warehouse)
     monkeypatch.setattr(
-        extract, "extract_table", lambda _, context: Warehouse(warehouse.url, context.landing).land(documents)
+        extract,
+        "extract_table",
+        lambda _, context: extracted(Warehouse(warehouse.url, context.landing).land(documents)),
     )
     settings = Settings.model_validate({"url": warehouse.url, "landing": warehouse.landing.root})
     with pytest.raises(LoadError, match=r'"v" does not exist.*`warehouse rebuild`'):
@@ -231,6 +235,10 @@ def test_what_a_person_did_to_bronze_is_a_difference_or_an_error_that_says_what_
     rebuild_table(ref, settings)
     assert verify_table(ref, settings).equal
     assert warehouse.rows("select v, _deleted_at is null from bronze.shop__orders where _id = '3'") == [(None, False)]
+
+
+def extracted(manifest: Manifest) -> ExtractResult:
+    return ExtractResult(manifest, ExtractMetrics.of([manifest]))
 
 
 def table_ref(warehouse: Warehouse) -> TableRef:
@@ -325,7 +333,9 @@ def test_documents_that_cannot_be_read_are_told_apart_from_those_that_are_gone(
     ref = table_ref(warehouse)
     documents = [{"_id": "fine"}, odd("odd"), odd("never loaded")]
     monkeypatch.setattr(
-        extract, "extract_table", lambda _, context: Warehouse(warehouse.url, context.landing).land(documents)
+        extract,
+        "extract_table",
+        lambda _, context: extracted(Warehouse(warehouse.url, context.landing).land(documents)),
     )
     found = verify_table(ref, Settings.model_validate({"url": warehouse.url}))
     assert (found.source_rows, found.bronze_rows, found.unreadable, found.differing) == (1, 3, 2, 2)
