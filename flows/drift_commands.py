@@ -1,4 +1,4 @@
-"""Commands about the shape of documents: `warehouse drift`."""
+"""Commands about the shape of documents: `warehouse drift`, `warehouse contract`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from flows.commands import tables_of
+from tasks.errors import ConfigError
 
 
 class _ShownByDefault(TyperGroup):
@@ -27,6 +28,7 @@ drift_app = typer.Typer(cls=_ShownByDefault, help="Changes of the documents' sha
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.add_typer(drift_app, name="drift")
+    app.command()(contract)
 
 
 @drift_app.command("show")
@@ -78,3 +80,22 @@ def resolve(
     who = by or getpass.getuser()
     views.resolve_schema_changes(_settings().database_url(), ids, who, why)
     say(f"{len(set(ids))} closed by {who}: {why}")
+
+
+def contract(
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table", autocompletion=tables_of)],
+) -> None:
+    """Write rules that everything in bronze keeps, to be read, tightened and pasted into sources.yaml."""
+    from flows.cli import _table
+    from flows.console import say
+    from flows.views import opened
+    from tasks.drift.contract import written
+
+    settings, ref = _table(name)
+    with opened(settings.database_url()) as connection:
+        lines = written(connection, ref.key, ref.table)
+    if not lines:
+        raise ConfigError("bronze holds nothing of it", ref.name, f"load it first: `warehouse run {ref.name}`")
+    say(f"{' ' * 8}# Everything that is in bronze of {ref.name} keeps these rules; see docs/contracts.md.")
+    for line in lines:
+        say(line)

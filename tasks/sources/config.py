@@ -348,11 +348,14 @@ class Table(Strict):
                 raise ValueError(
                     f"rules: {rule.field} is a child table: a rule is `required`, or for one of its fields"
                 )
-            for step in self.transforms:
-                away = (*filter(None, (step.drop,)), *(step.rename or ()))
-                if any(f"{rule.field}.".startswith(f"{path}.") for path in away):
-                    raise ValueError(f"rules: {rule.field} does not land: a rule sees fields after the transforms")
+            if not self.lands(rule.field):
+                raise ValueError(f"rules: {rule.field} does not land: a rule sees fields after the transforms")
         return self
+
+    def lands(self, path: str) -> bool:
+        """Return whether a path may land under this name: no transform takes it away."""
+        away = [one for step in self.transforms for one in (step.drop, *(step.rename or ())) if one]
+        return not any(f"{path}.".startswith(f"{one}.") for one in away)
 
     def fingerprint(self) -> int:
         """Return 64 bits that change when the same document would land in another shape."""
