@@ -19,7 +19,7 @@ from tasks.bronze.pending import load_pending
 from tasks.bronze.verify import verify_table
 from tasks.extract import ExtractContext, extract_table
 from tasks.landing import Landing
-from tasks.marketing.files import extract
+from tasks.marketing.files import parts
 from tasks.marketing.files.records import csv_records
 from tasks.settings import Settings
 from tasks.sources import TableRef, load_sources
@@ -141,7 +141,9 @@ def test_verify_counts_rows_by_another_reader_and_tells_refused_files(
     assert verify_table(table.ref, table.settings).missing == ["3.csv was refused"]
     (table.files / "3.csv").unlink()
     # A reader that loses rows, as one did that took a carriage return for text.
-    monkeypatch.setattr(extract, "csv_records", lambda chunks, key: itertools.islice(csv_records(chunks, key), 1))
+    monkeypatch.setattr(
+        parts, "csv_records", lambda chunks, key, layout: itertools.islice(csv_records(chunks, key, layout), 1)
+    )
     assert verify_table(table.ref, table.settings).missing == [
         "another reader counts 2 row(s) at the source, 1 were read"
     ]
