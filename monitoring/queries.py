@@ -444,8 +444,8 @@ def drift(connection: psycopg.Connection[Any], days: int = 14) -> list[Change]:
         from ops.schema_changes c
         left join monitoring.lineage l on c.source || '.' || c.table_name = any(l.sources)
         where c.seen_at > now() - make_interval(days => %(days)s) and c.resolved_at is null
-            and exists (select from ops.batches b where b.source = c.source
-                and b.table_name = c.table_name and b.batch_id < c.batch_id)
+            and (c.change <> 'appeared' or exists (select from ops.batches b where b.source = c.source
+                and b.table_name = c.table_name and b.batch_id < c.batch_id))
         group by c.id
         order by c.id desc
         limit %(most)s

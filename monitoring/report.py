@@ -185,16 +185,28 @@ class RunReport:
         )
 
     @property
+    def most_rescued(self) -> list[str]:
+        """The fields with the most values that did not fit their column, and what these were."""
+        found = [change for change in self.schema_changes if change.get("change") == "type_conflict"]
+        found.sort(key=lambda change: -_values_of(change))
+        return [
+            f"{change['source']}.{change['table_name']}, {change['field']}: {_values_of(change):,} "
+            f"{change['new_type']} value(s) in a column of {change['old_type']}"
+            for change in found[:_NAMED]
+        ]
+
+    @property
     def _look(self) -> str:
         rejected = sum(line.counts["rows_rejected"] or 0 for line in self.tables)
         warned = sum(line.counts["rows_warned"] or 0 for line in self.tables)
         rescued = sum(line.counts["rows_rescued"] or 0 for line in self.tables)
+        most = f"; most: {self.most_rescued[0]}" if self.most_rescued else ""
         parts = [
             f"{count:,} {what}"
             for count, what in (
                 (rejected, "rejected (`warehouse rejects list`)"),
                 (warned, "loaded although they break a rule (`rules` in sources.yaml)"),
-                (rescued, "rescued (column `_rescued`)"),
+                (rescued, f"rescued (column `_rescued`{most})"),
                 (len(self.schema_changes), "schema changes (`warehouse drift`)"),
             )
             if count
@@ -246,6 +258,10 @@ def build(
         previous_seconds=float(earlier["seconds"]) if earlier.get("seconds") else None,
         context=context or Context(),
     )
+
+
+def _values_of(change: Mapping[str, Any]) -> int:
+    return int((change.get("evidence") or {}).get("values") or 0)
 
 
 def _second(pair: tuple[str, float]) -> float:
@@ -355,7 +371,7 @@ def note(line: TableLine) -> str:
 
 def render_markdown(report: RunReport) -> str:
     """Return the report as Markdown; its first line says what happened and what to do."""
-    parts = [report.headline, _facts(report), *report.context.notes]
+    parts = [report.headline, _facts(report), *report.context.notes, *_rescued(report)]
     if report.failures:
         rows = [
             (item.name, item.stage, CLASSES[item.error_class].title, item.who, f"`{_code(item.message)}`")
@@ -382,7 +398,9 @@ def render_markdown(report: RunReport) -> str:
 
 def render_text(report: RunReport) -> str:
     """Return the report for a terminal."""
-    out = [report.headline, _facts(report), *report.context.notes, ""]
+    # Where nothing renders Markdown, backticks are only in the way.
+    head = [report.headline, _facts(report), *report.context.notes, *_rescued(report)]
+    out = [*(line.replace("`", "") for line in head), ""]
     titles = ("table", *(title for title, _ in _COLUMNS), "seconds", "rows/s")
     body = [
         (
@@ -398,6 +416,14 @@ def render_text(report: RunReport) -> str:
         out.append("  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in range(1, len(row)))]))
     out += [f"{item.name} ({item.stage}, {item.error_class}): {item.message}" for item in report.failures[:_FAILURES]]
     return "\n".join(out) + "\n"
+
+
+def _rescued(report: RunReport) -> list[str]:
+    """Name the fields that were rescued most, and the remedy."""
+    if not report.most_rescued:
+        return []
+    remedy = "Give such a field a type in sources.yaml (`types: {age: int}`): what tells the same value is converted."
+    return [f"Most rescued: {'; '.join(report.most_rescued)}. {remedy}"]
 
 
 _CHANGE_TITLES = ("table", "field", "change", "from", "to", "done about it")

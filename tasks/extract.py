@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -123,4 +123,15 @@ def extract_table(ref: TableRef, context: ExtractContext) -> ExtractResult:
     result = ref.connector.extract(ref, context)
     broken = result.metrics.warned.items()
     told = tuple(f"{ref.name}: {count:,} document(s) break the rule {name!r}" for name, count in broken)
-    return replace(result, warnings=(*result.warnings, *told))
+    return replace(result, warnings=(*result.warnings, *told, *_converted(ref, result.manifest)))
+
+
+def _converted(ref: TableRef, manifest: Manifest | None) -> Iterator[str]:
+    """Say how many values came as another type than the declared one and were read as that.
+
+    Not of a field that came as text alone, as those of CSV files do: there is no other way to read it.
+    """
+    fields = manifest.fields if manifest and ref.table.types else {}
+    counts = [f"{path} {found.converted:,}" for path, found in fields.items() if found.converted and found.is_mixed]
+    if counts:
+        yield f"{ref.name}: values of another type that were read exactly as the declared one: {', '.join(counts)}"

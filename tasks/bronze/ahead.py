@@ -24,6 +24,7 @@ from tasks.bronze.plan import Plan, make_plan
 from tasks.landing import Landing, Manifest, Part
 from tasks.ops import TableKey, columns, relations
 from tasks.overlap import read_ahead
+from tasks.sources import TableRef
 
 _Landed = tuple[Part, pl.DataFrame]
 # Looks in vain after which a COPY ends: while it waits for rows nobody learns that its connection is lost.
@@ -61,7 +62,7 @@ class Ahead:
     Args:
         cursor: In a transaction that holds the table's lock.
         landing: Where the batch grows.
-        key: The table.
+        ref: The table.
         batch_id: The batch.
 
     Attributes:
@@ -69,15 +70,16 @@ class Ahead:
         misfits, sanitised, rescued, copied_bytes: As `convert` counts them.
     """
 
-    def __init__(self, cursor: psycopg.Cursor[Any], landing: Landing, key: TableKey, batch_id: str) -> None:
+    def __init__(self, cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, batch_id: str) -> None:
         self._cursor = cursor
         self._landing = landing
-        self._key = key
+        self._key: TableKey = ref.key
+        self._table = ref.table
         self._batch_id = batch_id
         self._seen: dict[str, _Seen] = {}
         self._parts: dict[str, Part] = {}
         self._next: _Landed | None = None
-        self.stamp = merge.stamp(cursor, batch_id, landing.plan(*key, batch_id).extracted_at)
+        self.stamp = merge.stamp(cursor, batch_id, landing.plan(*ref.key, batch_id).extracted_at)
         self.fillings: dict[str, Filling] = {}
         self.misfits: dict[str, Counter[tuple[str, str]]] = {}
         self.sanitised: dict[str, Counter[tuple[str, str]]] = {}
@@ -150,7 +152,10 @@ class Ahead:
         if filling is not None and covered:
             return filling
         known = columns.of_relation(self._cursor, self._key, child, self._batch_id)
-        plan = make_plan(child, known, list(seen.columns), seen.values, beyond_double=seen.beyond_double)
+        declared = self._table.declared_in(child)
+        plan = make_plan(
+            child, known, list(seen.columns), seen.values, declared=declared, beyond_double=seen.beyond_double
+        )
         if filling is None:
             relations.add(self._cursor, self._key, [child])
             name = relations.of_table(self._cursor, self._key)[child]

@@ -395,7 +395,8 @@ class Loader:
         known = columns.of_relation(self._cursor, self._key, child, self._manifest.batch_id)
         types = {path: statistics["types"] for path, statistics in fields.items()}
         beyond = self._beyond_double(child, landed)
-        plan = make_plan(child, known, landed, types, beyond_double=beyond, store_new=store_new)
+        declared = self._table.declared_in(child)
+        plan = make_plan(child, known, landed, types, declared=declared, beyond_double=beyond, store_new=store_new)
         if exists and plan.widened:
             self._check_widening(self._alike(child, name), plan)
         appeared = [plan.field_name(path) for path in plan.added if path != DOCUMENT]

@@ -108,7 +108,7 @@ def _load_growing(
     take_lock(cursor, *key)
     if batches.ids(cursor, key):
         raise Outgrown("the table has been loaded")
-    ahead = Ahead(cursor, landing, key, batch_id)
+    ahead = Ahead(cursor, landing, ref, batch_id)
     ahead.copy(_arriving(landing, key, batch_id, look))
     manifest = landing.manifest(*key, batch_id)
     ahead.confirm(manifest)

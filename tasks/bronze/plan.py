@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from tasks.bronze import kinds, names
 from tasks.landing.decoder import DOCUMENT
@@ -137,6 +138,7 @@ def make_plan(
     landed_columns: list[str],
     types: Mapping[str, Mapping[str, int]],
     *,
+    declared: Mapping[str, str] = MappingProxyType({}),
     beyond_double: Container[str] = (),
     store_new: bool = True,
     most_columns: int = MOST_COLUMNS,
@@ -148,6 +150,7 @@ def make_plan(
         known: The name map so far, in column order.
         landed_columns: Columns of the landed parts (`path|kind` and meta columns).
         types: By path the BSON types seen, with counts.
+        declared: By path the kind that a column has by configuration, whatever values come.
         beyond_double: Paths with whole numbers that no double represents: what would be one becomes a decimal.
         store_new: Whether new paths get a column (else their values live in `_rescued`).
         most_columns: Stored columns beyond this many live in `_rescued`.
@@ -159,7 +162,7 @@ def make_plan(
     landed = kinds.landed_kinds(landed_columns)
     weights = kinds.counts(landed, types)
     for path, seen in landed.items():
-        if path in plan.columns:
+        if path in plan.columns and declared.get(path) != plan.columns[path].kind:
             _widen(plan, path, seen, path in beyond_double)
     taken = {column.name for column in known}
     named: dict[str, str] = {}
@@ -172,7 +175,7 @@ def make_plan(
         if path in named:
             stored = (store_new or path == DOCUMENT) and room > 0
             room -= stored
-            kind = _exact(kinds.weigh(weights[path]), path in beyond_double)
+            kind = declared.get(path) or _exact(kinds.weigh(weights[path]), path in beyond_double)
             plan.columns[path] = Column(path, named[path], kind, stored, new=True)
             plan.added.append(path)
     return plan

@@ -19,7 +19,7 @@ from tasks.landing.manifest import Segment
 from tasks.landing.rules import Rules
 from tasks.landing.store import BatchWriter
 from tasks.landing.transforms import Transforms
-from tasks.landing.typed import Types
+from tasks.landing.typed import TableTypes
 from tasks.sources import Table
 from tasks.sources.spelling import Spelling
 
@@ -51,7 +51,7 @@ class Lander:
         memory_bytes: Memory budget of this reader.
         with_op: Whether rows tell updates from deletes.
         documents: Whether each document is kept whole beside its columns.
-        types: By path, the kind that its values are to have where they can be read so.
+        types: By path, the kind that values are to have by their source; the table's own types come first.
         spellings: By path how its texts spell values of its type, where that is not the type's own way.
         keep: Narrows each landed frame, such as dropping rows already landed at a cursor's boundary.
         progress: Called with the rows read so far.
@@ -79,7 +79,7 @@ class Lander:
     _frame_rows: int = field(init=False, default=0)
     _part_bytes: int = field(init=False)
     _decoder: Decoder = field(init=False)
-    _types: Types = field(init=False)
+    _types: TableTypes = field(init=False)
     _transforms: Transforms = field(init=False)
     _rules: Rules = field(init=False)
     _started: float = field(init=False, default_factory=time.monotonic)
@@ -93,7 +93,7 @@ class Lander:
             with_op=self.with_op,
             documents=self.documents,
         )
-        self._types = Types(self.types, self.spellings)
+        self._types = TableTypes(self.table, self.types, self.spellings)
         self._transforms = Transforms(self.table.transforms, self.table.child_paths)
         self._rules = Rules(self.table.rules, self.table.child_paths)
 
@@ -123,7 +123,7 @@ class Lander:
         """Write rows that are landed columns already: `_id`, `_hash`, `_rescued` and columns `path|kind`."""
         self._count(frame)
         self._flushed_rows += frame.height
-        self._land({"": self._transforms.apply(self._types.apply(frame))})
+        self._land({"": self._transforms.apply(self._types.apply_tables({"": frame})[""])})
         self._tell()
 
     def reject(self, reason: str, raw: bytes, path: str | None = None) -> None:
@@ -186,8 +186,9 @@ class Lander:
         decoded = self._decoder.flush()
         rows = decoded.tables.pop("")
         kept = self.keep(rows) if self.keep else rows
-        frames = {"": self._transforms.apply(self._types.apply(kept))}
-        for path, frame in self._transforms.apply_tables(decoded.tables).items():
+        typed = self._types.apply_tables({"": kept, **decoded.tables})
+        frames = {"": self._transforms.apply(typed.pop(""))}
+        for path, frame in self._transforms.apply_tables(typed).items():
             if kept.height < rows.height:
                 frame = frame.join(kept.select(_root_id="_id"), on="_root_id", how="semi")
             frames[path] = frame
@@ -237,8 +238,8 @@ class Lander:
         fields = dict(main["fields"])
         for path, counted in self._frame_fields.items():
             _add(fields, path, counted)
-        statistics[""] = {**main, "rows": main["rows"] + self._frame_rows, "fields": self._types.statistics(fields)}
-        return self._transforms.apply_statistics(statistics)
+        statistics[""] = {**main, "rows": main["rows"] + self._frame_rows, "fields": fields}
+        return self._transforms.apply_statistics(self._types.statistics(statistics))
 
 
 def _add(fields: dict[str, Any], path: str, counted: dict[str, Any]) -> None:

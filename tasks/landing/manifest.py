@@ -42,19 +42,29 @@ class FieldStatistics(_Model):
     """How often a path was present, as which BSON types, and how often empty.
 
     A missing field is `rows_read - present`; a null is counted under type `null`; an empty text, array or document
-    under `empty`. The three are different facts.
+    under `empty`. The three are different facts. `converted` counts those that came as another type than the one that
+    sources.yaml declares and tell the same value as that.
     """
 
     present: int = 0
     types: dict[str, int] = Field(default_factory=dict)
     empty: int = 0
+    converted: int = 0
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether not all values came as texts that were read as a declared type."""
+        return sum(self.types.values()) > self.converted + sum(self.types.get(name, 0) for name in ("null", "string"))
 
     def add(self, other: FieldStatistics) -> FieldStatistics:
         """Return the sum of both."""
         types = Counter(self.types)
         types.update(other.types)
         return FieldStatistics(
-            present=self.present + other.present, types=dict(sorted(types.items())), empty=self.empty + other.empty
+            present=self.present + other.present,
+            types=dict(sorted(types.items())),
+            empty=self.empty + other.empty,
+            converted=self.converted + other.converted,
         )
 
 

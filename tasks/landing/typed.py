@@ -16,17 +16,21 @@ from typing import Any
 
 import polars as pl
 
+from tasks.landing.cast import cast
 from tasks.landing.kinds import KINDS
+from tasks.sources import Table
 from tasks.sources.spelling import Spelling
 
 _ANY_DECIMAL = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 _BOOLS = {"true": "true", "1": "true", "false": "false", "0": "false"}
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "infinity": "Infinity", "-inf": "-Infinity", "-infinity": "-Infinity"}
+_NUMBERS = ("int", "decimal", "double")
+_TIMES = ("day", "date", "micros")
 _FINER_THAN_MICROS = re.compile(r"[.,]\d{6}\d*[1-9]")
 
 
 class Types:
-    """The configured types of a table; converts frames and keeps the statistics true.
+    """The configured types of a relation; converts frames and keeps the statistics true.
 
     Args:
         types: By path the kind that its values are to have.
@@ -34,14 +38,14 @@ class Types:
     """
 
     def __init__(self, types: Mapping[str, str], spellings: Mapping[str, Spelling] = MappingProxyType({})) -> None:
+        self._types = types
         self._spellings = spellings
-        self._types = {path: kind for path, kind in types.items() if kind != "string"}
         self._moved: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
 
     def apply(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the frame with what can be read as its type moved from `path|<other kind>` to `path|<type>`."""
         for path, kind in self._types.items():
-            for other in ("string", "int", "decimal", "double"):
+            for other in KINDS:
                 if other != kind and f"{path}|{other}" in frame.columns:
                     frame = self._move(frame, path, other, kind)
         return frame
@@ -49,7 +53,7 @@ class Types:
     def _move(self, frame: pl.DataFrame, path: str, other: str, kind: str) -> pl.DataFrame:
         source, target = f"{path}|{other}", f"{path}|{kind}"
         values = frame[source].alias(target)
-        read = _read(self._spelt(path, values, kind) if other == "string" else values.cast(pl.String), kind)
+        read = self._read(path, values, other, kind)
         if other == "string":
             empty = int((values == "").sum())
             # In a column of another type a quoted nothing is a nothing.
@@ -64,6 +68,16 @@ class Types:
             # Beside its source: the columns of a table keep the order of the file.
             frame = frame.insert_column(frame.get_column_index(source) + 1, read)
         return frame.drop(source) if frame[source].null_count() == frame.height else frame
+
+    def _read(self, path: str, values: pl.Series, other: str, kind: str) -> pl.Series:
+        """Return values of another kind as the type wanted, null where that would not tell the same value."""
+        if other == "string":
+            return _read(self._spelt(path, values, kind), kind)
+        if other not in _NUMBERS or kind == "string":
+            return cast(values, other, kind)
+        read = _read(values.cast(pl.String), kind)
+        # A number is no time, unless its digits spell a day.
+        return read if kind in _TIMES else read.zip_with(read.is_not_null(), cast(values, other, kind))
 
     def _spelt(self, path: str, texts: pl.Series, kind: str) -> pl.Series:
         spelling = self._spellings.get(path)
@@ -83,8 +97,44 @@ class Types:
                 count -= _take(types, other, count)
                 types[kind] += moved[other, kind] - count
                 empty -= moved[other, kind] if kind == "null" else 0
-            fields[path] = {**fields[path], "types": {k: n for k, n in sorted(types.items()) if n}, "empty": empty}
+            converted = sum(count for (_, kind), count in moved.items() if kind != "null")
+            counts = {name: count for name, count in sorted(types.items()) if count}
+            fields[path] = {**fields[path], "types": counts, "empty": empty, "converted": converted}
         return fields
+
+
+class TableTypes:
+    """The types of a table and of its child tables.
+
+    Args:
+        table: Its configuration.
+        more: By path the kinds of columns that the source itself gives.
+        spellings: By path how its texts spell values of its type.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        more: Mapping[str, str] = MappingProxyType({}),
+        spellings: Mapping[str, Spelling] = MappingProxyType({}),
+    ) -> None:
+        self._relations = {"": Types({**more, **table.types_in("")}, spellings)}
+        self._relations |= {child: Types(types) for child in table.child_paths if (types := table.types_in(child))}
+
+    def apply_tables(self, tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        """Return frames by child path, `""` for the rows, with what can be read as its type as that."""
+        return {
+            child: self._relations[child].apply(frame) if child in self._relations else frame
+            for child, frame in tables.items()
+        }
+
+    def statistics(self, relations: dict[str, Any]) -> dict[str, Any]:
+        """Return statistics by child path as they are after the conversions."""
+        for child, types in self._relations.items():
+            if child in relations:
+                fields = types.statistics(dict(relations[child]["fields"]))
+                relations[child] = {**relations[child], "fields": fields}
+        return relations
 
 
 def _take(types: Counter[str], kind: str, count: int) -> int:

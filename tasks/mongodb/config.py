@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
-from tasks.sources.config import Duration, Name, NamedPath, Source, Strict, Table, TableRef
+from tasks.sources.config import Duration, Kind, Name, NamedPath, Source, Strict, Table, TableRef
 
 
 class Fields(Strict):
@@ -73,6 +73,13 @@ class MongoTable(Table):
         if not isinstance(result, dict):
             raise ValueError("must be a query, such as {channel: web}, not a value")
         return result
+
+    @field_validator("types")
+    @classmethod
+    def _not_of_the_key(cls, types: dict[str, Kind]) -> dict[str, Kind]:
+        if "_id" in types:
+            raise ValueError("_id is the row's key and stays as it is")
+        return types
 
     @model_validator(mode="after")
     def _mode_fits(self) -> MongoTable:

@@ -96,6 +96,7 @@ class MongoConnector(Connector[MongoSource, MongoTable]):
     def decode_reject(self, ref: MongoRef, raw: bytes) -> dict[str, pl.DataFrame]:
         """See `Connector`."""
         from tasks.landing.transforms import Transforms
+        from tasks.landing.typed import TableTypes
         from tasks.mongodb.reading import decoder_of
 
         decoder = decoder_of(ref.table)
@@ -103,4 +104,5 @@ class MongoConnector(Connector[MongoSource, MongoTable]):
         decoded = decoder.flush()
         if decoded.rejects.height:
             return {}
-        return Transforms(ref.table.transforms, ref.table.child_paths).apply_tables(decoded.tables)
+        typed = TableTypes(ref.table).apply_tables(decoded.tables)
+        return Transforms(ref.table.transforms, ref.table.child_paths).apply_tables(typed)

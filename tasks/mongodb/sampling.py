@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.landing.transforms import Transforms
+from tasks.landing.typed import TableTypes
 from tasks.mongodb.client import connect, named_errors, open_collection
 from tasks.mongodb.config import MongoRef
 from tasks.mongodb.extract import projection_of
@@ -33,6 +34,7 @@ def sample_documents(ref: MongoRef, documents: int) -> Sample:
             total = collection.count_documents(ref.table.filter)
     finally:
         client.close()
-    tables = Transforms(ref.table.transforms, ref.table.child_paths).apply_tables(decoder.flush().tables)
+    typed = TableTypes(ref.table).apply_tables(decoder.flush().tables)
+    tables = Transforms(ref.table.transforms, ref.table.child_paths).apply_tables(typed)
     elements = {path: [tables[path]] if path in tables else [] for path in ref.table.child_paths}
     return Sample(tables[""], total, elements)

@@ -106,16 +106,16 @@ def resolve(cursor: psycopg.Cursor[Any], ids: Sequence[int], by: str, why: str) 
 def of_batches(db: Executor, batch_ids: Sequence[str]) -> list[SchemaChange]:
     """Return what batches changed and nobody has resolved, by table and field.
 
-    The columns of a table that is loaded for the first time are no change to tell people of.
+    That the columns of a table appear with its first load is no change to tell people of; what did not fit them is.
     """
     rows = db.execute(
         """
         select id, source, table_name, field, change, old_type, new_type, batch_id, seen_at, action, evidence,
             resolved_at, resolved_by, resolved_why
         from ops.schema_changes c
-        where batch_id = any(%s) and resolved_at is null and exists (
+        where batch_id = any(%s) and resolved_at is null and (change <> 'appeared' or exists (
             select from ops.batches b
-            where b.source = c.source and b.table_name = c.table_name and b.batch_id < c.batch_id)
+            where b.source = c.source and b.table_name = c.table_name and b.batch_id < c.batch_id))
         order by source, table_name, field, id
         """,
         [list(batch_ids)],

@@ -304,6 +304,8 @@ class Table(Strict):
         reject_limit: More rejected documents than this in one batch fail the run; unset means no limit.
         on_drift: What happens when documents change shape.
         arrays: By path, whether an array becomes a child `table` or stays `json`.
+        types: By path, the type of a column, whatever values come: one that tells the same value as another kind is
+            converted, every other is rescued.
         transforms: What is done to the columns as they land, in this order.
         rules: What the values must be like, after the transforms.
         freshness: How old the table's data may be at most, such as `90m`, `26h` or `2d`; unset means 26 hours.
@@ -315,6 +317,7 @@ class Table(Strict):
     reject_limit: int | None = Field(default=None, ge=0)
     on_drift: OnDrift = OnDrift()
     arrays: dict[str, Literal["table", "json"]] = Field(default_factory=dict)
+    types: dict[str, Kind] = Field(default_factory=dict)
     transforms: tuple[Transform, ...] = ()
     rules: tuple[Rule, ...] = ()
     freshness: str | None = Field(default=None, pattern=r"^[1-9]\d*[smhd]$")
@@ -352,6 +355,13 @@ class Table(Strict):
                 raise ValueError(f"rules: {rule.field} does not land: a rule sees fields after the transforms")
         return self
 
+    @model_validator(mode="after")
+    def _types_shape(self) -> Table:
+        if self.types:
+            # Not where there are none, as the hashes of all tables would be others.
+            self._fingerprinted = (*self._fingerprinted, "types")
+        return self
+
     def lands(self, path: str) -> bool:
         """Return whether a path may land under this name: no transform takes it away."""
         away = [one for step in self.transforms for one in (step.drop, *(step.rename or ())) if one]
@@ -367,8 +377,38 @@ class Table(Strict):
     def named_paths(self) -> tuple[NamedPath, ...]:
         """Every path of documents that sources.yaml names, in the order of use; a kind adds those of its own keys."""
         steps = (named for step in self.transforms for named in step.named_paths)
+        types = (NamedPath("types", path) for path in self.typed_paths)
         rules = (NamedPath("rules", rule.field) for rule in self.rules)
-        return (*(NamedPath("arrays", path) for path in self.arrays), *steps, *rules)
+        return (*(NamedPath("arrays", path) for path in self.arrays), *types, *steps, *rules)
+
+    @property
+    def typed_paths(self) -> dict[str, Kind]:
+        """Types by path as landed."""
+        return dict(self.types)
+
+    def types_in(self, child: str) -> dict[str, Kind]:
+        """Return the types of a child table's columns, `""` for the table's own, before any step of `transforms`."""
+        found: dict[str, Kind] = {}
+        for path, kind in self.typed_paths.items():
+            above = [one for one in self.child_paths if path.startswith(f"{one}.")]
+            if max(above, key=len, default="") == child:
+                found[path.removeprefix(f"{child}.") if child else path] = kind
+        return found
+
+    def declared_in(self, child: str) -> dict[str, Kind]:
+        """Return the types that columns have by declaration: those of `types`, as `transforms` leave them."""
+        kinds = self.types_in(child)
+        for step in self.transforms:
+            inner = step.within(child) if child else step
+            if inner is None:
+                continue
+            renamed = inner.rename or {}
+            kinds = {
+                renamed.get(path, path): kind
+                for path, kind in kinds.items()
+                if path in renamed or path not in inner.paths
+            }
+        return kinds
 
     @property
     def child_paths(self) -> tuple[str, ...]:

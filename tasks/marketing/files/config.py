@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
-from tasks.sources.config import Kind, Name, NamedPath, Source, Strict, Table, TableRef
+from tasks.sources.config import Kind, Name, Source, Strict, Table, TableRef
 from tasks.sources.spelling import ISO, Spelling
 
 _TOTALS = (
@@ -155,18 +155,14 @@ class FilesTable(Layout, Table):
         format: What the files are; CSV and JSON lines may be packed with gzip or zip.
         key: Columns that identify a row.
         partition: Date column; a changed file replaces the days that it holds.
-        types: Column types, where those of the file are not wanted; of a CSV file all are text.
     """
 
     pattern: str
     format: Literal["csv", "parquet", "jsonl", "xlsx"]
     key: tuple[str, ...] = Field(min_length=1)
     partition: str | None = None
-    types: dict[str, Kind] = Field(default_factory=dict)
 
-    _fingerprinted: tuple[str, ...] = PrivateAttr(
-        default=("arrays", "transforms", "types", "key", *Layout.model_fields)
-    )
+    _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms", "key", *Layout.model_fields))
 
     @model_validator(mode="after")
     def _arrays_fit(self) -> FilesTable:
@@ -186,7 +182,7 @@ class FilesTable(Layout, Table):
 
     @property
     def typed_paths(self) -> dict[str, Kind]:
-        """Types by path; in formats that cannot nest the name of a column is one, dots and all."""
+        """See `Table`; in formats that cannot nest the name of a column is a path, dots and all."""
         from tasks.landing.decoder.bson_walk import escape_key
 
         flat = self.format in ("csv", "xlsx")
@@ -197,11 +193,6 @@ class FilesTable(Layout, Table):
         """By path with a type, its spelling where that is not the one that types know."""
         found = dict(zip(self.typed_paths, map(self.spelling, self.types), strict=True))
         return {path: spelling for path, spelling in found.items() if spelling != ISO}
-
-    @property
-    def named_paths(self) -> tuple[NamedPath, ...]:
-        """See `Table`."""
-        return (*(NamedPath("types", path) for path in self.typed_paths), *super().named_paths)
 
 
 class FilesSource(Source):

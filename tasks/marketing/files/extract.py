@@ -253,7 +253,6 @@ class _Reader:
             self.writer,
             self.table,
             self.context.memory_bytes,
-            types=dict(self.table.typed_paths),
             spellings=self.table.spellings,
             progress=self.context.progress,
         )

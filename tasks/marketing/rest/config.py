@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_valida
 
 from tasks.marketing.rest import template
 from tasks.marketing.rest.errors import Action
-from tasks.sources.config import Duration, Kind, Name, NamedPath, Source, Strict, Table, TableRef
+from tasks.sources.config import Duration, Name, NamedPath, Source, Strict, Table, TableRef
 
 _LOCAL = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$")
 _WHOLE_DAYS = "must be whole days, such as 7d"
@@ -303,7 +303,6 @@ class RestTable(ChannelTable):
         day: Field with the day; the table is then read by windows, which replace whole days.
         cursor: Field that grows with every change; `{cursor}` is its greatest value so far.
         first: What `{cursor}` is at the first time.
-        types: Types of columns, where text is not wanted.
         nulls: Texts that mean nothing, such as `-`.
     """
 
@@ -321,7 +320,6 @@ class RestTable(ChannelTable):
     day: str | None = None
     cursor: str | None = None
     first: str = ""
-    types: dict[str, Kind] = Field(default_factory=dict)
     nulls: tuple[str, ...] = ()
     paging: Paging | None = None
     parent: Parent | None = None
@@ -329,7 +327,7 @@ class RestTable(ChannelTable):
     job: Job | None = None
     oldest: Days | None = None
 
-    _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms", "types", "key", "rename"))
+    _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms", "key", "rename"))
 
     @model_validator(mode="after")
     def _fits(self) -> RestTable:
@@ -361,7 +359,6 @@ class RestTable(ChannelTable):
         """See `Table`."""
         return (
             *(NamedPath("rename", path, becomes=new) for path, new in self.rename.items()),
-            *(NamedPath("types", path) for path in self.types),
             *super().named_paths,
         )
 

@@ -38,6 +38,16 @@ def test_the_kind_does_not_depend_on_the_order_of_seeing(seen: dict[str, int]) -
     )
 
 
+def test_a_declared_kind_is_the_columns_whatever_comes() -> None:
+    plan = make_plan("", [], ["_id", "a|int", "a|string"], {"a": {"string": 9, "int64": 1}}, declared={"a": "int"})
+    assert plan.columns["a"].kind == "int"
+    again = make_plan("", plan.every, ["_id", "a|int", "a|double"], {}, declared={"a": "int"})
+    assert not again.widened and again.taking("a", "double") == []
+    # A column that was there before the declaration is widened as ever: its values stay.
+    older = make_plan("", [Column("a", "a", "int")], ["_id", "a|double"], {}, declared={"a": "double"})
+    assert older.columns["a"].kind == "double"
+
+
 def test_a_plan_adds_widens_and_spills() -> None:
     known = [Column("a", "a", "int"), Column("gone", "gone", "string")]
     plan = make_plan("", known, ["_id", "a|int", "a|double", "b|string", "c|int"], {}, most_columns=3)

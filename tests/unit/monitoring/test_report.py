@@ -52,6 +52,29 @@ def test_ranges_of_a_table_add_up() -> None:
     assert report.build([pipeline(), *ranges]).tables[0].counts["rows_read"] == 20
 
 
+def test_the_fields_most_rescued_are_named_with_the_remedy() -> None:
+    changes = [
+        {
+            "source": "shop",
+            "table_name": "orders",
+            "field": field,
+            "change": "type_conflict",
+            "old_type": "bigint",
+            "new_type": "string",
+            "evidence": {"values": values},
+        }
+        for field, values in (("size", 3), ("age", 390))
+    ]
+    built = report.build(GOOD, schema_changes=changes)
+    most = "shop.orders, age: 390 string value(s) in a column of bigint"
+    assert f"3 rescued (column `_rescued`; most: {most})" in built.headline
+    text = report.render_text(built)
+    assert f"Most rescued: {most}; shop.orders, size: 3 string value(s)" in text
+    assert "types: {age: int}" in text
+    assert "`" not in text
+    assert "`types: {age: int}`" in report.render_markdown(built)
+
+
 def test_the_first_line_of_a_good_run() -> None:
     headline = report.build(GOOD).headline
     assert headline == (
@@ -120,7 +143,8 @@ def test_every_rendering_holds_the_same_facts() -> None:
     changes = [{"source": "shop", "table_name": "orders", "field": "zip", "change": "widened", "action": "altered"}]
     built = report.build([*GOOD, bad], schema_changes=changes)
     markdown, text, page = report.render_markdown(built), report.render_text(built), html.render(built, [])
-    assert markdown.splitlines()[0] == text.splitlines()[0] == built.headline
+    assert markdown.splitlines()[0] == built.headline
+    assert text.splitlines()[0] == built.headline.replace("`", "")
     for rendered in (markdown, text, page):
         assert "shop.orders" in rendered and "out of memory" in rendered
     assert "out of memory \\| 'x'" in markdown
