@@ -119,7 +119,6 @@ _BY_EXCEPTION = {
     "SourceAuthError": "auth",
     "SourceUnreachable": "network",
     "CursorError": "source_drift",
-    "DriftError": "source_drift",
     "RejectLimitExceeded": "data_quality",
     "MemoryError": "out_of_memory",
     "DiskFull": "resource",
