@@ -8,16 +8,19 @@ from pathlib import Path
 
 from tasks.errors import ConfigError
 
-_IGNORED = ".env\n.warehouse/\ndbt/target/\ndbt/logs/\ndbt/dbt_packages/\n"
+_IGNORED = ".env\n.warehouse/\n"
+_DBT = "dbt"
 _README = """# Warehouse of {name}
 
-`sources.yaml` says what is ingested; `.env` holds what is secret and stays out of version control.
+`sources.yaml` says what is ingested, `dbt/` holds your own models; `.env` holds what is secret and stays out of version
+control. Versions of the product are upgraded as a dependency: nothing of it is copied here.
 
 ```sh
 set -a; . ./.env; set +a
-warehouse check          # everything that is wrong, at once
-warehouse run --plan     # what would be read
+warehouse check                    # everything that is wrong, at once
+warehouse run --plan               # what would be read
 warehouse run
+warehouse model new {name}.TABLE   # a first model of a loaded table, in dbt/
 ```
 """
 
@@ -35,6 +38,7 @@ def init(folder: Path, uri: str, database: str | None, name: str | None) -> list
         ConfigError: The folder has a sources.yaml already, or the database is not clear.
         SourceError: The server cannot be reached or refuses.
     """
+    from tasks.dbt.company import write_project
     from tasks.sources import registry
 
     target = folder / "sources.yaml"
@@ -46,12 +50,13 @@ def init(folder: Path, uri: str, database: str | None, name: str | None) -> list
     _write_secrets(folder / ".env", uri, hashed=proposal.hashes)
     _write_new(folder / ".gitignore", _IGNORED)
     _write_new(folder / "README.md", _README.format(name=proposal.source))
-    return list(proposal.lines)
+    write_project(folder / _DBT, proposal.source)
+    return [*proposal.lines, f"{_DBT}/: a dbt project for your own models, beside those that the product brings"]
 
 
 def _write_secrets(path: Path, uri: str, *, hashed: bool) -> None:
     """Write what must not be in sources.yaml, for the owner's eyes alone; an existing file stays as it is."""
-    lines = [f"MONGODB_URI={_quoted(uri)}"]
+    lines = [f"MONGODB_URI={_quoted(uri)}", f"WAREHOUSE_DBT={_DBT}"]
     if hashed:
         lines.append(f"WAREHOUSE_HASH_KEY={secrets.token_hex(32)}")
     try:

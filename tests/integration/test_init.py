@@ -116,6 +116,13 @@ def test_a_messy_database_is_proposed_checked_and_loaded(
         columns = connection.execute("select * from bronze.app__users limit 0").description
         assert columns is not None and "passwordHash" not in [column.name for column in columns]
 
+    # The company's own project is the one that is built: it takes a model, whose rows are in silver after the next run.
+    assert os.environ["WAREHOUSE_DBT"] == "dbt" and (folder / "dbt" / "dbt_project.yml").exists()
+    assert cli._run(["model", "new", "app.orders"], False) == 0
+    assert cli._run(["run", "app.orders"], False) == 0, capsys.readouterr().out
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("select count(*) from silver.stg_app__orders").fetchone() == (10_050,)
+
 
 def test_an_existing_configuration_is_never_overwritten(
     folder: Path, mongodb_uri: str, capsys: pytest.CaptureFixture[str]
