@@ -25,6 +25,7 @@ _OWN = {
     "google_ads": "tasks.marketing.google_ads.connector:GoogleAdsConnector",
     "meta_ads": "tasks.marketing.meta_ads.connector:MetaAdsConnector",
     "tiktok_ads": "tasks.marketing.tiktok_ads.connector:TiktokAdsConnector",
+    "klaviyo": "tasks.marketing.klaviyo.connector:KlaviyoConnector",
     "microsoft_ads": "tasks.marketing.microsoft_ads.connector:MicrosoftAdsConnector",
     "linkedin_ads": "tasks.marketing.linkedin_ads.connector:LinkedinAdsConnector",
 }

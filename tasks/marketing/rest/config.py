@@ -298,11 +298,13 @@ class RestTable(ChannelTable):
         format: What the answer is.
         records: Path to the records; `*` stands for all elements.
         columns: Path to the columns' names, where records are lists of values.
+        lift: Field whose own fields become the record's, such as `attributes` of JSON:API.
         rename: By field the name that it is to have.
         key: Fields that identify a row within its account.
         day: Field with the day; the table is then read by windows, which replace whole days.
         cursor: Field that grows with every change; `{cursor}` is its greatest value so far.
         first: What `{cursor}` is at the first time.
+        lag: How far behind the greatest value `{cursor}` is, where that is a time: for what is told late.
         nulls: Texts that mean nothing, such as `-`.
     """
 
@@ -315,11 +317,13 @@ class RestTable(ChannelTable):
     format: Literal["json", "jsonl", "csv"] = "json"
     records: str = ""
     columns: str = ""
+    lift: str = ""
     rename: dict[str, str] = Field(default_factory=dict)
     key: tuple[str, ...] = Field(min_length=1)
     day: str | None = None
     cursor: str | None = None
     first: str = ""
+    lag: Duration | None = None
     nulls: tuple[str, ...] = ()
     paging: Paging | None = None
     parent: Parent | None = None
@@ -327,7 +331,7 @@ class RestTable(ChannelTable):
     job: Job | None = None
     oldest: Days | None = None
 
-    _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms", "key", "rename"))
+    _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms", "key", "lift", "rename"))
 
     @model_validator(mode="after")
     def _fits(self) -> RestTable:
@@ -344,6 +348,8 @@ class RestTable(ChannelTable):
             raise ValueError("a table with `cursor` has to ask for what is new: use {cursor}")
         if self.cursor and not self.first:
             raise ValueError("give `first`: what {cursor} is at the first time")
+        if self.lag and not self.cursor:
+            raise ValueError("`lag` is for tables with `cursor`")
         if self.fields and "fields" not in used:
             raise ValueError("`fields` are asked for with {fields}")
         if self.job and self.fields:

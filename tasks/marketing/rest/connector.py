@@ -94,13 +94,15 @@ class ChannelConnector(Connector[_Source, ChannelTable]):
         return self.open(name, source, token_store(get_settings()), Clock())
 
 
-class RestConnector(ChannelConnector[RestSource]):
-    """An API that sources.yaml describes."""
+class DeclaredConnector(ChannelConnector[_Source]):
+    """An API whose requests are described, so that they can be told before they are sent."""
 
-    config = RestSource
+    @abstractmethod
+    def open(self, name: str, source: _Source, tokens: TokenStore, clock: Clock) -> DeclaredChannel:
+        """See `ChannelConnector`."""
 
     def requests(
-        self, ref: TableRef[RestSource, ChannelTable], state: Mapping[str, Any], window: Window | None
+        self, ref: TableRef[_Source, ChannelTable], state: Mapping[str, Any], window: Window | None
     ) -> Iterator[str]:
         """See `Connector`."""
         from contextlib import closing
@@ -115,13 +117,19 @@ class RestConnector(ChannelConnector[RestSource]):
         with closing(self.open(ref.source_name, ref.source, MemoryTokens(), Clock())) as channel:
             yield from map(channel.client.shown, channel.account_requests())
             names = before.accounts or ["{account}"]
-            accounts = channel.known_accounts() or [Account(name, ref.source.timezone) for name in names]
+            accounts = channel.known_accounts() or [Account(name, channel.timezone) for name in names]
             now = channel.client.clock.now()
             for asks in Rounds(ref, channel.layout(ref.table_name), accounts, before, window, now):
                 for ask in asks:
                     days = f" ({ask.window.first} to {ask.window.last})" if ask.window else ""
                     for request in channel.requests(ask):
                         yield f"{channel.client.shown(request)}{days}"
+
+
+class RestConnector(DeclaredConnector[RestSource]):
+    """An API that sources.yaml describes."""
+
+    config = RestSource
 
     def open(self, name: str, source: RestSource, tokens: TokenStore, clock: Clock) -> DeclaredChannel:
         """See `ChannelConnector`."""

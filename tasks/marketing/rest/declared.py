@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tasks.errors import SourceError
@@ -87,6 +87,27 @@ class _Unknown(dict[str, Any]):
         return f"{{{name}}}"
 
 
+def _behind(cursor: str, lag: timedelta | None, where: str) -> str:
+    """Return a cursor less the lag, in the form that it came in."""
+    if lag is None:
+        return cursor
+    try:
+        return (datetime.fromisoformat(cursor) - lag).isoformat()
+    except ValueError:
+        raise SourceError(
+            f"the cursor {cursor!r} is no time, so nothing lags behind it", where, "leave out `lag`"
+        ) from None
+
+
+def _lifted(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a record with the fields of one of its own beside its own; one of a name that is taken keeps its path."""
+    inner = record.get(name)
+    if not isinstance(inner, Mapping):
+        return dict(record)
+    outer = {key: value for key, value in record.items() if key != name}
+    return outer | {f"{name}_{key}" if key in outer else key: value for key, value in inner.items()}
+
+
 def _chunks(table: config.RestTable) -> list[Sequence[str]]:
     """Return the fields of each request; one empty chunk where none are named."""
     if table.fields is None:
@@ -103,13 +124,18 @@ class DeclaredChannel(Channel):
         source: Its configuration.
         tokens: Keeps refresh tokens.
         clock: The time it goes by.
+        endings: When versions end, where that is known beside `ends`.
     """
 
     def __init__(
-        self, name: str, source: config.RestSource, tokens: auths.TokenStore, clock: Clock | None = None
+        self,
+        name: str,
+        source: config.RestSource,
+        tokens: auths.TokenStore,
+        clock: Clock,
+        endings: Sequence[Ending] = (),
     ) -> None:
-        clock = clock or Clock()
-        self._name, self._source = name, source
+        self._name, self._source, self._endings = name, source, endings
         budget = source.budget
         self.client = Client(
             source.base_url,
@@ -171,7 +197,8 @@ class DeclaredChannel(Channel):
     def endings(self) -> Sequence[Ending]:
         """See `Channel`."""
         ends = self._source.ends
-        return [Ending(f"the API of {self._name}", ends, "ask its owner for the next version")] if ends else ()
+        told = [Ending(f"the API of {self._name}", ends, "ask its owner for the next version")] if ends else []
+        return [*self._endings, *told]
 
     def read(self, ask: Ask) -> Iterator[dict[str, Any]]:
         """See `Channel`."""
@@ -189,6 +216,11 @@ class DeclaredChannel(Channel):
                 named = {f"parent.{name}": value for name, value in parent.items()}
                 for record in self._records(table, given | named):
                     yield {**record, **kept}
+
+    @property
+    def timezone(self) -> str:
+        """The zone of accounts that tell none."""
+        return self._source.timezone
 
     def known_accounts(self) -> list[Account] | None:
         """Return the accounts where sources.yaml alone tells them, else None."""
@@ -226,7 +258,9 @@ class DeclaredChannel(Channel):
             "account.name": account.name,
             "account.currency": account.currency,
             "account.timezone": account.timezone,
-            "cursor": ask.cursor if ask.cursor is not None else table.first,
+            "cursor": table.first
+            if ask.cursor is None
+            else _behind(ask.cursor, table.lag, f"{self._name}.{ask.table}"),
         }
         if ask.window is not None:
             window = ask.window
@@ -244,6 +278,8 @@ class DeclaredChannel(Channel):
         for record in found:
             if not isinstance(record, dict):
                 raise SourceError("a record is no object", where, "correct `records`, or name `columns`")
+            if table.lift:
+                record = _lifted(record, table.lift)
             yield {table.rename.get(name, name): value for name, value in record.items()} if table.rename else record
 
     def _request(self, table: config.RestTable, given: Mapping[str, Any]) -> Request:
