@@ -10,7 +10,7 @@ from datetime import date
 
 from tasks.marketing.rest.channel import Ending
 
-_ENDS: dict[str, dict[str, date | None]] = {
+ENDS: dict[str, dict[str, date | None]] = {
     "ga4": {"v1beta": None},
     "google_ads": {
         "v22": date(2026, 10, 7),
@@ -34,6 +34,7 @@ _ENDS: dict[str, dict[str, date | None]] = {
     "microsoft_ads": {"v13": None},
     "klaviyo": {"2024-10-15": date(2026, 10, 15), "2026-10-15": None},
 }
+"""By channel and version its last day; None where nothing is announced."""
 
 CURRENT = {
     "ga4": "v1beta",
@@ -54,4 +55,4 @@ def ending(channel: str, version: str) -> Ending:
         if version != CURRENT[channel]
         else "upgrade to the product's next release"
     )
-    return Ending(f"{channel} API {version}", _ENDS[channel].get(version), later)
+    return Ending(f"{channel} API {version}", ENDS[channel].get(version), later)

@@ -1,0 +1,91 @@
+"""The page of each channel: its example passes `check` against the fake, and its versions are the known ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from infra.sample.channels import ga4, klaviyo
+from infra.sample.channels.server import Fake
+from tasks.marketing import versions
+from tasks.marketing.rest.check import check
+from tests.channels import NOW, Pulls, serving
+from tests.unit.channels.test_channels import FAKES, facts, key_of_service_account, visits
+
+PAGES = Path(__file__).parents[3] / "docs/sources"
+SECRETS = {
+    "GOOGLE_ADS_DEVELOPER_TOKEN": "developer-token",
+    "GOOGLE_CLIENT_SECRET": "google-secret",
+    "GOOGLE_REFRESH_TOKEN": "google-refresh",
+    "META_TOKEN": "meta-token",
+    "TIKTOK_TOKEN": "tiktok-token",
+    "LINKEDIN_REFRESH_TOKEN": "linkedin-refresh",
+    "MICROSOFT_DEVELOPER_TOKEN": "developer-token",
+    "MICROSOFT_REFRESH_TOKEN": "microsoft-refresh-0",
+    "KLAVIYO_KEY": "pk_secret",
+}
+# What the fakes' managers are called.
+MANAGER = {"123-456-7890": "100-000-0001"}
+YESTERDAY = NOW.date() - timedelta(days=1)
+
+
+def fake_of(kind: str) -> Fake:
+    if kind == "ga4":
+        found = ga4.Property("123456789")
+        found.put(YESTERDAY, visits(YESTERDAY, 3))
+        return ga4.Ga4Fake(found)
+    if kind == "klaviyo":
+        made = klaviyo.KlaviyoFake()
+        for name in ("profiles", "events", "campaigns"):
+            made.records[name]["1"] = {
+                "updated": f"{YESTERDAY}T00:00:00+00:00",
+                "datetime": f"{YESTERDAY}T00:00:00+00:00",
+            }
+        return made
+    fake: Fake = FAKES[kind](facts())
+    return fake
+
+
+def example(kind: str, url: str) -> dict[str, Any]:
+    """Return the page's example with the fake's secrets and addresses in place of the service's own."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", (PAGES / f"{kind}.md").read_text(), re.DOTALL)
+    known = {**SECRETS, "GA4_SERVICE_ACCOUNT": ""}
+    (source,) = (
+        YAML(typ="safe")
+        .load(re.sub(r"\$\{(\w+)\}", lambda found: known.get(found[1], "given"), text))["sources"]
+        .values()
+    )
+    assert source["kind"] == kind
+    source["base_url"] = f"{url}/{kind}"
+    holder = source.get("credentials", source)
+    if "refresh_token" in holder:
+        holder["token_url"] = f"{url}/{kind}/token"
+    if kind == "ga4":
+        holder["key"] = key_of_service_account(f"{url}/{kind}/token")
+    if "manager" in source:
+        source["manager"] = MANAGER[source["manager"]]
+    found: dict[str, Any] = json.loads(json.dumps(source, default=str))
+    return found
+
+
+@pytest.mark.parametrize("kind", sorted(versions.CURRENT))
+def test_the_example_of_a_page_passes_the_check(kind: str, tmp_path: Path) -> None:
+    with serving(**{kind: fake_of(kind)}) as url:
+        pulls = Pulls(tmp_path, example(kind, url))
+        ref = pulls.sources.refs()[0]
+        found = list(check("shop", ref.source, pulls.open()))  # type: ignore[arg-type]
+    assert [one for one in found if one.level == "wrong"] == []
+    assert any(one.level == "ok" and "the first rows" in one.message for one in found)
+
+
+@pytest.mark.parametrize("kind", sorted(versions.CURRENT))
+def test_a_page_tells_when_each_known_version_ends(kind: str) -> None:
+    rows = re.findall(r"^\| `([^`]+)` \| ([^|,]+)", (PAGES / f"{kind}.md").read_text(), re.MULTILINE)
+    told = {name: None if end.strip() == "nothing announced" else date.fromisoformat(end.strip()) for name, end in rows}
+    assert told == versions.ENDS[kind] and versions.CURRENT[kind] in told
