@@ -592,21 +592,42 @@ def rebuild(
 @app.command()
 def reset(
     name: Table,
-    since: Annotated[str | None, typer.Option(help="Read from this time on (ISO 8601) instead of everything.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Read from this time on (ISO 8601), and change only what is read.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what it would do and read, and stop.")] = False,
+    by: Annotated[str | None, typer.Option(help="Who asks for it; default your user of this machine.")] = None,
+    why: Annotated[str, typer.Option(help="The reason, for the log.")] = "",
     keep: Keep = False,
 ) -> None:
-    """Empty a table, read it again, rebuild the models above."""
+    """Read a table again and rebuild the models above; its old rows stay readable until the new are loaded.
+
+    Killed at any point, the same command goes on.
+    """
+    import getpass
+
     from flows import runs
     from flows.console import Steps
 
     settings, ref = _table(name)
     if since:
         ref.connector.state_since(ref, since)
-    with _prefect_for_a_run(settings, keep, f"warehouse run {ref.name}"):
-        outcome = runs.run_reset(settings, ref.name, since, progress=Steps(), ready=lambda: _serve_prefect(settings))
-        whole = runs.print_outcome(settings, outcome)
+    if plan:
+        runs.print_reset_plan(settings, ref, since)
+        return
+    with _prefect_for_a_run(settings, keep, f"warehouse reset {ref.name}" + (f" --since {since}" if since else "")):
+        outcome = runs.run_reset(
+            settings,
+            ref.name,
+            since,
+            by=by or getpass.getuser(),
+            why=why,
+            progress=Steps(),
+            ready=lambda: _serve_prefect(settings),
+        )
+        runs.print_outcome(settings, outcome)
     _print_left_running(settings)
-    raise typer.Exit(DONE if whole else FAILED)
+    raise typer.Exit(DONE if outcome.ok else FAILED)
 
 
 def _table(name: str) -> tuple[Settings, TableRef]:

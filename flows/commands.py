@@ -48,7 +48,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "rejects replay": ("warehouse rejects replay shop.orders", "warehouse rejects replay shop.orders 17 18"),
     "verify": ("warehouse verify shop.orders", "warehouse verify shop.orders --no-values"),
     "rebuild": ("warehouse rebuild shop.orders",),
-    "reset": ("warehouse reset shop.orders", "warehouse reset shop.orders --since 2026-01-01"),
+    "reset": (
+        "warehouse reset shop.orders --plan",
+        "warehouse reset shop.orders --why 'the filter was wrong'",
+        "warehouse reset shop.orders --since 2026-01-01",
+    ),
 }
 """Examples by command, shown at the end of its help."""
 

@@ -109,6 +109,8 @@ def run_reset(
     name: str,
     since: str | None,
     *,
+    by: str,
+    why: str,
     progress: Callable[[str], None],
     ready: Callable[[], None] = lambda: None,
 ) -> RunOutcome:
@@ -118,6 +120,8 @@ def run_reset(
         settings: Where the warehouse is.
         name: `source.table`.
         since: Time to read from, ISO 8601; None reads everything.
+        by: Who asks for it.
+        why: Their reason.
         progress: Told when the run begins.
         ready: Waits until the Prefect server answers; called once Prefect is imported, which takes as long.
     """
@@ -129,12 +133,35 @@ def run_reset(
     before = read_report(settings)
     progress(f"resetting {name}")
     with shown(progress):
-        state: Any = reset(name, since, return_state=True)
+        state: Any = reset(name, since, by=by, why=why, return_state=True)
     _send_the_rest()
     # The report is that of the pipeline, which the reset runs last, or not at all when it fails itself.
     after = read_report(settings)
     run_id = after.run_id if after and (before is None or after.run_id != before.run_id) else ""
     return RunOutcome(state.is_completed(), state.message or state.name or "", run_id)
+
+
+def print_reset_plan(settings: Settings, ref: TableRef, since: str | None) -> None:
+    """Print what a reset would do and how much it would read; nothing is changed."""
+    from flows.console import say
+    from tasks import dbt
+    from tasks.bronze.reset import plan_reset
+
+    plan = plan_reset(ref, settings, since)
+    size = "an unknown number of rows" if plan.estimate is None else f"about {plan.estimate:,} rows at most"
+    if plan.resumed:
+        say(f"{ref.name}: this reset is under way, and goes on")
+    say(f"reads {size}, from {since or 'the beginning'}")
+    if plan.replaces:
+        say(f"puts them in the place of the {plan.live:,} live rows at once, which are readable until then")
+    else:
+        say(f"merges them into the {plan.live:,} live rows; what is not read again stays")
+    for batch_id in () if plan.resumed else plan.waiting:
+        say(f"removes batch {batch_id}, which is landed and not loaded")
+    above = dbt.models_above(settings, ref)
+    told = "a number of models that is known once dbt has parsed the project" if above is None else ", ".join(above)
+    say(f"rebuilds above it{', incremental ones from nothing' if plan.replaces else ''}: {told or 'no model'}")
+    say("nothing was changed")
 
 
 def print_plan(settings: Settings, names: Sequence[str], how: How) -> None:

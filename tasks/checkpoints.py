@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import psycopg
 
 from tasks.errors import LoadError
-from tasks.ops import TableKey
+from tasks.ops import TableKey, resets
 from tasks.ops.checkpoints import Checkpoint, read, write
 
 # A rewind waits this long for a load of the same table to end.
@@ -77,6 +77,8 @@ def rewind(
             ) from None
         key = TableKey(source, table_name)
         current = read(cursor, key)
+        # A later wish takes the place of an earlier one.
+        resets.end(cursor, key, None)
         write(
             cursor,
             key,

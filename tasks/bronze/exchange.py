@@ -38,6 +38,12 @@ def make_shadows(cursor: psycopg.Cursor[Any], names: Mapping[str, str]) -> dict[
     return {child: ddl.Shadow(name, schema) for child, name in names.items()}
 
 
+def drop_shadows(cursor: psycopg.Cursor[Any], shadows: Mapping[str, ddl.Shadow]) -> None:
+    """Drop a table's shadows, which do not take the place of anything."""
+    schema = next(iter(shadows.values())).schema
+    cursor.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
+
+
 def check(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> None:
     """Find out before anything is filled whether relations may be exchanged.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ from tasks.errors import LoadError, RejectLimitExceeded
 from tasks.landing import AccountDaysScope, Landing, Manifest, PartitionScope
 from tasks.landing.decoder import DOCUMENT
 from tasks.landing.manifest import Part
-from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, schema_changes
+from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, resets, schema_changes
 from tasks.ops import checkpoints as stored
 from tasks.ops import relations as named
 from tasks.ops.batches import Batch, Counts
@@ -48,6 +48,8 @@ _ATTEMPTS = 4
 _NOT_HELD = sql.SQL("t._id <> all(%(held)s::text[])")
 RefusedWidenings: TypeAlias = dict[tuple[str, str], str]
 """By (child, path) why a column cannot be widened: its values go to a variant of it, or are rescued."""
+LoadWith: TypeAlias = "Callable[[psycopg.Connection[Any], Landing, Manifest, Table], LoadResult]"
+"""Loads one batch over an open connection; see `load_with`."""
 _RETRIED = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -122,7 +124,9 @@ def _text_or_none(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def load_batch(connection_url: str, landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
+def load_batch(
+    connection_url: str, landing: Landing, manifest: Manifest, table: Table, load: LoadWith | None = None
+) -> LoadResult:
     """Load one batch; loading it again is a no-op that says so.
 
     Deadlocks, serialization failures and lost connections are tried again with a new connection. When the connection
@@ -133,6 +137,7 @@ def load_batch(connection_url: str, landing: Landing, manifest: Manifest, table:
         landing: Where the batch is.
         manifest: The batch.
         table: The table's configuration.
+        load: Does it over an open connection; None means `load_with`.
 
     Raises:
         WarehouseUnreachable: Postgres cannot be reached.
@@ -144,7 +149,7 @@ def load_batch(connection_url: str, landing: Landing, manifest: Manifest, table:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with database.connect(connection_url, application="warehouse load") as connection:
-                return load_with(connection, landing, manifest, table)
+                return (load or load_with)(connection, landing, manifest, table)
         except psycopg.Error as error:
             if attempt == _ATTEMPTS or not _worth_retrying(error):
                 with database.named_errors(where):
@@ -177,7 +182,7 @@ def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: M
                 if loader.prepare():
                     return loader.write()
         except RejectLimitExceeded:
-            _keep_rejects(connection, landing, manifest)
+            keep_rejects(connection, landing, manifest)
             raise
 
 
@@ -853,9 +858,14 @@ class Loader:
         rewound = current.rewound_at if current else None
         if self._rebuild or self._late:
             return
-        if rewound is not None and manifest.extracted_at < rewound:
+        reset = resets.find(self._cursor, self._key)
+        answers = reset is not None and reset.is_answered_by(manifest.batch_id, manifest.previous_checkpoint)
+        replaces = reset is not None and reset.replaces
+        if (replaces and not answers) or (not replaces and rewound is not None and manifest.extracted_at < rewound):
             self._result.warnings.append("the checkpoint was set by hand after this batch was read: it stays")
             return
+        if answers:
+            resets.end(self._cursor, self._key, manifest.batch_id)
         stored.write(
             self._cursor,
             self._key,
@@ -879,7 +889,7 @@ def write_landed_rejects(cursor: psycopg.Cursor[Any], landing: Landing, manifest
         stage.write_rejects(cursor, manifest, landing.read(manifest, part))
 
 
-def _keep_rejects(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest) -> None:
+def keep_rejects(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest) -> None:
     """Write a refused batch's rejects in a transaction of their own: they are what people need to see."""
     with connection.transaction():
         cursor = connection.cursor()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 
 from tasks import database
+from tasks.bronze import replace
 from tasks.bronze.ahead import Ahead, Outgrown
 from tasks.bronze.load import Loader, LoadResult, holds_all, load_batch, take_lock
 from tasks.errors import LandingError, LoadError
@@ -46,7 +47,7 @@ def load_pending(ref: TableRef, settings: Settings) -> list[LoadResult]:
     passed: list[Manifest] = []
     for number, manifest in enumerate(waiting, 1):
         try:
-            results.append(load_batch(url, landing, manifest, ref.table))
+            results.append(load_batch(url, landing, manifest, ref.table, replace.load_with))
         except (LandingError, LoadError):
             if not any(_holds(newer, manifest) for newer in waiting[number:]):
                 raise

@@ -1,10 +1,15 @@
-"""Emptying a table and setting its checkpoint back, so that the next run reads its source again."""
+"""Reading a table's source again: the checkpoint is set back, and old rows stay until what is read takes their place.
+
+Beginning notes the reset and sets the checkpoint. Whichever run then loads a batch that was read from there completes
+it, in the transaction of that load (`tasks/bronze/replace.py`): so a reset that was killed goes on with any run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from tasks import database
@@ -12,46 +17,131 @@ from tasks.bronze import ddl
 from tasks.bronze.load import take_lock
 from tasks.bronze.pending import pending
 from tasks.landing import Landing
-from tasks.ops import checkpoints, migrations
+from tasks.ops import batches, checkpoints, migrations, resets
 from tasks.ops import relations as named
-from tasks.ops.relations import HISTORY, ROOT
+from tasks.ops.relations import ROOT
 from tasks.settings import Settings
 from tasks.sources import TableRef
 
 
-def reset_table(ref: TableRef, settings: Settings, state: Mapping[str, Any], mode: str) -> int:
-    """Empty a bronze table with its child tables and set its checkpoint, in one transaction.
+@dataclass(frozen=True)
+class ResetPlan:
+    """What a reset does, or would do.
 
-    The columns stay, so that the views above do. The history table, if there is one, keeps its versions. Batches that
-    wait to be loaded are removed from the landing: the source is read again, and one of them may be what cannot load.
+    Attributes:
+        live: Rows that are live now, and stay readable.
+        replaces: Whether what is read takes the place of all of them; if not, it is merged.
+        waiting: Batches that are landed and not loaded, which are removed.
+        resumed: Whether the same reset is under way already.
+        estimate: Rows at the source, about; None where it cannot tell.
+    """
+
+    live: int
+    replaces: bool
+    waiting: tuple[str, ...]
+    resumed: bool
+    estimate: int | None = None
+
+
+def plan_reset(ref: TableRef, settings: Settings, since: str | None = None, *, estimate: bool = True) -> ResetPlan:
+    """Return what a reset would do; nothing is changed.
 
     Args:
         ref: The table.
         settings: Where warehouse and landing are.
-        state: The checkpoint's new state; empty means from the beginning.
-        mode: The table's mode.
+        since: Time from which it would be read again, ISO 8601; None means everything.
+        estimate: Whether to ask the source how many rows it has.
 
-    Returns:
-        The number of rows that were live.
+    Raises:
+        ConfigError: The table cannot be read since a time, or `since` is none.
+        SourceError: The source does not answer.
     """
-    key = ref.key
+    if since:
+        ref.connector.state_since(ref, since)
+    with _opened(settings) as connection:
+        waiting = resets.find(connection, ref.key)
+        return ResetPlan(
+            live=_live(connection, ref),
+            replaces=since is None and ref.connector.reads_whole,
+            waiting=tuple(pending(settings.database_url(), Landing.open(settings.landing_root()), ref)),
+            resumed=waiting is not None and waiting.since == since,
+            estimate=ref.connector.estimate(ref) if estimate else None,
+        )
+
+
+def begin_reset(
+    ref: TableRef, settings: Settings, since: str | None = None, *, asked_by: str = "", why: str = ""
+) -> ResetPlan:
+    """Note a reset and set the checkpoint back, in one transaction; one that is under way already is left as it is.
+
+    Batches that wait to be loaded are removed from the landing: the source is read again, and one of them may be what
+    cannot load.
+
+    Args:
+        ref: The table.
+        settings: Where warehouse and landing are.
+        since: Time to read from, ISO 8601; None reads everything.
+        asked_by: Who asks for it.
+        why: Their reason.
+
+    Raises:
+        ConfigError: The table cannot be read since a time, or `since` is none.
+        LoadError: A load of the table did not end in time.
+    """
+    key, connector = ref.key, ref.connector
+    state = connector.state_since(ref, since) if since else {}
+    replaces = since is None and connector.reads_whole
     url, landing = settings.database_url(), Landing.open(settings.landing_root())
-    with database.connect(url, application="warehouse reset") as connection:
-        migrations.migrate(connection)
-        connection.commit()
-        with database.named_errors(ref.name), connection.transaction():
-            cursor = connection.cursor()
-            take_lock(cursor, *key)
-            relations = ddl.existing(cursor, named.of_table(cursor, key))
-            relations.pop(HISTORY, None)
-            live = 0
-            if ROOT in relations:
-                root = ddl.relation(relations[ROOT])
-                counted = sql.SQL("select count(*) from {} where _deleted_at is null").format(root)
-                live = cursor.execute(counted).fetchall()[0][0]
-            ddl.empty_relations(cursor, list(relations.values()))
-            checkpoints.write(cursor, key, mode=mode, state=state, batch_id=None, cause="reset")
-            # Under the lock, as none of them is being loaded then; before the commit, as none can be from then on.
-            for batch_id in pending(url, landing, ref):
-                landing.delete(*key, batch_id)
-    return live
+    with _opened(settings) as connection, database.named_errors(ref.name), connection.transaction():
+        cursor = connection.cursor()
+        take_lock(cursor, *key)
+        live = _live(cursor, ref)
+        under_way = resets.find(cursor, key)
+        if under_way is not None and under_way.since == since:
+            return ResetPlan(live, under_way.replaces, (), resumed=True)
+        known = [*batches.ids(cursor, key), *landing.batches(*key), *landing.unfinished(*key)]
+        resets.begin(
+            cursor,
+            key,
+            since=since,
+            state=state,
+            replaces=replaces,
+            after_batch=max(known, default=""),
+            asked_by=asked_by,
+            why=why,
+        )
+        checkpoints.write(cursor, key, mode=connector.mode(ref), state=state, batch_id=None, cause="reset")
+        # Under the lock, as none of them is being loaded then; before the commit, as none can be from then on.
+        waiting = tuple(pending(url, landing, ref))
+        for batch_id in waiting:
+            landing.delete(*key, batch_id)
+    return ResetPlan(live, replaces, waiting, resumed=False)
+
+
+def is_complete(ref: TableRef, settings: Settings) -> bool:
+    """Return whether a reset is done, once a run of its table has gone well.
+
+    One that merges is done with that: there may have been nothing to read since its time.
+    """
+    with _opened(settings) as connection:
+        reset = resets.find(connection, ref.key)
+        if reset is not None and not reset.replaces:
+            resets.end(connection, ref.key, None)
+            return True
+        return reset is None
+
+
+def _opened(settings: Settings) -> psycopg.Connection[Any]:
+    connection = database.connect(settings.database_url(), application="warehouse reset")
+    migrations.migrate(connection)
+    connection.commit()
+    return connection
+
+
+def _live(db: psycopg.Connection[Any] | psycopg.Cursor[Any], ref: TableRef) -> int:
+    name = named.of_table(db, ref.key).get(ROOT)
+    cursor = db if isinstance(db, psycopg.Cursor) else db.cursor()
+    if name is None or not ddl.exists(cursor, name):
+        return 0
+    counted = sql.SQL("select count(*) from {} where _deleted_at is null").format(ddl.relation(name))
+    return int(cursor.execute(counted).fetchall()[0][0])

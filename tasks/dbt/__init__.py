@@ -115,13 +115,27 @@ def is_needed(settings: Settings, refs: Sequence[TableRef], *, whole: bool) -> b
 
 def feeding(settings: Settings, refs: Sequence[TableRef]) -> frozenset[str]:
     """Return those of the tables (`source.table`) that a model reads, as far as that is known without dbt."""
-    project = Project.of(settings)
-    with database.connect(settings.database_url(), autocommit=True) as connection:
-        graph = dbt_projects.read(connection, project.checksum(environment(settings.database_url(), os.environ)))
+    graph = _known_graph(settings)
     if graph is None:
         return frozenset()
     read = frozenset[str]().union(*graph.above().values())
     return frozenset(ref.name for ref in refs if read.intersection(source_names(ref)))
+
+
+def models_above(settings: Settings, ref: TableRef) -> list[str] | None:
+    """Return the names of the models that are made of a table, parents first; None when only dbt can tell."""
+    graph = _known_graph(settings)
+    if graph is None:
+        return None
+    above = graph.ids_of(source_names(ref))
+    return [".".join(node.relation) for key, node in graph.nodes.items() if key in above]
+
+
+def _known_graph(settings: Settings) -> Graph | None:
+    project = Project.of(settings)
+    with database.connect(settings.database_url(), autocommit=True) as connection:
+        migrate(connection)
+        return dbt_projects.read(connection, project.checksum(environment(settings.database_url(), os.environ)))
 
 
 def run(

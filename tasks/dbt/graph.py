@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -119,11 +119,13 @@ class State:
         built: By unique id, what was built and shown to readers.
         changed: By name of a source table, when it last changed.
         present: Relations that exist.
+        replaced: By name of a source table, when a reset last took all of its rows away.
     """
 
     built: Mapping[str, Built]
     changed: Mapping[str, datetime]
     present: Collection[tuple[str, str]]
+    replaced: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class Plan:
@@ -134,11 +136,14 @@ class Plan:
         self._above = graph.above()
 
     def is_new(self, key: str) -> bool:
-        """Return whether a node has never been built as it is now, or is gone."""
+        """Return whether a node has never been built as it is now, is gone, or is made of rows that were replaced."""
         node, built = self.graph.nodes[key], self.state.built.get(key)
         if node.materialized == EPHEMERAL:
             return False
-        return built is None or built.fingerprint != node.fingerprint or node.relation not in self.state.present
+        if built is None or built.fingerprint != node.fingerprint or node.relation not in self.state.present:
+            return True
+        replaced = (self.state.replaced.get(name) for name in self._above[key])
+        return any(at is not None and at >= built.holds_until for at in replaced)
 
     def is_stale(self, key: str) -> bool:
         """Return whether a node lacks something: it is new, or a table that it is made of has changed since."""

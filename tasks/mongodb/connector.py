@@ -93,6 +93,12 @@ class MongoConnector(Connector[MongoSource, MongoTable]):
 
         return sample_documents(ref, documents)
 
+    def estimate(self, ref: MongoRef) -> int:
+        """See `Connector`; the collection's own count, of which a filter leaves less."""
+        from tasks.mongodb.sampling import estimated_count
+
+        return estimated_count(ref)
+
     def decode_reject(self, ref: MongoRef, raw: bytes) -> dict[str, pl.DataFrame]:
         """See `Connector`."""
         from tasks.landing.transforms import Transforms

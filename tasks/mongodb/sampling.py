@@ -38,3 +38,18 @@ def sample_documents(ref: MongoRef, documents: int) -> Sample:
     tables = Transforms(ref.table.transforms, ref.table.child_paths).apply_tables(typed)
     elements = {path: [tables[path]] if path in tables else [] for path in ref.table.child_paths}
     return Sample(tables[""], total, elements)
+
+
+def estimated_count(ref: MongoRef) -> int:
+    """Return what the server knows of a collection's size without counting.
+
+    Raises:
+        SourceError: The server does not answer.
+    """
+    client = connect(ref.source)
+    try:
+        with named_errors(ref):
+            collection, _ = open_collection(client, ref)
+            return int(collection.estimated_document_count())
+    finally:
+        client.close()

@@ -12,6 +12,7 @@
 | `pulls` | `ops.pulls`, published as the views `ops.account_days`, `ops.restatements` | pull of a day of an account |
 | `rejects` | `ops.rejects` | rejected document or row |
 | `relations` | `ops.tables` | relation of bronze |
+| `resets` | `ops.resets` | reset of a table |
 | `schema_changes` | `ops.schema_changes` | change of a source's schema |
 
 Functions commit nothing: they take part in the transaction of whoever calls them.

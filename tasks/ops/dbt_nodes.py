@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tasks.dbt.graph import Built, Graph, State
+from tasks.ops import resets
 
 if TYPE_CHECKING:
     import psycopg
@@ -21,10 +22,13 @@ def read_state(connection: psycopg.Connection[Any], graph: Graph) -> State:
         "where n.nspname = any(%s) and c.relkind in ('r', 'p', 'v', 'm')",
         [schemas],
     ).fetchall()
+    changes = _changes(connection)
+    replaced = resets.replaced_at(connection)
     return State(
         {node: Built(fingerprint, until) for node, fingerprint, until in built},
-        {name: at for name, _, at in _changes(connection)},
+        {name: at for name, _, at in changes},
         {(schema, name) for schema, name in present},
+        {name: replaced[table] for name, table, _ in changes if table in replaced},
     )
 
 

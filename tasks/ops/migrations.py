@@ -480,6 +480,26 @@ MIGRATIONS: tuple[str, ...] = (
         end if;
     end $grant$;
     """,
+    """
+    create table ops.resets (
+        id bigint generated always as identity primary key,
+        source text not null,
+        table_name text not null,
+        since text,
+        state jsonb not null,
+        replaces boolean not null,
+        after_batch text not null,
+        asked_by text not null,
+        why text not null,
+        started_at timestamptz not null default now(),
+        batch_id text,
+        ended_at timestamptz
+    );
+    create unique index resets_under_way on ops.resets (source, table_name) where ended_at is null;
+    comment on table ops.resets is
+        'Every reset of a table: who asked for it and why, and the batch that answered it. Without an end it waits '
+        'for a batch that is read from its state; ended without a batch, another one took its place.';
+    """,
 )
 
 

@@ -111,6 +111,15 @@ def refused_ids(db: Executor, key: TableKey, batch_id: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+def ids_of(db: Executor, key: TableKey, batch_id: str) -> list[str | None]:
+    """Return the ids of a batch's rejected documents; None stands for one that could not be read."""
+    rows = db.execute(
+        "select distinct document_id from ops.rejects where (source, table_name, batch_id) = (%s, %s, %s)",
+        [*key, batch_id],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def reason(db: Executor, key: TableKey, document_id: str) -> str | None:
     """Return why a document was rejected last, or None when it never was."""
     row = db.execute(

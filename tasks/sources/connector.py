@@ -94,11 +94,14 @@ class Connector(ABC, Generic[_Source, _Table]):
         config: The model of a source of this kind in sources.yaml, its tables included.
         reader: What `verify` reads a source by as loading does, so that a mistake in it is on both sides.
         repeats_keys: Whether one batch may hold a key several times, of which the last one counts.
+        reads_whole: Whether a read from the beginning lands all that a table has, in one batch: then a reset puts it in
+            the place of what bronze has, else it is merged.
     """
 
     config: ClassVar[type[Source]]
     reader: ClassVar[str] = "the connector of its kind"
     repeats_keys: ClassVar[bool] = False
+    reads_whole: ClassVar[bool] = True
 
     # -- always needed ------------------------------------------------------------------------------------------
 
@@ -167,6 +170,14 @@ class Connector(ABC, Generic[_Source, _Table]):
         return None
 
     # -- days that are read again -------------------------------------------------------------------------------
+
+    def estimate(self, ref: TableRef[_Source, _Table]) -> int | None:
+        """Return about how many rows a read of a table brings at most, uncounted; None where it cannot tell.
+
+        Raises:
+            SourceError: The source could not be read.
+        """
+        return None
 
     def check_window(self, ref: TableRef[_Source, _Table], window: Window) -> None:
         """Say before a run whether a table can be read for certain days alone.

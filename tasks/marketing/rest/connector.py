@@ -26,7 +26,12 @@ _Source = TypeVar("_Source", bound=ChannelSource)
 
 
 class ChannelConnector(Connector[_Source, ChannelTable]):
-    """A channel: everything but how its service is opened is the same for all."""
+    """A channel: everything but how its service is opened is the same for all.
+
+    An account may fail, and services keep their days for a while only.
+    """
+
+    reads_whole = False
 
     @abstractmethod
     def open(self, name: str, source: _Source, tokens: TokenStore, clock: Clock) -> Channel:

@@ -23,10 +23,13 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 from tasks.bronze import names
+from tasks.bronze.reset import begin_reset
 from tasks.errors import WarehouseUnreachable
 from tasks.landing import Manifest
-from tasks.mongodb.config import MongoTable
+from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.ops.migrations import migrate
+from tasks.settings import Settings
+from tasks.sources import TableRef
 from tests.integration.bronze.conftest import Warehouse, landing, warehouse  # noqa: F401 - fixtures
 
 TABLE = {"arrays": {"items": "table"}, "history": True}
@@ -39,6 +42,7 @@ _LOADERS = textwrap.dedent(
     import contextlib, json, os, signal, sys
     import psycopg
     from tasks import database
+    from tasks.bronze import replace
     from tasks.bronze.load import load_batch
     from tasks.bronze.rebuild import rebuild_table
     from tasks.landing import Landing
@@ -85,7 +89,7 @@ _LOADERS = textwrap.dedent(
             source = MongoSource(kind="mongodb", uri="mongodb://nowhere", database="shop", tables={"orders": {}})
             result = rebuild_table(TableRef("shop", "orders", source, made), Settings(url=url, landing=root))[-1]
         else:
-            result = load_batch(url, landing, landing.manifest("shop", "orders", batch), made)
+            result = load_batch(url, landing, landing.manifest("shop", "orders", batch), made, replace.load_with)
         print(result.status, count, flush=True)
 
     for line in sys.stdin:
@@ -281,6 +285,36 @@ def test_rebuilds_killed_at_any_statement_leave_the_old_table_whole_and_nothing_
     assert {name for name in after if after[name] != before[name]} <= {"statistics", "columns", "existing", "batches"}
     assert after["columns"] == after["existing"]
     assert warehouse.value("select count(*) from above") == len(before["rows"])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_loads_of_a_reset_killed_at_any_statement_leave_the_old_rows_until_all_are_new(
+    two_batches: tuple[Warehouse, list[Any]], loaders: Loaders, when: str
+) -> None:
+    warehouse, manifests = two_batches  # noqa: F811
+    load_all(loaders, manifests)
+    source = MongoSource.model_validate(
+        {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {"orders": {}}}
+    )
+    settings = Settings.model_validate({"url": warehouse.url, "landing": warehouse.landing.root})
+    begin_reset(TableRef("shop", "orders", source, warehouse.table), settings)
+    again = warehouse.land(documents(3), mode="full", scope=SNAPSHOT, part_rows=10, previous={})
+    before = contents(warehouse)
+    stop = 1
+    while (found := loaders.start(again.batch_id, when, stop))[0] == "stopped":
+        loaders.kill(found[1])
+        state = contents(warehouse)
+        if state["batches"] != before["batches"]:
+            break
+        assert {name for name in state if state[name] != before[name]} <= set(_AHEAD), f"statement {stop}"
+        stop += 3
+    assert loaders.start(again.batch_id)[0] in ("loaded", "already_loaded")
+    after = contents(warehouse)
+    assert [row[0] for row in after["rows"]] == sorted(str(one["_id"]) for one in documents(3))
+    assert after["columns"] == after["existing"] and len(after["batches"]) == 3
+    # One open version for each row, and no two for one that did not change.
+    assert sorted(row[0] for row in after["history"] if row[3] is None) == [row[0] for row in after["rows"]]
+    assert warehouse.rows("select batch_id from ops.resets where ended_at is not null") == [(again.batch_id,)]
 
 
 def test_a_connection_cut_at_any_statement_is_mended_by_the_loader_itself(

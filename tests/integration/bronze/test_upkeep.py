@@ -19,7 +19,7 @@ from tasks.bronze.maintenance import retain
 from tasks.bronze.pending import load_pending
 from tasks.bronze.rebuild import rebuild_table
 from tasks.bronze.rejects import replay
-from tasks.bronze.reset import reset_table
+from tasks.bronze.reset import begin_reset
 from tasks.errors import LoadError
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.ops import TableKey, migrations
@@ -91,7 +91,7 @@ def test_reset_is_not_held_up_by_a_batch_that_could_not_be_loaded(warehouse: War
     loaded = warehouse.land([{"_id": 1}])
     warehouse.load_landed(loaded)
     warehouse.land([{"_id": 2, "new": 1}])
-    assert reset_table(ref, place[1], {}, "incremental") == 1
+    assert begin_reset(ref, place[1]).live == 1
     assert warehouse.landing.batches("shop", "orders") == [loaded.batch_id]
     again = warehouse.land([{"_id": 1}, {"_id": 2}], previous={})
     assert [result.batch_id for result in load_pending(ref, place[1])] == [again.batch_id]

@@ -15,6 +15,7 @@ import pytest
 from tasks import dbt
 from tasks.dbt import swap
 from tasks.errors import DbtError
+from tasks.ops import TableKey, resets
 from tests.integration.dbt.conftest import Shop
 
 REPORT = "select orders, total::int, spend::int from gold.rpt_day"
@@ -63,6 +64,21 @@ def test_an_incremental_model_goes_on_from_its_rows(shop: Shop) -> None:
     assert found == (3, 24, 1)
     assert shop.one("select min(built_at) from gold.fct_order") == before
     assert shop.one("select count(*) from pg_indexes where schemaname = 'gold' and tablename = 'fct_order'") == 1
+
+
+def test_an_incremental_model_is_built_from_nothing_once_a_reset_replaced_the_rows_below(shop: Shop) -> None:
+    shop.build().check()
+    orders = TableKey("shop", "orders")
+    resets.begin(shop.connection, orders, since=None, state={}, replaces=True, after_batch="", asked_by="", why="")
+    shop.connection.execute("delete from bronze.shop__orders where _id = 'a'")
+    shop.note_batch(*orders, "b9", 1)
+    resets.end(shop.connection, orders, "b9")
+    shop.build().check()
+    assert shop.one("select count(*), sum(total)::int from gold.fct_order") == (1, 2)
+    before = shop.one("select min(built_at) from gold.fct_order")
+    shop.orders(c=3)
+    shop.build().check()
+    assert shop.one("select count(*), min(built_at) from gold.fct_order") == (2, before)
 
 
 def test_bad_rows_stay_aside_and_no_later_run_takes_them_along(shop: Shop) -> None:

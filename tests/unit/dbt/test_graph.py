@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -67,6 +68,17 @@ def test_a_changed_model_is_built_though_no_table_changed() -> None:
     made = graph(fct=node("table", "stg", version="2"))
     assert Plan(made, state(made, BOTH)).stale(set(BOTH), whole=False) == {"fct"}
     assert Plan(made, state(made, BOTH)).stale({"ads.meta"}, whole=False) == set()
+
+
+def test_models_above_a_table_whose_rows_were_replaced_are_built_from_nothing() -> None:
+    made = graph(fct=node("incremental", "stg"), snap=node("snapshot", "stg"), spent=node("incremental", "spend"))
+    before = state(made, BOTH | {"shop.orders": 11})
+    plan = Plan(made, replace(before, replaced={"shop.orders": T0 + timedelta(hours=11)}))
+    assert plan.stale({"shop.orders"}, whole=False) == {"stg", "fct", "snap", "rpt"}
+    kept = {key: plan.keeps_rows(key, full_refresh=False) for key in ("fct", "snap", "spent")}
+    assert kept == {"fct": False, "snap": True, "spent": True}
+    # Built since, it goes on from its rows.
+    assert Plan(made, replace(before, replaced={"shop.orders": T0 + timedelta(hours=9)})).keeps_rows("fct", False)
 
 
 def test_what_was_never_built_comes_with_what_reads_it() -> None:

@@ -50,8 +50,8 @@ def test_every_deployment_is_whole_and_its_entrypoint_imports(item: dict[str, An
     flow = deploy.load_flow(item["entrypoint"])
     assert (deploy.ROOT / item["entrypoint"].split(":")[0]).is_file()
     assert item["description"] and "warehouse" in item["tags"]
-    # What reads days again waits for somebody who names them.
-    assert item["schedules"] or item["name"] == "backfill"
+    # What reads again waits for somebody who names it.
+    assert item["schedules"] or item["name"] == "backfill" or flow.name == "reset"
     assert item["concurrency_limit"]["limit"] >= 1
     unknown = set(item.get("parameters", {})) - set(flow.parameters.properties)
     assert not unknown
@@ -65,6 +65,14 @@ def test_every_step_of_the_pipeline_has_its_deployments() -> None:
     assert {"dbt-transform/medium", "dbt-transform/large", "dbt-transform/xlarge", "monitoring/small"} <= names
     assert {deploy.load_flow(f"{path.replace('.', '/')}.py:{name}").name for path, name in
             (entry.split(":") for entry in launch.FLOWS.values())} == set(launch.FLOWS)  # fmt: skip
+
+
+def test_the_form_of_a_reset_says_what_to_fill_in() -> None:
+    fields = deploy.load_flow("flows/reset.py:reset").parameters
+    assert fields.required == ["table"]
+    assert {name: bool(field.get("description")) for name, field in fields.properties.items()} == dict.fromkeys(
+        ("table", "since", "models", "by", "why"), True
+    )
 
 
 def test_the_anchors_are_the_resource_classes() -> None:

@@ -1,0 +1,207 @@
+"""Loading the batch that a reset waits for: its rows take the place of all that bronze has of the table.
+
+It is loaded beside the relations that readers see, counted, and exchanged with them in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tasks.bronze import ddl, exchange, kept, load
+from tasks.bronze.load import REPLAY, Loader, LoadResult, RefusedWidenings, take_lock
+from tasks.errors import LoadError, RejectLimitExceeded
+from tasks.landing import Landing, Manifest
+from tasks.ops import TableKey, batches, migrations, rejects, resets
+from tasks.ops import relations as named
+from tasks.ops.relations import HISTORY, ROOT
+from tasks.sources import Table
+
+
+def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
+    """Load one batch as `load.load_with` does, or in place of all rows where a reset waits for it."""
+    migrations.migrate(connection)
+    connection.commit()
+    refused: RefusedWidenings = {}
+    try:
+        while (ready := _prepare(connection, landing, manifest, table, refused)) is not None:
+            if not ready:
+                continue
+            try:
+                with connection.transaction():
+                    result = _replace(connection.cursor(), landing, manifest, table, refused)
+            except exchange.CannotExchange as error:
+                with connection.transaction():
+                    result = _replace(connection.cursor(), landing, manifest, table, refused, against=str(error))
+            if result is not None:
+                return result
+    except RejectLimitExceeded:
+        load.keep_rejects(connection, landing, manifest)
+        raise
+    return load.load_with(connection, landing, manifest, table)
+
+
+def _prepare(
+    connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest, table: Table, refused: RefusedWidenings
+) -> bool | None:
+    """Make names and columns as for any other load, apart from the rows, one step at a time.
+
+    Returns:
+        Whether none was left to make; None where no reset waits for the batch.
+    """
+    with connection.transaction():
+        cursor = connection.cursor()
+        if not _replaces(cursor, manifest):
+            return None
+        return Loader(cursor, landing, manifest, table, refused=refused).prepare()
+
+
+def _replaces(cursor: psycopg.Cursor[Any], manifest: Manifest) -> bool:
+    """Return whether a reset waits for a batch that is not loaded, to put it in the place of what is there."""
+    key = TableKey(manifest.source, manifest.table)
+    batch_id = manifest.batch_id
+    # A replay holds rejects alone, and an older batch than one that is loaded is no longer the newest read.
+    if REPLAY.search(batch_id) or batches.find(cursor, key, batch_id) or batches.newest_after(cursor, key, batch_id):
+        return False
+    reset = resets.find(cursor, key)
+    if reset is None or not reset.replaces:
+        return False
+    return reset.is_answered_by(batch_id, manifest.previous_checkpoint) and ROOT in ddl.existing(
+        cursor, named.of_table(cursor, key)
+    )
+
+
+def _replace(
+    cursor: psycopg.Cursor[Any],
+    landing: Landing,
+    manifest: Manifest,
+    table: Table,
+    refused: RefusedWidenings,
+    against: str = "",
+) -> LoadResult | None:
+    """Load a batch in place of all rows, within the caller's transaction; None where another loader came first.
+
+    Args:
+        cursor: In a transaction that ends with this.
+        landing: Where the batch is.
+        manifest: The batch.
+        table: The table's configuration.
+        refused: Widenings that Postgres refused.
+        against: Why the relations cannot be exchanged, if they cannot: then rows are replaced within them.
+    """
+    key = TableKey(manifest.source, manifest.table)
+    take_lock(cursor, *key)
+    if not _replaces(cursor, manifest):
+        return None
+    names = named.of_table(cursor, key)
+    live = ddl.existing(cursor, names)
+    live.pop(HISTORY, None)
+    if not against:
+        exchange.check(cursor, list(live.values()))
+    shadows = exchange.make_shadows(cursor, {child: name for child, name in names.items() if child != HISTORY})
+    old: Mapping[str, str]
+    if against:
+        old, targets = {child: shadows[child] for child in live}, names
+        _move_rows(cursor, live, old)
+    else:
+        # Versions stay where they are: what is read anew goes on from them.
+        old, targets = live, {**names, **shadows}
+        if table.history:
+            kept.make(cursor, key, ROOT, targets[ROOT])
+    loader = Loader(cursor, landing, manifest, table, refused=refused, targets=targets)
+    if not loader.prepare():
+        raise exchange.CannotExchange("its columns have to be changed first")
+    result = loader.write()
+    for child in live:
+        kept.make(cursor, key, child, targets[child])
+    _confirm(cursor, result, targets[ROOT], _keep_unreadable(cursor, key, manifest, old, targets))
+    if table.history:
+        _end_versions(cursor, manifest, targets)
+    if against:
+        exchange.drop_shadows(cursor, shadows)
+        result.warnings.append(f"rows were replaced within the relations: {against}")
+    else:
+        result.warnings += exchange.exchange(cursor, live, shadows)
+    return result
+
+
+def _move_rows(cursor: psycopg.Cursor[Any], live: Mapping[str, str], to: Mapping[str, str]) -> None:
+    for child, name in live.items():
+        cursor.execute(sql.SQL("create table {} as table {}").format(ddl.relation(to[child]), ddl.relation(name)))
+        # Not truncated: readers see the rows until the transaction ends.
+        cursor.execute(sql.SQL("delete from {}").format(ddl.relation(name)))
+
+
+def _keep_unreadable(
+    cursor: psycopg.Cursor[Any], key: TableKey, manifest: Manifest, old: Mapping[str, str], targets: Mapping[str, str]
+) -> int:
+    """Keep the rows of documents that are at the source and were rejected; return how many.
+
+    Where a rejected document has no readable `_id`, that may be any of the rows that the batch has not.
+    """
+    ids = rejects.ids_of(cursor, key, manifest.batch_id)
+    if not ids:
+        return 0
+    cursor.execute(
+        sql.SQL(
+            "create temporary table warehouse_unreadable on commit drop as select o._id from {old} o"
+            " where o._deleted_at is null and (o._id = any(%(ids)s) or %(any)s)"
+            " and not exists (select from {new} n where n._id = o._id)"
+        ).format(old=ddl.relation(old[ROOT]), new=ddl.relation(targets[ROOT])),
+        {"ids": [one for one in ids if one is not None], "any": None in ids},
+    )
+    for child, name in old.items():
+        columns = cursor.execute(
+            "select quote_ident(attname) from pg_attribute where attrelid = %s and attnum > 0 and not attisdropped"
+            " intersect"
+            " select quote_ident(attname) from pg_attribute where attrelid = %s and attnum > 0 and not attisdropped",
+            [ddl.oid(cursor, name), ddl.oid(cursor, targets[child])],
+        ).fetchall()
+        cursor.execute(
+            sql.SQL(
+                "insert into {new} ({columns}) select {columns} from {old} where {id} in"
+                " (select _id from warehouse_unreadable)"
+            ).format(
+                new=ddl.relation(targets[child]),
+                old=ddl.relation(name),
+                columns=sql.SQL(", ").join(sql.SQL(row[0]) for row in columns),
+                id=sql.Identifier("_root_id" if child else "_id"),
+            )
+        )
+    [[count]] = cursor.execute("select count(*) from warehouse_unreadable").fetchall()
+    return int(count)
+
+
+def _confirm(cursor: psycopg.Cursor[Any], result: LoadResult, name: str, unreadable: int) -> None:
+    """Count the rows before readers see them.
+
+    Raises:
+        LoadError: There are others than were loaded.
+    """
+    [[there]] = cursor.execute(
+        sql.SQL("select count(*) from {} where _deleted_at is null").format(ddl.relation(name))
+    ).fetchall()
+    expected = result.inserted + unreadable
+    if there != expected:
+        raise LoadError(
+            f"{expected} rows were loaded and {there} are there; the old rows stay",
+            f"{result.source}.{result.table_name} batch {result.batch_id}",
+            "run again, and report it if it comes back",
+        )
+    if unreadable:
+        result.warnings.append(f"{unreadable} row(s) stay as they were, as their documents were rejected")
+
+
+def _end_versions(cursor: psycopg.Cursor[Any], manifest: Manifest, targets: Mapping[str, str]) -> None:
+    """End the versions of rows that are gone, and make one of two that the reading anew parted."""
+    cursor.execute(
+        sql.SQL(
+            "update {history} h set _valid_to = %s where _valid_to is null"
+            " and not exists (select from {root} t where t._id = h._id)"
+        ).format(history=ddl.relation(targets[HISTORY]), root=ddl.relation(targets[ROOT])),
+        [manifest.extracted_at],
+    )
+    kept.join_versions(cursor, targets[HISTORY], manifest)

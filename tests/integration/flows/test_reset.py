@@ -1,0 +1,83 @@
+"""A reset through the flows: killed between its steps, a plain run or the same reset ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pymongo import MongoClient
+
+
+@pytest.fixture
+def shop(
+    tmp_path: Path,
+    mongodb_uri: str,
+    mongodb_database: str,
+    postgres_url: str,
+    prefect_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Any]:
+    from tasks.settings import get_settings
+
+    config = tmp_path / "sources.yaml"
+    config.write_text(
+        f"sources: {{shop: {{kind: mongodb, uri: '${{MONGODB_URI}}', database: {mongodb_database}, "
+        "tables: {orders: {mode: incremental, cursor: at}}}}"
+    )
+    for name, value in {
+        "MONGODB_URI": mongodb_uri,
+        "WAREHOUSE_URL": postgres_url,
+        "WAREHOUSE_SOURCES": str(config),
+        "WAREHOUSE_HOME": str(tmp_path),
+    }.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    with MongoClient(mongodb_uri) as client:
+        yield client[mongodb_database]
+    get_settings.cache_clear()
+
+
+def test_a_reset_that_is_killed_between_its_steps_ends_right(shop: Any, postgres_url: str) -> None:
+    from flows.extract import extract
+    from flows.pipeline import pipeline
+    from flows.reset import reset
+    from flows.tables import read_sources
+    from tasks.bronze.reset import begin_reset, is_complete, plan_reset
+    from tasks.settings import get_settings
+
+    def run(flow: Any, *arguments: Any, **options: Any) -> None:
+        state = flow(*arguments, **options, return_state=True)
+        assert state.is_completed(), state.message
+
+    def rows(query: str = "select _id, v from bronze.shop__orders order by _id") -> list[tuple[Any, ...]]:
+        with psycopg.connect(postgres_url) as connection:
+            return connection.execute(query).fetchall()
+
+    settings = get_settings()
+    ref = read_sources(settings).table("shop.orders")
+    shop.orders.insert_many([{"_id": n, "at": n, "v": n} for n in range(3)])
+    run(pipeline, ["shop.orders"], models=False)
+    # The cursor sees neither.
+    shop.orders.delete_one({"_id": 0})
+    shop.orders.update_one({"_id": 1}, {"$set": {"v": 10}})
+    assert plan_reset(ref, settings).estimate == 2
+
+    begin_reset(ref, settings)
+    assert rows() == [("0", 0), ("1", 1), ("2", 2)]
+    run(pipeline, ["shop.orders"], models=False)
+    assert rows() == [("1", 10), ("2", 2)] and is_complete(ref, settings)
+
+    shop.orders.update_one({"_id": 1}, {"$set": {"v": 11}})
+    begin_reset(ref, settings)
+    run(extract, ["shop.orders"])
+    assert rows() == [("1", 10), ("2", 2)]
+    run(reset, "shop.orders", models=False, by="a person", why="v was changed by hand")
+    assert rows() == [("1", 11), ("2", 2)] and is_complete(ref, settings)
+    assert rows("select count(*), count(batch_id) from ops.resets") == [(2, 2)]
+    # From there on as before.
+    shop.orders.insert_one({"_id": 3, "at": 3, "v": 3})
+    run(pipeline, ["shop.orders"], models=False)
+    assert rows() == [("1", 11), ("2", 2), ("3", 3)]
