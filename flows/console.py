@@ -33,6 +33,7 @@ class Options:
 
 
 options = Options()
+_LEAST_LETTERS = 12
 _tables: list[list[dict[str, object]]] = []
 
 
@@ -95,7 +96,7 @@ def table(
 
     Args:
         headers: Of the columns.
-        rows: Cells for people; texts are shown to the letter.
+        rows: Cells for people; texts are shown to the letter, but on a terminal that is too narrow for them.
         title: Above the table.
         numbers: Which columns hold numbers, where cells that are texts do not tell.
     """
@@ -103,6 +104,9 @@ def table(
     if options.json:
         _tables.append([dict(zip((header.replace(" ", "_") for header in headers), row, strict=True)) for row in kept])
         return
+    console = out()
+    texts = [["" if cell is None else cell_text(cell) for cell in row] for row in kept]
+    most = _most_letters([list(headers), *texts], console.width)
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -111,9 +115,27 @@ def table(
     for index, header in enumerate(headers):
         right = numbers[index] if numbers else any(type(row[index]) in (int, float) for row in kept)
         shown.add_column(header, justify="right" if right else "left", overflow="fold")
-    for row in kept:
-        shown.add_row(*(Text("" if cell is None else cell_text(cell)) for cell in row))
-    out().print(shown)
+    for row in texts:
+        shown.add_row(*(Text(_shortened(text, most)) for text in row))
+    console.print(shown)
+
+
+def _most_letters(rows: Sequence[Sequence[str]], width: int) -> int:
+    """Return how long the texts of a table may be that is to fit a width; they are never cut below what can be read."""
+    widest = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    room = width - 2 * len(widest)
+    for most in range(max(widest, default=0), _LEAST_LETTERS, -1):
+        if sum(min(one, most) for one in widest) <= room:
+            return most
+    return _LEAST_LETTERS
+
+
+def _shortened(text: str, most: int) -> str:
+    """Return a text with its middle left out where it is too long: names differ at their ends."""
+    if len(text) <= most:
+        return text
+    ahead = (most - 1) // 2
+    return f"{text[:ahead]}…{text[len(text) - (most - 1 - ahead) :]}"
 
 
 def cell_text(value: object) -> str:

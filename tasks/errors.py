@@ -6,10 +6,28 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@")
+# Up to the last @ of the word: an unescaped password may hold a slash, or another @.
+_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"]*@")
 _PASSWORD_WORDS = re.compile(
     r"(?i)\b(password|passwd|pwd|token|secret|api[_-]?key)\b(['\"]?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|\S+)"
 )
+
+
+_RESERVED = re.compile(r"[\[\]:/?#@]|%(?![0-9a-fA-F]{2})")
+ESCAPE = "percent-encode user and password in it: @ is %40, : is %3A, / is %2F, ? is %3F, # is %23, % is %25"
+"""What to do where `credentials_are_escaped` is false."""
+
+
+def credentials_are_escaped(url: str) -> bool:
+    """Return whether user and password of a URL are percent-encoded, so that no part of them is taken for the host."""
+    rest = url.partition("://")[2]
+    place = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    after = rest[len(place) :]
+    # An @ behind the first slash belongs to a password, unless it is the value of a parameter.
+    if "@" in after and "=" not in after.rpartition("@")[0]:
+        return False
+    user, _, password = place.rpartition("@")[0].partition(":")
+    return not (_RESERVED.search(user) or _RESERVED.search(password))
 
 
 def redact(text: str) -> str:

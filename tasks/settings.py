@@ -10,9 +10,10 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.errors import ConfigError, WarehouseUnreachable
+from tasks.errors import ESCAPE, ConfigError, WarehouseUnreachable, credentials_are_escaped
 
 _LANDING_SCHEMES = ("s3://", "gs://", "az://", "file://")
 PREFIX = "WAREHOUSE_"
@@ -66,6 +67,8 @@ class Settings(BaseSettings):
             return None
         if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must start with postgresql://")
+        if not credentials_are_escaped(value.get_secret_value()):
+            raise ValueError(ESCAPE)
         return value
 
     @field_validator("alert_timezone")
@@ -139,9 +142,12 @@ def get_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = tuple(
-            f"{PREFIX}{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
-        )
+        problems = tuple(map(_said, error.errors()))
         raise ConfigError(
             f"{len(problems)} setting(s) are wrong", "environment", "correct the variables below", problems
         ) from None
+
+
+def _said(item: ErrorDetails) -> str:
+    variable = PREFIX + "_".join(str(part) for part in item["loc"]).upper()
+    return f"{variable}: {item['msg'].removeprefix('Value error, ')}"

@@ -25,8 +25,16 @@ def check(name: str, source: MongoSource) -> Iterator[Finding]:
         try:
             with pymongo.timeout(CHECK_SECONDS):
                 yield from _server(name, client)
+                hello = client.admin.command("hello")
+                if "logicalSessionTimeoutMinutes" not in hello:
+                    yield Finding(
+                        "wrong",
+                        f"source {name}",
+                        "the server has no sessions, which every read needs",
+                        "use MongoDB itself: what only speaks its protocol may lack them",
+                    )
                 # Without a replica set there are no change streams.
-                streams = "setName" in client.admin.command("hello") or client.is_mongos
+                streams = "setName" in hello or client.is_mongos
                 for table_name, table in source.tables.items():
                     yield from _table(TableRef(name, table_name, source, table), client, streams)
         except PyMongoError as error:

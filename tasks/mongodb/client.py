@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,11 +26,13 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 
 from tasks.errors import (
+    ESCAPE,
     ConfigError,
     MissingCollection,
     SourceAuthError,
     SourceError,
     SourceUnreachable,
+    credentials_are_escaped,
     redact,
 )
 from tasks.mongodb.config import MongoRef, MongoSource
@@ -42,6 +45,8 @@ SOCKET_TIMEOUT_MS = 300_000
 _AUTH_CODES = {13, 18, 8000}
 # CursorNotFound, QueryPlanKilled (dropped or renamed under the query), CursorKilled.
 _ENDED_CODES = {43, 175, 237}
+# What the driver says of its timeouts and of every server that it knows, behind the one phrase that people need.
+_TOPOLOGY = re.compile(r"\s*\(configured timeouts: [^)]*\)|, Timeout: [\d.]+s, Topology Description: .*", re.DOTALL)
 _TRANSIENT_CODES = {6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
 
 
@@ -51,9 +56,12 @@ def connect(source: MongoSource) -> MongoClient[RawBSONDocument]:
     Raises:
         ConfigError: The URI is malformed (its text is never repeated).
     """
+    uri = uri_of(source)
+    if not credentials_are_escaped(uri):
+        raise ConfigError("the MongoDB URI is not valid", f"database {source.database}", ESCAPE)
     try:
         return MongoClient(
-            uri_of(source),
+            uri,
             document_class=RawBSONDocument,
             serverSelectionTimeoutMS=SERVER_SELECTION_MS,
             socketTimeoutMS=SOCKET_TIMEOUT_MS,
@@ -102,6 +110,8 @@ def open_collection(client: MongoClient[RawBSONDocument], ref: MongoRef) -> tupl
     name = collection_name(ref)
     listed = database.list_collections(authorizedCollections=True, nameOnly=True)
     found = {item["name"]: item["type"] for item in listed}
+    if not found:
+        _refuse_empty(client, ref)
     if name not in found:
         near = difflib.get_close_matches(name, found, n=3) or sorted(found)[:5]
         raise MissingCollection(
@@ -110,6 +120,24 @@ def open_collection(client: MongoClient[RawBSONDocument], ref: MongoRef) -> tupl
             f"set `collection:` in sources.yaml; there is: {', '.join(near) or 'nothing'}",
         )
     return database[name], found[name]
+
+
+def _refuse_empty(client: MongoClient[RawBSONDocument], ref: MongoRef) -> None:
+    """Say that a database without collections does not exist, as a mistyped name has none.
+
+    Raises:
+        MissingCollection: With the names that come close, where the user may list them.
+    """
+    try:
+        names = client.list_database_names()
+    except OperationFailure:
+        names = []
+    near = difflib.get_close_matches(ref.source.database, names, n=3) or sorted(names)[:5]
+    raise MissingCollection(
+        f"the database {ref.source.database!r} does not exist, or holds nothing that this user may read",
+        ref.name,
+        f"correct `database:` in sources.yaml, or grant read on it; there is: {', '.join(near) or 'nothing to see'}",
+    )
 
 
 def plain(collection: Collection[RawBSONDocument]) -> Collection[dict[str, Any]]:
@@ -128,7 +156,7 @@ def named_errors(ref: MongoRef) -> Iterator[None]:
 
 def translate(error: PyMongoError, where: str) -> SourceError:
     """Return our error for one of the driver's."""
-    text = redact(str(error)).split(", full error:")[0][:500]
+    text = _TOPOLOGY.sub("", redact(str(error)).split(", full error:")[0])[:500]
     code = error.code if isinstance(error, OperationFailure) else None
     if code in _AUTH_CODES:
         return SourceAuthError(

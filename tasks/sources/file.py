@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import Field, SerializeAsAny, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from tasks.errors import ConfigError
@@ -18,6 +19,9 @@ from tasks.sources import registry
 from tasks.sources.config import Name, Source, Strict, TableRef
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# The first line of a source, two blanks in.
+_SOURCE = re.compile(r"  ?[A-Za-z0-9_\"'-]+\s*:")
+_DEFAULTS = {"WAREHOUSE_HOME": ".warehouse"}
 # A shorter value would blot out ordinary words.
 _LEAST_SECRET = 4
 # What pydantic says in words of Python.
@@ -65,6 +69,69 @@ class _Outline(Strict):
     sources: dict[Name, dict[str, Any]] = Field(min_length=1)
 
 
+class _Constructor(RoundTripConstructor):
+    """Takes note of keys that are there twice, of which the first counts, so that all other mistakes are told, too."""
+
+    def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
+        if key not in mapping:
+            return True
+        first = mapping.lc.key(key)[0] + 1
+        self.loader.repeated.append(
+            (key_node.start_mark.line + 1, f"the key {str(key)!r} is there twice, first in line {first}")
+        )
+        return False
+
+
+class _Yaml(YAML):
+    """YAML with line numbers; keys that are there twice are in `repeated`."""
+
+    def __init__(self) -> None:
+        super().__init__(typ="rt")
+        self.Constructor = _Constructor
+        self.repeated: list[tuple[int, str]] = []
+
+
+def _parsed(text: str, problems: list[tuple[int, str]]) -> Any:
+    """Return the document; where a source is not valid YAML, what is left without it, or None."""
+    yaml = _Yaml()
+    try:
+        document = yaml.load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problems.append((line, f"not valid YAML: {error.problem or error.context}"))
+        return _parsed_without(text, line, problems)
+    problems += yaml.repeated
+    return document
+
+
+def _parsed_without(text: str, line: int, problems: list[tuple[int, str]]) -> Any:
+    """Return the document without the source that a line is part of; its other lines keep their numbers."""
+    lines = text.splitlines()
+    heads = [number for number, one in enumerate(lines) if _SOURCE.match(one)]
+    begin = max((number for number in heads if number < line), default=0)
+    end = min((number for number in heads if number >= line), default=len(lines))
+    if len(heads) < 2 or begin == 0:
+        return None
+    yaml = _Yaml()
+    try:
+        document = yaml.load("\n".join([*lines[:begin], *[""] * (end - begin), *lines[end:]]))
+    except YAMLError:
+        return None
+    problems += yaml.repeated
+    return document
+
+
+def _checked(document: Any, environment: Mapping[str, str], problems: list[tuple[int, str]]) -> dict[str, Source]:
+    if not isinstance(document, Mapping):
+        return {}
+    plain = _expand(document, environment, problems, document, ())
+    return _validated(plain, document, problems)
+
+
+def _no_text(path: Path) -> ConfigError:
+    return ConfigError("not a YAML text", str(path), "save it as UTF-8, without control characters")
+
+
 def load_sources(path: Path, environment: Mapping[str, str] | None = None) -> Sources:
     """Read and validate sources.yaml; only the connectors of the kinds that it names are imported.
 
@@ -76,21 +143,19 @@ def load_sources(path: Path, environment: Mapping[str, str] | None = None) -> So
         ConfigError: With every mistake and its line number.
     """
     try:
-        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read sources: {error.strerror}", str(path), "set WAREHOUSE_SOURCES") from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(
-            "not valid YAML", str(path), "correct the line", (f"line {line}: {error.problem or error.context}",)
-        ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError("not a YAML text", str(path), "save it as UTF-8, without control characters") from error
-    if not isinstance(document, Mapping):
-        raise ConfigError("sources.yaml is empty", str(path), "it starts with `sources:`")
+    except UnicodeDecodeError:
+        raise _no_text(path) from None
     problems: list[tuple[int, str]] = []
-    plain = _expand(document, os.environ if environment is None else environment, problems, document, ())
-    sources = _validated(plain, document, problems)
+    try:
+        document = _parsed(text, problems)
+    except YAMLError:
+        raise _no_text(path) from None
+    if not isinstance(document, Mapping) and not problems:
+        raise ConfigError("sources.yaml is empty", str(path), "it starts with `sources:`")
+    sources = _checked(document, {**_DEFAULTS, **(os.environ if environment is None else environment)}, problems)
     if problems:
         told = tuple(f"line {line}: {problem}" for line, problem in sorted(problems, key=lambda found: found[0]))
         raise ConfigError(f"{len(told)} mistake(s)", str(path), "correct the lines below", told)

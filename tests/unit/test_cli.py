@@ -16,10 +16,11 @@ import typer.main
 
 from flows import checks, cli, commands, console, demo, views
 from infra.embedded import process, services
+from tasks import shipped
 from tasks.errors import ConfigError, LoadError, WarehouseUnreachable
 from tasks.mongodb.values import freeze
 from tasks.settings import Settings, get_settings
-from tasks.sources import registry
+from tasks.sources import load_sources, registry
 from tests.channels import Script, serving
 
 SOURCES = """\
@@ -309,12 +310,24 @@ def test_a_prefect_profile_counts_as_configured(place: Path, monkeypatch: pytest
     ids=["no ads", "another database", "files outside the home"],
 )
 def test_the_demo_writes_nowhere_but_into_its_home(place: Path, sources: str) -> None:
-    from tasks.sources import load_sources
 
     path = place / "sources.yaml"
     path.write_text(sources)
     with pytest.raises(ConfigError, match=r"sample's sources\.yaml"):
         demo.ads_folder(Settings(), load_sources(path))
+
+
+@pytest.mark.parametrize("home", [None, "elsewhere"])
+def test_the_demo_writes_below_the_home_wherever_it_is(
+    place: Path, monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
+    monkeypatch.setenv("MONGODB_URI", "mongodb://127.0.0.1:1")
+    if home:
+        monkeypatch.setenv("WAREHOUSE_HOME", str(place / home))
+    else:
+        monkeypatch.delenv("WAREHOUSE_HOME", raising=False)
+    folder = demo.ads_folder(Settings(), load_sources(shipped.path("sources.yaml")))
+    assert folder == place / (home or ".warehouse") / "sample" / "ads"
 
 
 def test_the_demo_sets_the_persons_own_servers_aside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,3 +447,36 @@ def test_a_shell_completes_the_tables_of_sources_yaml(place: Path) -> None:
     (place / "sources.yaml").write_text(SOURCES)
     assert commands.tables_of("shop.o") == ["shop.orders"]
     assert commands.tables_of("") == ["shop.orders", "shop.products"]
+
+
+def test_a_table_fits_a_terminal_whatever_the_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    name = "x" * 200 + "_end"
+    row = ("shop.orders", name, "appeared", name, "bigint", name, "2026-01-02 03:04")
+    headers = ("table", "field", "change", "was", "is", "action", "seen")
+    monkeypatch.setattr(console, "out", lambda: Console(width=120))
+    console.table(headers, [row])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert len(lines) == 3, "no cell is folded"
+    assert max(map(len, lines)) <= 120
+    assert "shop.orders" in lines[2] and "…" in lines[2] and "_end" in lines[2]
+    monkeypatch.undo()
+    console.table(headers, [row])
+    assert name in capsys.readouterr().out, "where it is no terminal nothing is cut"
+
+
+def test_a_setting_with_an_unescaped_password_says_so_and_shows_no_piece_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", "postgresql://u:p@geh/eim@127.0.0.1:1/x")
+    get_settings.cache_clear()
+    try:
+        assert cli._run(["sql", "select 1"], debug=False) == cli.WRONG_USE
+    finally:
+        get_settings.cache_clear()
+    told = capsys.readouterr().err
+    assert "WAREHOUSE_URL: percent-encode user and password" in told
+    assert not any(piece in told for piece in ("geh", "eim", "Value error"))

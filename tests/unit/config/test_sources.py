@@ -13,7 +13,7 @@ import pytest
 from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 
-from tasks.errors import ConfigError, redact
+from tasks.errors import ConfigError, credentials_are_escaped, redact
 from tasks.mongodb.config import MongoTable
 from tasks.settings import Settings
 from tasks.sources import load_sources
@@ -146,7 +146,7 @@ def test_an_unknown_kind_is_answered_with_those_that_exist_and_hides_no_other_mi
     assert caught.value.problems == (
         "line 9: sources.shop.tables.products.cursr: unknown key",
         "line 11: sources.ads.kind: 'fils' is no kind of source; there are: "
-        "files, ga4, google_ads, linkedin_ads, meta_ads, mongodb, rest, tiktok_ads",
+        "files, ga4, google_ads, linkedin_ads, meta_ads, microsoft_ads, mongodb, rest, tiktok_ads",
     )
     with pytest.raises(ConfigError, match=r"sources\.ads\.kind: Field required"):
         load_sources(write(tmp_path, GOOD.replace("    kind: files\n", "")), ENVIRONMENT)
@@ -177,10 +177,54 @@ def test_arrays_as_tables_are_refused_where_files_cannot_nest(tmp_path: Path) ->
         load_sources(write(tmp_path, text), ENVIRONMENT)
 
 
+def test_yaml_mistakes_are_told_beside_all_others(tmp_path: Path) -> None:
+    text = """sources:
+  first:
+    kind: files
+    path: a
+    path: secret-of-somebody
+    tables: {t: {pattern: x, format: csx, key: [id]}}
+  broken:
+    kind: files
+   tables: [
+  last: {kind: fils, tables: {}}
+"""
+    with pytest.raises(ConfigError) as caught:
+        load_sources(write(tmp_path, text), {})
+    assert [problem.partition(" ")[2].partition(",")[0] for problem in caught.value.problems] == [
+        "5: the key 'path' is there twice",
+        "6: sources.first.tables.t.format: Input should be 'csv'",
+        "9: not valid YAML: expected <block end>",
+        "10: sources.last.kind: 'fils' is no kind of source; there are: files",
+    ]
+    assert "secret" not in str(caught.value)
+
+
+def test_the_home_is_a_variable_that_always_has_a_value(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD.replace("    path: ", "    path: ${WAREHOUSE_HOME}/"))
+    for environment, home in ((ENVIRONMENT, ".warehouse"), (ENVIRONMENT | {"WAREHOUSE_HOME": "/far"}, "/far")):
+        assert load_sources(path, environment).sources["ads"].path.startswith(f"{home}/")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "url", ["u:p@ss@host/x", "u:p@s/s:w@host/x", "u:a?b@host/x", "u:a#b@host", "u:100%@host", "u:a:b@host", "u:[x@host"]
+)
+def test_an_unescaped_password_is_said_so_and_no_piece_of_it_is_shown(url: str) -> None:
+    assert not credentials_are_escaped(f"postgresql://{url}")
+    assert redact(f"failed at mongodb://{url}") == f"failed at mongodb://***@{url.rpartition('@')[2]}"
+
+
+@pytest.mark.parametrize(
+    "url", ["h/x", "u@h/x", "u:p%40%25@h:1/x", "u:p@h1:1,h2:2/?replicaSet=a", "h/?user=a@b", "u:p@[::1]:1/x?a=b@c"]
+)
+def test_escaped_passwords_are_taken_as_such(url: str) -> None:
+    assert credentials_are_escaped(f"postgresql://{url}")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sources: {a: 1, a: 2}", "duplicate key"),
+        ("sources: {a: 1, a: 2}", "the key 'a' is there twice, first in line 1"),
         ("sources: [", "not valid YAML"),
         ("", "is empty"),
         ("sources: {}", "at least 1 item"),
