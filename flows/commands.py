@@ -43,6 +43,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "drift show": ("warehouse drift show", "warehouse drift show shop.orders --limit 10 --all"),
     "drift resolve": ('warehouse drift resolve 17 18 --why "renamed on purpose, stg_shop__orders reads both"',),
     "contract": ("warehouse contract shop.orders",),
+    "rescue": ("warehouse rescue shop.orders",),
     "rejects list": ("warehouse rejects list", "warehouse rejects list shop.orders --json"),
     "rejects show": ("warehouse rejects show 17",),
     "rejects replay": ("warehouse rejects replay shop.orders", "warehouse rejects replay shop.orders 17 18"),

@@ -1,4 +1,4 @@
-"""Commands about the shape of documents: `warehouse drift`, `warehouse contract`."""
+"""Commands about the shape of documents: `warehouse drift`, `warehouse contract`, `warehouse rescue`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.add_typer(drift_app, name="drift")
     app.command()(contract)
+    app.command()(rescue)
 
 
 @drift_app.command("show")
@@ -99,3 +100,23 @@ def contract(
     say(f"{' ' * 8}# Everything that is in bronze of {ref.name} keeps these rules; see docs/contracts.md.")
     for line in lines:
         say(line)
+
+
+def rescue(
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table", autocompletion=tables_of)],
+) -> None:
+    """Move rescued values into their columns, after a widening or a change of `on_drift`; the source is not read."""
+    from flows.cli import _table
+    from flows.console import say, table
+    from tasks.bronze.rescue import move_rescued
+
+    settings, ref = _table(name)
+    done = move_rescued(ref, settings)
+    fields = sorted({**done.moved, **done.left})
+    if fields:
+        table(("field", "moved", "left"), [(field, done.moved[field], done.left[field]) for field in fields])
+    if done.added:
+        say(f"columns added: {', '.join(done.added)}")
+    say(f"{ref.name}: {done.moved.total():,} value(s) moved, {done.left.total():,} left in _rescued")
+    if done.moved.total():
+        say(f"next: the models read them from the next `warehouse run {ref.name}` on that loads something")

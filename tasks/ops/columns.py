@@ -68,6 +68,15 @@ def retype(cursor: psycopg.Cursor[Any], key: TableKey, child: str, columns: Iter
     )
 
 
+def store(db: Executor, key: TableKey, child: str, columns: Iterable[Column]) -> None:
+    """Note that columns exist in their relation now."""
+    db.execute(
+        "update ops.columns set stored = true"
+        " where (source, table_name, child) = (%s, %s, %s) and column_name = any(%s)",
+        [*key, child, [column.name for column in columns]],
+    )
+
+
 def remove(db: Executor, key: TableKey, child: str, column_names: Collection[str]) -> None:
     """Forget columns that no longer exist."""
     db.execute(
