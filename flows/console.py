@@ -123,7 +123,8 @@ def table(
 def _most_letters(rows: Sequence[Sequence[str]], width: int) -> int:
     """Return how long the texts of a table may be that is to fit a width; they are never cut below what can be read."""
     widest = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    room = width - 2 * len(widest)
+    # A blank on either side of a cell, and one between columns.
+    room = width - 3 * len(widest)
     for most in range(max(widest, default=0), _LEAST_LETTERS, -1):
         if sum(min(one, most) for one in widest) <= room:
             return most
