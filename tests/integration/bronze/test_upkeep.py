@@ -379,9 +379,9 @@ def test_rejects_are_replayed_unless_a_later_read_is_there(
     warehouse.load([{"_id": 0, "v": 0}, *bad])
     warehouse.load([{"_id": 2, "v": 22}])
     assert replay(*place).refused == 2
-    from tasks.landing import decoder
+    from tasks.mongodb import reading
 
-    make = decoder.make_decoder
+    make = reading.make_decoder
 
     class Mended:
         def __init__(self, **options: Any) -> None:
@@ -393,7 +393,7 @@ def test_rejects_are_replayed_unless_a_later_read_is_there(
         def flush(self) -> Any:
             return self._inner.flush()
 
-    monkeypatch.setattr(decoder, "make_decoder", Mended)
+    monkeypatch.setattr(reading, "make_decoder", Mended)
     done = replay(*place)
     assert (done.loaded, done.outdated, done.refused) == (1, 1, 0)
     assert warehouse.rows("select _id, v, odd from bronze.shop__orders order by 1") == [
