@@ -32,7 +32,8 @@ def reset(table: str, since: str | None = None, models: bool = True, by: str = "
     settings = get_settings()
     ref = work.read_sources(settings).table(table)
     begun = begin_reset(ref, settings, since or None, asked_by=by, why=why)
-    work.mirror_checkpoint(settings, ref)
+    # The later wish wins: one that stands in the block would end this one.
+    work.mirror_checkpoint(settings, ref, over_wish=not begun.resumed)
     goes = "goes on" if begun.resumed else "begins"
     get_run_logger().info(
         "%s: the reset %s, asked for by %s (%s); %d row(s) stay readable, reading from %s",

@@ -298,8 +298,8 @@ def known_blocks(sources: Sources, names: Sequence[str]) -> dict[str, BlockState
     return {name: found.get(block_name(ref.source_name, ref.table_name), blocks.NO_BLOCK) for name, ref in refs.items()}
 
 
-def mirror_checkpoint(settings: Settings, ref: TableRef) -> None:
-    """Show people the checkpoint that a load has just committed.
+def mirror_checkpoint(settings: Settings, ref: TableRef, *, over_wish: bool = False) -> None:
+    """Show people the checkpoint that has just been committed; with `over_wish` even where they asked for a rewind.
 
     The rows are safe whether or not this works, and the next extract mends it, so a failure is only logged.
     """
@@ -313,7 +313,7 @@ def mirror_checkpoint(settings: Settings, ref: TableRef) -> None:
         with connect(settings.database_url(), autocommit=True) as connection:
             current = checkpoints.read(connection, ref.key)
         block = checkpoint_block.load(ref.source_name, ref.table_name)
-        if block is None or block.rewind_to is None:
+        if over_wish or block is None or block.rewind_to is None:
             checkpoint_block.save(ref.source_name, ref.table_name, current)
     except Exception as error:
         get_run_logger().warning("the checkpoint block of %s could not be written: %s", ref.name, say(error))

@@ -119,7 +119,7 @@ def begin_reset(
 
 
 def is_complete(ref: TableRef, settings: Settings) -> bool:
-    """Return whether a reset is done, once a run of its table has gone well.
+    """Return whether the last reset is done, once a run of its table has gone well.
 
     One that merges is done with that: there may have been nothing to read since its time.
     """
@@ -128,7 +128,7 @@ def is_complete(ref: TableRef, settings: Settings) -> bool:
         if reset is not None and not reset.replaces:
             resets.end(connection, ref.key, None)
             return True
-        return reset is None
+        return resets.is_answered(connection, ref.key)
 
 
 def _opened(settings: Settings) -> psycopg.Connection[Any]:

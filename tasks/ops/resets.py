@@ -80,6 +80,15 @@ def end(db: Executor, key: TableKey, batch_id: str | None) -> None:
     )
 
 
+def is_answered(db: Executor, key: TableKey) -> bool:
+    """Return whether the last reset of a table got its read, and neither waits for it nor gave way to another wish."""
+    row = db.execute(
+        "select batch_id is not null from ops.resets where (source, table_name) = (%s, %s) order by id desc limit 1",
+        [*key],
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
 def replaced_at(db: Executor) -> dict[str, datetime]:
     """Return by table (`source.table`) when a batch last took the place of all of its rows."""
     rows = db.execute(
