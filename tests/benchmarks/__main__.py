@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import commands, gold, peers
+from tests.benchmarks import channels, commands, gold, peers
 from tests.benchmarks.compare import differences
 from tests.benchmarks.inputs import fill
 from tests.benchmarks.measure import Measure, compile_bytecode, machine, run_step, save
@@ -25,7 +25,7 @@ def main() -> None:
     """Run the parts that are asked for, print tables, save JSON."""
     parser = argparse.ArgumentParser(prog="make benchmark", description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000, help="uniform orders (other shapes: half of it)")
-    parser.add_argument("--parts", default="landing,bronze,sweep,gold,peers,commands", help="what to measure")
+    parser.add_argument("--parts", default="landing,bronze,sweep,channels,gold,peers,commands", help="what to measure")
     parser.add_argument(
         "--items", type=int, nargs="*", default=[100_000, 1_000_000], help="gold: order items (also 10000000)"
     )
@@ -46,6 +46,8 @@ def main() -> None:
             results["bronze"] = bronze(uri, url, arguments.rows, Path(folder) / "bronze")
         if "sweep" in parts:
             results["sweep"] = sweep(url, 50 * arguments.rows, str(Path(folder) / "sweep"))
+        if "channels" in parts:
+            results["channels"] = channels.measure(arguments.rows, Path(folder) / "channels")
         if "gold" in parts:
             results["gold"] = [gold.measure(url, items) for items in arguments.items]
         if "peers" in parts:

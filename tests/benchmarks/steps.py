@@ -63,6 +63,28 @@ def decode(shape: str, count: int) -> dict[str, Any]:
     return {"rows": count, "seconds": clock.seconds, "native": native_available(), "bytes": sum(map(len, batches))}
 
 
+def channel(url: str, count: int, folder: str) -> dict[str, Any]:
+    """Read one day of a channel with so many rows into the landing."""
+    from datetime import date
+    from pathlib import Path
+
+    from tasks.extract import ExtractContext, extract_table
+    from tasks.landing import Landing
+    from tasks.sources import load_sources
+    from tasks.sources.window import Window
+    from tests.benchmarks.channels import DAY, source
+
+    Path(folder).mkdir(parents=True)
+    path = Path(folder) / "sources.yaml"
+    path.write_text(json.dumps({"sources": {"bench": source(url, count)}}))
+    ref, day = load_sources(path, {}).table("bench.ads"), date.fromisoformat(DAY)
+    context = ExtractContext(Landing.open(folder), memory_bytes=256 << 20, window=Window(day, day))
+    used = time.process_time()
+    with timed() as clock:
+        result = extract_table(ref, context)
+    return {"rows": result.metrics.rows_landed, "seconds": clock.seconds, "cpu": time.process_time() - used}
+
+
 def parquet(shape: str, count: int) -> dict[str, Any]:
     """Write decoded frames as the landing writes them."""
     from tasks.landing import Landing
@@ -298,7 +320,7 @@ def _raw_batches(shape: str, count: int) -> list[bytes]:
 
 STEPS: dict[str, Callable[..., dict[str, Any]]] = {
     step.__name__: step
-    for step in (drain, decode, parquet, land, through, copy, load, change, no_change, sweep_land, sweep_load)
+    for step in (channel, drain, decode, parquet, land, through, copy, load, change, no_change, sweep_land, sweep_load)
 }
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import struct
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,11 @@ MAX_LINE_BYTES = 64 << 20
 _MAX_QUOTED_LINES = 1_000
 _DELIMITERS = (",", ";", "\t", "|")
 _DECIMAL128_DIGITS = 34
+_DECIMAL128_BIAS = 6_176
+_BID = struct.Struct("<QQ")
+_PLAIN_FRACTION = re.compile(r"(-?)([0-9]+)\.([0-9]+)\Z")
+# A whole number of fewer characters is one of 64 bits.
+_SURE_DIGITS = 19
 _INT64 = range(-(1 << 63), 1 << 63)
 _MIXED_ENDS = "lines of this file end in two ways: save it with one of them"
 _ASCII = b"\r\n\t ,;|\"'0A"
@@ -417,11 +423,26 @@ def exact_number(text: str) -> int | Decimal128 | str:
     # -0 is no integer: the sign would be lost.
     if not _NUMBER_WITH_FRACTION.search(text) and len(text) <= 20 and text != "-0" and int(text) in _INT64:
         return int(text)
+    plain = _PLAIN_FRACTION.match(text)
+    if plain is not None and len(text) <= _DECIMAL128_DIGITS:
+        return _plain_decimal(*plain.groups())
     number = Decimal(text)
     exponent = number.as_tuple().exponent
     if len(number.as_tuple().digits) > _DECIMAL128_DIGITS or not -6_143 <= int(exponent) <= 6_111:
         return text
     return Decimal128(number)
+
+
+def exact_integer(text: str) -> int | Decimal128 | str:
+    """Return the same of a number without fraction and exponent."""
+    return int(text) if len(text) < _SURE_DIGITS and text != "-0" else exact_number(text)
+
+
+def _plain_decimal(sign: str, whole: str, fraction: str) -> Decimal128:
+    """Return what `Decimal128` makes of a number without an exponent, at a fifth of the time."""
+    coefficient = int(whole + fraction)
+    high = (_DECIMAL128_BIAS - len(fraction)) << 49 | coefficient >> 64
+    return Decimal128.from_bid(_BID.pack(coefficient & 0xFFFF_FFFF_FFFF_FFFF, high | 1 << 63 if sign else high))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 from bson import Decimal128
 
 from tasks.errors import SourceError
-from tasks.marketing.files.records import FileProblem, csv_records, exact_number, json_records
+from tasks.marketing.files.records import FileProblem, csv_records, exact_integer, exact_number, json_records
 
 Format = Literal["json", "jsonl", "csv"]
 
@@ -30,7 +30,7 @@ def parse(raw: bytes | str, where: str) -> Any:
         SourceError: It is none.
     """
     try:
-        return json.loads(raw, parse_float=exact_number, parse_int=exact_number, parse_constant=_no_number)
+        return json.loads(raw, parse_float=exact_number, parse_int=exact_integer, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         said = str(error) if not isinstance(error, json.JSONDecodeError) else f"{error.msg} at byte {error.pos}"
         raise SourceError(f"the answer is not JSON: {said}", where, "see what the address answers") from None
@@ -97,7 +97,7 @@ def elements(chunks: Iterable[bytes], where: str) -> Iterator[Any]:
     Raises:
         SourceError: It is no list, ends too early, or one element is beyond all measure.
     """
-    decoder = json.JSONDecoder(parse_float=exact_number, parse_int=exact_number, parse_constant=_no_number)
+    decoder = json.JSONDecoder(parse_float=exact_number, parse_int=exact_integer, parse_constant=_no_number)
     stream = io.TextIOWrapper(io.BufferedReader(_Chunks(chunks)), encoding="utf-8")
     text = stream.read(_CHUNK).lstrip()
     if not text.startswith("["):

@@ -15,7 +15,7 @@ from bson import Decimal128
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.marketing.files.records import FileProblem, Record, csv_records, json_records
+from tasks.marketing.files.records import FileProblem, Record, csv_records, exact_integer, exact_number, json_records
 
 
 def read_csv(content: bytes, key: tuple[str, ...] = ("a",), chunk: int = 7) -> list[Record]:
@@ -24,6 +24,17 @@ def read_csv(content: bytes, key: tuple[str, ...] = ("a",), chunk: int = 7) -> l
 
 def documents(content: bytes, **options: Any) -> list[dict[str, Any] | None]:
     return [record.document for record in read_csv(content, **options)]
+
+
+@given(st.from_regex(r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,40})?", fullmatch=True))
+def test_a_json_number_keeps_its_digits_whichever_way_it_is_read(text: str) -> None:
+    found = exact_number(text)
+    if isinstance(found, Decimal128):
+        assert found.bid == Decimal128(Decimal(text)).bid
+    else:
+        assert str(found) == text
+    if "." not in text:
+        assert exact_integer(text) == found
 
 
 def test_empty_cell_and_quoted_empty_cell_differ() -> None:
