@@ -14,7 +14,7 @@ from uuid import UUID
 
 import typer
 
-from flows import dbt_commands, drift_commands, monitoring_commands, reference
+from flows import dbt_commands, drift_commands, monitoring_commands, reference, source_commands
 from flows.commands import Commands, sources_of, tables_of
 from tasks.errors import ConfigError, WarehouseError, redact
 
@@ -644,6 +644,7 @@ def _table(name: str) -> tuple[Settings, TableRef]:
 
 
 dbt_commands.register(app)
+source_commands.register(app)
 reference.register(app)
 
 if __name__ == "__main__":

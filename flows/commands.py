@@ -17,6 +17,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {}
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("warehouse demo",),
     "init": ("warehouse init my-company", "warehouse init my-company --uri 'mongodb://...' --database shop"),
+    "source new": (
+        "warehouse source new files exports/spend-2026-01.csv --dry-run",
+        "warehouse source new files exports/spend-2026-01.csv --name ads",
+    ),
     "up": ("warehouse up",),
     "down": ("warehouse down", "warehouse down --wipe"),
     "status": ("warehouse status", "warehouse status --json"),

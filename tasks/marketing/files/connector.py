@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.marketing.files.config import FilesRef, FilesSource, FilesTable
-from tasks.sources.connector import Connector, Finding
+from tasks.sources.connector import Connector, Finding, Proposal
 
 if TYPE_CHECKING:
     from tasks.extract import ExtractContext, ExtractResult
@@ -25,6 +25,12 @@ class FilesConnector(Connector[FilesSource, FilesTable]):
         from tasks.marketing.files.check import check
 
         return check(name, source)
+
+    def propose(self, uri: str, database: str | None, name: str | None) -> Proposal:
+        """See `Connector`; `uri` is the path of one file."""
+        from tasks.marketing.files.propose import propose
+
+        return propose(uri, name)
 
     def mode(self, ref: FilesRef) -> str:
         """See `Connector`: what is new or changed is read."""

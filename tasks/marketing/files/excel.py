@@ -35,6 +35,15 @@ def sheet_records(path: Path, key: Sequence[str], layout: Layout) -> Iterator[Re
     yield from records_of(header, (_fitted(row, width) for row in filled), key, layout)
 
 
+def rows_of(path: Path, sheet: str | None) -> Iterator[list[Any]]:
+    """Yield the cells of each row of a sheet, the first where none is named.
+
+    Raises:
+        FileProblem: Not an Excel file, or no such sheet.
+    """
+    return (row.fields for row in _rows(path, sheet))
+
+
 def _rows(path: Path, sheet: str | None) -> Iterator[Cells]:
     import openpyxl
 
