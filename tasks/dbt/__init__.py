@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks import database
 from tasks.dbt import swap
-from tasks.dbt.graph import EPHEMERAL, Graph, Plan, held_back
+from tasks.dbt.graph import BY_KEY, EPHEMERAL, Graph, Plan, held_back
 from tasks.dbt.process import DbtProcess, fresh_target
 from tasks.dbt.project import SHIPPED, Project, environment, selection, source_names
 from tasks.dbt.results import (
@@ -203,11 +203,17 @@ class _Build:
         chosen = self._chosen(wanted)
         if not chosen:
             return DbtResult((), 0.0, 0, target)
-        tests = self._plan.tests(chosen, unit=not wanted.changed)
+        tests = self._tests(chosen, wanted)
         relations = [self._relation(key) for key in self._graph.nodes if key in chosen and self._is_relation(key)]
         schemas = {relation.schema for relation in relations}
-        kept = [self._relation(key) for key in sorted(chosen) if self._plan.keeps_rows(key, full_refresh)]
-        swap.prepare(self._connection, schemas, kept)
+        kept = [key for key in sorted(chosen) if self._plan.keeps_rows(key, full_refresh)]
+        by_key = {key for key in kept if self._graph.nodes[key].materialized == BY_KEY}
+        swap.prepare(
+            self._connection,
+            schemas,
+            copied=[self._relation(key) for key in kept if key not in by_key],
+            viewed=[self._relation(key) for key in kept if key in by_key],
+        )
         try:
             aside = {key: self._graph.nodes[key].schema + swap.ASIDE for key in chosen}
             arguments = ["--full-refresh"] if full_refresh else []
@@ -218,7 +224,7 @@ class _Build:
                 raise self._process.ended(exit_code)
             back = held_back(self._graph, chosen, tests, failed)
             nodes = with_failing(nodes, swap.samples(self._connection, self._compiled(failed)))
-            self._show(chosen - back, began)
+            self._show(chosen - back, by_key, began)
         finally:
             for schema in sorted(schemas):
                 swap.clean(self._connection, schema)
@@ -241,14 +247,19 @@ class _Build:
             return plan.with_needed(graph.ids_of(names))
         return set(graph.nodes)
 
-    def _show(self, good: Collection[str], began: datetime) -> None:
+    def _tests(self, chosen: Collection[str], wanted: Wanted) -> set[str]:
+        tests = self._plan.tests(chosen, unit=not wanted.changed)
+        return tests.difference(self._process.select(wanted.exclude, ())) if wanted.exclude else tests
+
+    def _show(self, good: Collection[str], by_key: Collection[str], began: datetime) -> None:
         """Let what was built well take its place, and note it."""
         until = self._plan.holds_until(set(good), began)
-        relations = [self._relation(key) for key in self._graph.nodes if key in good and self._is_relation(key)]
-        if relations:
+        shown = [key for key in self._graph.nodes if key in good and self._is_relation(key)]
+        if shown:
             swap.swap(
                 self._connection,
-                relations,
+                [self._relation(key) for key in shown if key not in by_key],
+                [self._relation(key) for key in shown if key in by_key],
                 lambda: dbt_nodes.write(self._connection, self._graph, until, began),
             )
 

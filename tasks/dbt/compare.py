@@ -75,7 +75,7 @@ def check(settings: Settings, progress: Callable[[str], None] = lambda line: Non
             if not chosen:
                 return Findings((), ())
             schemas = {graph.nodes[key].schema for key in chosen}
-            swap.prepare(connection, schemas, ())
+            swap.prepare(connection, schemas)
             try:
                 aside = {key: graph.nodes[key].schema + swap.ASIDE for key in chosen}
                 process.build([*chosen, *plan.tests(chosen, unit=True)], aside)

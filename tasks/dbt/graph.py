@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 SNAPSHOT, INCREMENTAL, EPHEMERAL, VIEW = "snapshot", "incremental", "ephemeral", "view"
+BY_KEY = "incremental_by_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Node:
     Attributes:
         schema: Schema that readers find it in.
         name: Name of its relation there.
-        materialized: dbt's word: table, view, incremental, ephemeral, seed, snapshot.
+        materialized: dbt's word: table, view, incremental, ephemeral, seed, snapshot; or our incremental_by_key.
         package: Name of the package that it comes from.
         fingerprint: Changes with its SQL, its configuration, its macros and vars, and with those of all it reads.
         parents: Unique ids of what it reads: nodes and sources.
@@ -234,9 +235,10 @@ class Plan:
         node = self.graph.nodes[key]
         if node.relation not in self.state.present:
             return False
-        if node.materialized == SNAPSHOT or (node.materialized == INCREMENTAL and node.keeps):
+        incremental = node.materialized in (INCREMENTAL, BY_KEY)
+        if node.materialized == SNAPSHOT or (incremental and node.keeps):
             return True
-        return node.materialized == INCREMENTAL and not full_refresh and not self.is_new(key)
+        return incremental and not full_refresh and not self.is_new(key)
 
 
 def groups(graph: Graph, chosen: Collection[str], tests: Collection[str]) -> list[frozenset[str]]:

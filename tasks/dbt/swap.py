@@ -3,10 +3,14 @@
 All change places in one transaction, table by table, because a schema holds more than a run builds: what other tables
 feed, incremental rows of years, and what people made there. Old relations move out first and are dropped afterwards, so
 a reader that has begun goes on with what it began with. Locks are asked for in short tries; nobody queues behind one.
+
+A model of the materialization incremental_by_key keeps its table: in the same transaction its changed rows are deleted
+and made anew, which no reader waits for. Until then a view aside shows what the table will be.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +31,8 @@ ASIDE = "__next"
 _OLD = "__old_"
 # One dbt run at a time, whoever starts it: two would build into the same schemas.
 _LOCK = 0x7761_7265_6462_74
+# What dbt/packages/core/macros/incremental_by_key.sql puts beside such a view: changed keys, and the rows made of them.
+_CHANGED, _MADE = "__changed", "__made"
 _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view"}
 # Half of Postgres's deadlock_timeout: a reader that holds a view and waits for its table is never ended for it.
 _LOCK_WAIT_MS = 500
@@ -51,6 +57,16 @@ class Relation:
         """Return its name in a schema."""
         return sql.Identifier(schema, self.name)
 
+    @property
+    def live(self) -> sql.Identifier:
+        """Where readers find it."""
+        return self.at(self.schema)
+
+    @property
+    def aside(self) -> sql.Identifier:
+        """Where it is built."""
+        return self.at(self.schema + ASIDE)
+
 
 def take_turn(connection: psycopg.Connection[Any], tell: Callable[[str], None]) -> None:
     """Wait until no other dbt run is under way; the turn ends with the connection."""
@@ -60,22 +76,30 @@ def take_turn(connection: psycopg.Connection[Any], tell: Callable[[str], None]) 
         connection.execute("select pg_advisory_lock(%s)", [_LOCK])
 
 
-def prepare(connection: psycopg.Connection[Any], schemas: Iterable[str], kept: Iterable[Relation]) -> None:
+def prepare(
+    connection: psycopg.Connection[Any],
+    schemas: Iterable[str],
+    copied: Iterable[Relation] = (),
+    viewed: Iterable[Relation] = (),
+) -> None:
     """Make the schemas aside, empty but for the rows that incremental models and snapshots go on from.
 
     Args:
         connection: In autocommit.
         schemas: Schemas that readers find relations in.
-        kept: Relations whose rows are copied. A copy takes as much disk as the relation, until the run ends.
+        copied: Relations whose rows are copied. A copy takes as much disk as the relation, until the run ends.
+        viewed: Relations that are built by key: a view shows their rows.
     """
     for schema in sorted(set(schemas)):
         connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         clean(connection, schema)
         connection.execute(sql.SQL("create schema {}").format(sql.Identifier(schema + ASIDE)))
         exchange.inherit_default_privileges(connection.cursor(), schema, schema + ASIDE)
-    for relation in kept:
+    for relation in copied:
         with connection.transaction():
             _copy(connection, relation)
+    for relation in viewed:
+        connection.execute(sql.SQL("create view {} as select * from {}").format(relation.aside, relation.live))
 
 
 def clean(connection: psycopg.Connection[Any], schema: str) -> None:
@@ -99,7 +123,7 @@ def clean(connection: psycopg.Connection[Any], schema: str) -> None:
 
 def _copy(connection: psycopg.Connection[Any], relation: Relation) -> None:
     """Copy a table with its rows, then its keys and indexes, which are made faster over rows that are there."""
-    live, aside = relation.at(relation.schema), relation.at(relation.schema + ASIDE)
+    live, aside = relation.live, relation.aside
     connection.execute(
         sql.SQL("create table {} (like {} including all excluding indexes excluding constraints)").format(aside, live)
     )
@@ -112,6 +136,7 @@ def _copy(connection: psycopg.Connection[Any], relation: Relation) -> None:
 def swap(
     connection: psycopg.Connection[Any],
     relations: Sequence[Relation],
+    by_key: Sequence[Relation],
     record: Callable[[], None],
     patience_seconds: float = 600.0,
 ) -> None:
@@ -121,43 +146,83 @@ def swap(
 
     Args:
         connection: In autocommit.
-        relations: What was built, those first that others read.
+        relations: What was built whole, those first that others read.
+        by_key: What was built by key: its changed rows are replaced.
         record: Called within the transaction.
         patience_seconds: How long to go on trying while somebody holds one of the relations.
 
     Raises:
-        DbtError: A view of people does not fit the new relations, or the locks were not free in time; nothing changed.
+        DbtError: A view of people does not fit the new relations, rows break a constraint of their table, or the locks
+            were not free in time; nothing changed.
     """
-    deadline = time.monotonic() + patience_seconds
-    while True:
+    with connection.transaction():
+        # No reader waits for this, so it comes first and once.
+        for relation in by_key:
+            _replace_rows(connection, relation)
+        _take_places(connection, relations, by_key, patience_seconds)
+        record()
+    for schema in sorted({relation.schema for relation in (*relations, *by_key)}):
+        clean(connection, schema)
+
+
+def _replace_rows(connection: psycopg.Connection[Any], relation: Relation) -> None:
+    aside = relation.schema + ASIDE
+    parts: dict[str, sql.Composable] = {"live": relation.live}
+    for role, suffix in (("changed", _CHANGED), ("made", _MADE)):
+        table = sql.Identifier(aside, relation.name + suffix)
+        names = connection.execute(
+            "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped",
+            [table.as_string(connection)],
+        ).fetchall()
+        parts |= {role: table, f"{role}_columns": sql.SQL(", ").join(sql.Identifier(name) for (name,) in names)}
+    try:
+        connection.execute(
+            sql.SQL("delete from {live} where {changed_columns} in (select {changed_columns} from {changed})").format(
+                **parts
+            )
+        )
+        connection.execute(
+            sql.SQL("insert into {live} ({made_columns}) select {made_columns} from {made}").format(**parts)
+        )
+    except errors.IntegrityError as error:
+        raise DbtError(
+            f"the new rows of {relation.schema}.{relation.name} do not fit it: {error.diag.message_primary}",
+            f"{relation.schema}.{relation.name}",
+            "correct the model, its unique_key or the data, then run again; the models keep their last good content",
+        ) from error
+
+
+def _take_places(
+    connection: psycopg.Connection[Any], relations: Sequence[Relation], by_key: Sequence[Relation], patience: float
+) -> None:
+    """Exchange relations once the locks are free; between tries no lock is held that a reader waits for."""
+    deadline = time.monotonic() + patience
+    while relations:
         try:
             with connection.transaction():
                 connection.execute(sql.SQL("set local lock_timeout = {}").format(_LOCK_WAIT_MS))
-                _exchange(connection, relations)
-                record()
-            break
+                _exchange(connection, relations, by_key)
+            return
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             if time.monotonic() > deadline:
                 raise DbtError(
-                    f"the new models could not take their places in {patience_seconds:.0f} s: {_blockers(connection)}",
+                    f"the new models could not take their places in {patience:.0f} s: {_blockers(connection)}",
                     "Postgres",
                     "end the session that holds a model, then run again; readers see the last good content",
                 ) from None
             time.sleep(_PAUSE_SECONDS)
-    for schema in sorted({relation.schema for relation in relations}):
-        clean(connection, schema)
 
 
-def _exchange(connection: psycopg.Connection[Any], relations: Sequence[Relation]) -> None:
+def _exchange(connection: psycopg.Connection[Any], relations: Sequence[Relation], by_key: Sequence[Relation]) -> None:
     cursor = connection.cursor()
     # Names are written out in the definitions of views that are read below.
     cursor.execute("set local search_path = ''")
     old = {relation: found for relation in relations if (found := _find(cursor, relation))}
     views = _views_above(cursor, [oid for oid, _ in old.values()])
     grants = {
-        relation: ddl.grants_on(cursor, oid, relation.at(relation.schema).as_string(cursor))
-        for relation, (oid, _) in old.items()
+        relation: ddl.grants_on(cursor, oid, relation.live.as_string(cursor)) for relation, (oid, _) in old.items()
     }
+    above = _views_above_rows(cursor, by_key, {relation.schema for relation in (*relations, *by_key)})
     graveyards = _graveyards(cursor, {relation.schema for relation in relations})
     # From above downwards: who reads a view holds that before its tables, and is let through.
     for view in reversed(views):
@@ -169,7 +234,10 @@ def _exchange(connection: psycopg.Connection[Any], relations: Sequence[Relation]
         found = _find(cursor, relation, ASIDE)
         if found is None:
             raise DbtError(f"{relation.schema}.{relation.name} was built, but is not there", "Postgres", "run again")
-        _move(cursor, relation, found[1], relation.schema + ASIDE, relation.schema)
+        if found[0] in above:
+            ddl.create_view(cursor, above[found[0]])
+        else:
+            _move(cursor, relation, found[1], relation.schema + ASIDE, relation.schema)
         ddl.describe_again(cursor, grants.get(relation, ()))
     for view in views:
         try:
@@ -208,6 +276,40 @@ def _views_above(cursor: psycopg.Cursor[Any], oids: Sequence[int]) -> list[ddl.V
             "make it a model of the dbt project, or drop it; the models keep their last good content",
         )
     return found
+
+
+def _views_above_rows(
+    cursor: psycopg.Cursor[Any], by_key: Sequence[Relation], schemas: Iterable[str]
+) -> dict[int, ddl.View]:
+    """Return by oid the views aside that read what is built by key, written for where readers find it."""
+    oids = [found[0] for relation in by_key if (found := _find(cursor, relation, ASIDE))]
+    views = ddl.views_over(cursor, oids)
+    if views is None:
+        raise DbtError(
+            "a materialized view reads a model of the materialization incremental_by_key",
+            ", ".join(f"{relation.schema}.{relation.name}" for relation in by_key),
+            "make it a table; the models keep their last good content",
+        )
+    rows = cursor.execute(
+        "select quote_ident(name || %s) || '.', quote_ident(name) || '.' from unnest(%s::text[]) as name",
+        [ASIDE, sorted(schemas)],
+    ).fetchall()
+
+    def at_home(text: str) -> str:
+        for aside, home in rows:
+            text = text.replace(aside, home)
+        return text
+
+    return {
+        view.oid: dataclasses.replace(
+            view,
+            name=at_home(view.name),
+            definition=at_home(view.definition),
+            grants=tuple(map(at_home, view.grants)),
+            comments=tuple(map(at_home, view.comments)),
+        )
+        for view in views
+    }
 
 
 def _graveyards(cursor: psycopg.Cursor[Any], schemas: Iterable[str]) -> Mapping[str, str]:

@@ -207,11 +207,11 @@ def test_a_long_reader_is_waited_for_and_lets_others_through(shop: Shop) -> None
     with psycopg.connect(shop.url) as slow:
         slow.execute("select * from gold.rpt_day")
         with pytest.raises(DbtError, match="could not take their places"):
-            swap.swap(shop.connection, [relation], lambda: None, patience_seconds=0.1)
+            swap.swap(shop.connection, [relation], [], lambda: None, patience_seconds=0.1)
         # Nobody queues behind the exchange once it has given up.
         with psycopg.connect(shop.url, options="-c lock_timeout=2s") as other:
             assert other.execute("select orders from gold.rpt_day").fetchone() == (2,)
-    swap.swap(shop.connection, [relation], lambda: None, patience_seconds=10)
+    swap.swap(shop.connection, [relation], [], lambda: None, patience_seconds=10)
     assert shop.leftovers() == 0
 
 

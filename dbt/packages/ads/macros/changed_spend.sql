@@ -1,4 +1,4 @@
-{#- Rows of spend that are new, gone or loaded again, that a later rate applies to, or that other rules made. -#}
+{#- Rows of spend that are new, gone or loaded again, or that a later rate applies to. -#}
 {% macro changed_spend() %}
     select coalesce(spend.ad_spend_id, made.ad_spend_id) as ad_spend_id
     from {{ ref('int_ads__spend') }} as spend
@@ -7,5 +7,4 @@
     where spend.ad_spend_id is null or made.ad_spend_id is null
         or made._loaded_at is distinct from spend.loaded_at
         or made.exchange_rate is distinct from rates.rate
-        or made._rules <> {{ warehouse.rules() }}
 {% endmacro %}

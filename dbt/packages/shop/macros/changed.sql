@@ -3,8 +3,8 @@
   what there is, so that it holds whatever was loaded, rewound or restored in between.
 -#}
 
-{#- Orders that are new, gone or loaded again, whose guest has an account now, whose rate was published since, or whose buyer
-    has such an order: it may have another number among the buyer's. -#}
+{#- Orders that are new, gone or loaded again, whose guest has an account now, whose rate was published since; and the other
+    orders of a buyer whose orders may be numbered otherwise now. -#}
 {% macro changed_orders() %}
     with direct as (
 
@@ -13,7 +13,6 @@
         full join {{ this }} as made on made.order_id = orders.order_id
         where orders.order_id is null or made.order_id is null
             or made._loaded_at is distinct from orders.loaded_at
-            or made._rules <> {{ warehouse.rules() }}
         union
         select made.order_id
         from {{ this }} as made
@@ -30,13 +29,14 @@
 
     ),
 
-    buyers as (
+    renumbered as (
 
-        select made.customer_id from {{ this }} as made inner join direct on direct.order_id = made.order_id
-        union
-        select orders.buyer_id
-        from {{ ref('int_shop__orders') }} as orders
-        inner join direct on direct.order_id = orders.order_id
+        select made.customer_id as before, orders.buyer_id as after
+        from direct
+        left join {{ this }} as made on made.order_id = direct.order_id
+        left join {{ ref('int_shop__orders') }} as orders on orders.order_id = direct.order_id
+        where (made.customer_id, made.placed_at, made.is_counted)
+            is distinct from (orders.buyer_id, orders.placed_at, orders.is_counted)
 
     )
 
@@ -44,19 +44,16 @@
     union
     select made.order_id
     from {{ this }} as made
-    inner join buyers on buyers.customer_id = made.customer_id
     where made.customer_id <> 'unknown'
+        and made.customer_id in (select before from renumbered union select after from renumbered)
 {% endmacro %}
 
 {#- Orders whose row in fct_order is another than the one that a fact's rows were made of. `only`: those that have rows at all. -#}
 {% macro changed_with_order(only='true') %}
     select coalesce(orders.order_id, made.order_id) as order_id
     from (select order_id, _built_at from {{ ref('fct_order') }} where {{ only }}) as orders
-    full join (
-        select order_id, min(_order_built_at) as built_at, bool_or(_rules <> {{ warehouse.rules() }}) as by_other_rules
-        from {{ this }} group by 1
-    ) as made on made.order_id = orders.order_id
-    where made.order_id is null or orders.order_id is null or made.built_at <> orders._built_at or made.by_other_rules
+    full join {{ this }} as made on made.order_id = orders.order_id and made._order_built_at = orders._built_at
+    where made.order_id is null or orders.order_id is null
 {% endmacro %}
 
 {#- Besides: orders with an item that cost something else than the history of the products says now. -#}
@@ -73,16 +70,16 @@
     where made.unit_cost is distinct from {{ warehouse.to_reporting('products.cost', 'rates.rate', 4) }}
 {% endmacro %}
 
-{#- Sessions with events that were loaded or deleted since, or that other rules made. -#}
+{#- Sessions with events that were loaded or deleted since. -#}
 {% macro changed_sessions() %}
     {%- set events = warehouse.bronze_table('shop', 'events') -%}
     {%- if events.columns %}
     select {{ warehouse.bronze_value(events, 'session_id', 'text') }} as session_id
     from {{ events.relation }} as bronze_rows
     where _loaded_at > (select coalesce(max(_loaded_at), '-infinity') from {{ this }})
-    union
-    {% endif -%}
-    select session_id from {{ this }} where _rules <> {{ warehouse.rules() }}
+    {%- else %}
+    select session_id from {{ this }} where false
+    {%- endif %}
 {% endmacro %}
 
 {#-

@@ -1,9 +1,8 @@
 {{ config(
-    materialized='incremental',
-    incremental_strategy='append',
-    on_schema_change='append_new_columns',
+    materialized='incremental_by_key',
+    unique_key='ad_spend_id',
     indexes=[{'columns': ['ad_spend_id'], 'unique': true}, {'columns': ['spent_on']}],
-    pre_hook="{{ warehouse.replace_changed('ad_spend_id', warehouse_ads.changed_spend()) }}",
+    pre_hook="{{ warehouse.find_changed(warehouse_ads.changed_spend()) }}",
 ) }}
 select
     spend.ad_spend_id,
@@ -27,8 +26,7 @@ select
     spend.conversions_value as original_conversions_value,
     {{ warehouse.to_reporting('spend.conversions_value', 'rates.rate', 6) }} as conversions_value,
     spend.attribution_setting,
-    spend.loaded_at as _loaded_at,
-    {{ warehouse.rules() }} as _rules
+    spend.loaded_at as _loaded_at
 from {{ ref('int_ads__spend') }} as spend
 left join {{ ref('fct_exchange_rate') }} as rates on rates.currency = spend.currency and rates.date_day = spend.spent_on
 where spend.spend is not null and {{ warehouse.is_changed('spend.ad_spend_id') }}

@@ -1,21 +1,16 @@
 {{ config(
-    materialized='incremental',
-    incremental_strategy='append',
-    on_schema_change='append_new_columns',
+    materialized='incremental_by_key',
+    unique_key='order_id',
     indexes=[{'columns': ['order_id'], 'unique': true}, {'columns': ['customer_id']}, {'columns': ['ordered_on']},
              {'columns': ['session_id']}],
-    pre_hook="{{ warehouse.replace_changed('order_id', warehouse_shop.changed_orders()) }}",
+    pre_hook="{{ warehouse.find_changed(warehouse_shop.changed_orders()) }}",
 ) }}
 -- depends_on: {{ ref('stg_shop__orders') }}
 -- depends_on: {{ ref('int_shop__customer_emails') }}
 -- depends_on: {{ ref('fct_exchange_rate') }}
 with orders as (
 
-    select
-        *,
-        not is_test and not is_cancelled as is_counted
-    from {{ ref('int_shop__orders') }}
-    where {{ warehouse.is_changed('order_id') }}
+    select * from {{ ref('int_shop__orders') }} where {{ warehouse.is_changed('order_id') }}
 
 ),
 
@@ -51,6 +46,23 @@ items as (
     from {{ ref('stg_shop__orders__items') }}
     where {{ warehouse.is_changed('order_id') }}
     group by 1
+
+),
+
+{#- Orders of the same buyers that are not made anew keep their number, and count for the numbers of those that are. #}
+numbers as (
+
+    select order_id, row_number() over (partition by customer_id order by placed_at, order_id)::integer as customer_order_number
+    from (
+        select order_id, buyer_id as customer_id, placed_at from orders where is_counted and buyer_id <> 'unknown'
+        {% if warehouse.goes_on() -%}
+        union all
+        select order_id, customer_id, placed_at
+        from {{ this }}
+        where is_counted and customer_id in (select buyer_id from orders where buyer_id <> 'unknown')
+            and not {{ warehouse.is_changed('order_id') }}
+        {%- endif %}
+    ) as counted
 
 )
 
@@ -90,12 +102,10 @@ select
     ), 0) as net_revenue,
     coalesce(items.item_count, 0) as item_count,
     coalesce(items.units, 0) as units,
-    case when revenues.is_counted and revenues.buyer_id <> 'unknown' then (row_number() over (
-        partition by revenues.buyer_id, revenues.is_counted order by revenues.placed_at, revenues.order_id
-    ))::integer end as customer_order_number,
+    numbers.customer_order_number,
     revenues.email_hash as _email_hash,
     revenues.loaded_at as _loaded_at,
-    now() as _built_at,
-    {{ warehouse.rules() }} as _rules
+    now() as _built_at
 from revenues
 left join items on items.order_id = revenues.order_id
+left join numbers on numbers.order_id = revenues.order_id

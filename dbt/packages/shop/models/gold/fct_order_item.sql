@@ -1,9 +1,8 @@
 {{ config(
-    materialized='incremental',
-    incremental_strategy='append',
-    on_schema_change='append_new_columns',
+    materialized='incremental_by_key',
+    unique_key='order_id',
     indexes=[{'columns': ['order_id']}, {'columns': ['product_id']}],
-    pre_hook="{{ warehouse.replace_changed('order_id', warehouse_shop.changed_items()) }}",
+    pre_hook="{{ warehouse.find_changed(warehouse_shop.changed_items()) }}",
 ) }}
 with items as (
 
@@ -57,8 +56,7 @@ select
         ), 0)
         else 0
     end as cost,
-    orders._built_at as _order_built_at,
-    {{ warehouse.rules() }} as _rules
+    orders._built_at as _order_built_at
 from weighed
 inner join {{ ref('fct_order') }} as orders on orders.order_id = weighed.order_id
 left join {{ ref('dim_product') }} as products

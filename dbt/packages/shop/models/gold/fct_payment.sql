@@ -1,9 +1,8 @@
 {{ config(
-    materialized='incremental',
-    incremental_strategy='append',
-    on_schema_change='append_new_columns',
+    materialized='incremental_by_key',
+    unique_key='order_id',
     indexes=[{'columns': ['order_id']}],
-    pre_hook="{{ warehouse.replace_changed('order_id', warehouse_shop.changed_with_order()) }}",
+    pre_hook="{{ warehouse.find_changed(warehouse_shop.changed_with_order()) }}",
 ) }}
 with movements as (
 
@@ -45,7 +44,6 @@ select
     {{ warehouse.to_reporting('movements.amount', 'orders.exchange_rate') }} as reporting_amount,
     movements.paid_at,
     coalesce({{ warehouse.reporting_date('movements.paid_at') }}, orders.ordered_on) as paid_on,
-    orders._built_at as _order_built_at,
-    {{ warehouse.rules() }} as _rules
+    orders._built_at as _order_built_at
 from movements
 inner join {{ ref('fct_order') }} as orders on orders.order_id = movements.order_id

@@ -1,9 +1,8 @@
 {{ config(
-    materialized='incremental',
-    incremental_strategy='append',
-    on_schema_change='append_new_columns',
+    materialized='incremental_by_key',
+    unique_key='order_id',
     indexes=[{'columns': ['order_id']}, {'columns': ['refunded_on']}],
-    pre_hook="{{ warehouse.replace_changed('order_id', warehouse_shop.changed_with_order('refunded <> 0')) }}",
+    pre_hook="{{ warehouse.find_changed(warehouse_shop.changed_with_order('refunded <> 0')) }}",
 ) }}
 with refunds as (
 
@@ -30,8 +29,7 @@ select
     {#- At the rate of the order, so that an order refunded in full leaves nothing. #}
     coalesce({{ warehouse.share('orders.refunded_revenue', 'refunds.running', 'refunds.amount', 'refunds.order_amount') }}, 0)
         as refunded_revenue,
-    orders._built_at as _order_built_at,
-    {{ warehouse.rules() }} as _rules
+    orders._built_at as _order_built_at
 from refunds
 inner join {{ ref('fct_order') }} as orders on orders.order_id = refunds.order_id
 where orders.refunded <> 0

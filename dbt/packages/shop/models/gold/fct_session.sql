@@ -1,10 +1,9 @@
 {{ config(
-    materialized='incremental',
-    incremental_strategy='append',
-    on_schema_change='append_new_columns',
+    materialized='incremental_by_key',
+    unique_key='session_id',
     indexes=[{'columns': ['session_id'], 'unique': true}, {'columns': ['visitor_id', 'started_at']},
              {'columns': ['customer_id']}, {'columns': ['started_on']}],
-    pre_hook="{{ warehouse.replace_changed('session_id', warehouse_shop.changed_sessions()) }}",
+    pre_hook="{{ warehouse.find_changed(warehouse_shop.changed_sessions()) }}",
 ) }}
 -- depends_on: {{ source('shop', 'events') }}
 {% set click_ids = warehouse.click_ids() %}
@@ -147,7 +146,6 @@ select
     visits.checkout_at is not null as reached_checkout,
     visits.purchased_at is not null as reached_purchase,
     visits.loaded_at as _loaded_at,
-    now() as _built_at,
-    {{ warehouse.rules() }} as _rules
+    now() as _built_at
 from visits
 inner join tagged on tagged.session_id = visits.session_id

@@ -1,9 +1,8 @@
 {{ config(
-    materialized='incremental',
-    incremental_strategy='append',
-    on_schema_change='append_new_columns',
+    materialized='incremental_by_key',
+    unique_key='order_id',
     indexes=[{'columns': ['order_id']}, {'columns': ['session_id']}, {'columns': ['visitor_id']}, {'columns': ['customer_id']}],
-    pre_hook="{{ warehouse.replace_changed('order_id', warehouse_shop.changed_touchpoints()) }}",
+    pre_hook="{{ warehouse.find_changed(warehouse_shop.changed_touchpoints()) }}",
 ) }}
 with orders as (
 
@@ -106,7 +105,6 @@ select
     end as position_based,
     coalesce({{ warehouse.share('1', 'weighed.running_decay', 'weighed.decay', 'weighed.whole_decay', 12) }}, 1) as time_decay,
     orders._built_at as _order_built_at,
-    weighed.session_built_at as _session_built_at,
-    {{ warehouse.rules() }} as _rules
+    weighed.session_built_at as _session_built_at
 from orders
 left join weighed on weighed.order_id = orders.order_id

@@ -4,7 +4,7 @@ with refunds as (
     select
         orders.order_id,
         (refund.position - 1)::integer as position,
-        {{ warehouse.cast_extended_json("refund.value -> 'amount'", 'numeric') }} as amount,
+        {{ warehouse_shop.refund_amount('refund.value') }} as amount,
         refund.value ->> 'reason' as reason,
         {{ warehouse.cast_extended_json("refund.value -> 'refunded_at'", 'timestamptz') }} as refunded_at
     from {{ ref('stg_shop__orders') }} as orders

@@ -1,0 +1,87 @@
+{#-
+  The materialization of large facts: rows are made again by key, and the table that readers see is touched only where they
+  are shown. The first build, a full refresh and a changed model make a table from nothing. Where there are rows to go on
+  from, tasks/dbt has put a view of them in the schema aside, under the model's name, and then:
+
+  1. `<model>__changed` becomes a table of the keys whose rows may differ now (a pre-hook, `find_changed`);
+  2. `<model>__made` becomes a table of the rows that the model's query makes of those keys (`where {{ warehouse.is_changed(...) }}`);
+  3. the view becomes what the table will be: its rows of other keys, and those that were made. Models above and tests read it.
+
+  tasks/dbt/swap.py then deletes and inserts in the table itself. A key that has gone is in `__changed` and makes no row.
+
+      {{ config(
+          materialized='incremental_by_key',
+          unique_key='order_id',
+          pre_hook="{{ warehouse.find_changed(my_project.changed_orders()) }}",
+      ) }}
+
+  `unique_key` names a column without nulls; several rows may share a key. By hand, outside of a schema aside, such a model is
+  built from nothing.
+-#}
+{% materialization incremental_by_key, adapter='postgres' %}
+    {%- if not warehouse.goes_on() -%}
+        {{ return(dbt.materialization_table_default()) }}
+    {%- endif -%}
+    {%- set shown = this.incorporate(type='view') -%}
+    {%- set made = warehouse.beside('made') -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% call statement('main') -%}
+        {{ get_create_table_as_sql(False, made, sql) }}
+    {%- endcall %}
+    {% call statement('view') -%}
+        {{ warehouse.kept_and_made(made) }}
+    {%- endcall %}
+    {% do persist_docs(shown, model) %}
+    {{ adapter.commit() }}
+    {{ return({'relations': [shown]}) }}
+{% endmaterialization %}
+
+{#- Whether the model goes on from rows that are there. -#}
+{% macro goes_on() %}
+    {%- if not execute or model.config.materialized != 'incremental_by_key' or not this.schema.endswith('__next') -%}
+        {{ return(false) }}
+    {%- endif -%}
+    {%- set found = load_cached_relation(this) -%}
+    {{ return(found is not none and found.is_view) }}
+{% endmacro %}
+
+{#- A table aside that belongs to the model. -#}
+{% macro beside(role) %}
+    {{ return(this.incorporate(path={'identifier': this.identifier ~ '__' ~ role}, type='table')) }}
+{% endmacro %}
+
+{#- Pre-hook: `changed` is a query of the keys whose rows may differ now; one that is told in vain costs time only. -#}
+{% macro find_changed(changed) %}
+    {%- if warehouse.goes_on() -%}
+        {%- set key = config.require('unique_key') -%}
+        {#- Few of many rows are found, which Postgres cannot know: it would not share the reading among workers. #}
+        set local parallel_tuple_cost = 0;
+        create table {{ warehouse.beside('changed') }} as select distinct {{ key }} from ({{ changed }}) as found;
+        alter table {{ warehouse.beside('changed') }} add primary key ({{ key }});
+        analyze {{ warehouse.beside('changed') }};
+    {%- endif -%}
+{% endmacro %}
+
+{#- Condition on the rows that a model makes: all of them where it is built from nothing. -#}
+{% macro is_changed(key) -%}
+    {%- if warehouse.goes_on() -%}
+        {{ key }} in (select {{ key.split('.')[-1] }} from {{ warehouse.beside('changed') }})
+    {%- else -%}true{%- endif -%}
+{%- endmacro %}
+
+{#- The condition stands outside, so that Postgres sees two plain tables, and uses their indexes. -#}
+{% macro kept_and_made(made) %}
+    {%- set live = this.incorporate(path={'schema': this.schema[:-('__next' | length)]}) -%}
+    {%- set key = config.require('unique_key') -%}
+    {%- set columns = adapter.get_columns_in_relation(this) | map(attribute='quoted') | join(', ') -%}
+    analyze {{ made }};
+    create or replace view {{ this }} as
+    select {{ columns }}
+    from (
+        select {{ columns }}, false as is_made from {{ live }}
+        union all
+        select {{ columns }}, true from {{ made }}
+    ) as row_of_either
+    where is_made or not exists (select from {{ warehouse.beside('changed') }} as changed where changed.{{ key }} = row_of_either.{{ key }})
+{% endmacro %}

@@ -1,0 +1,19 @@
+{#- The first rule that an order breaks, for which it cannot be counted; null for none. -#}
+{% macro order_problem(orders, rates) -%}
+    case
+        when {{ orders }}.unreadable is not null then 'a number that cannot be read: ' || {{ orders }}.unreadable
+        when {{ orders }}.placed_at is null then 'no time of the order'
+        when {{ orders }}.total is null then 'no total'
+        when {{ orders }}.total < 0 then 'a negative total'
+        when {{ orders }}.subtotal is null then 'no subtotal'
+        when {{ orders }}.tax < 0 or {{ orders }}.tax > {{ orders }}.total then 'tax that is not within the total'
+        when {{ orders }}.total <> {{ orders }}.subtotal - {{ orders }}.discount + {{ orders }}.shipping
+            then 'a total that is not subtotal - discount + shipping'
+        when {{ rates }}.rate is null then 'no exchange rate for its currency and day'
+    end
+{%- endmacro %}
+
+{#- The amount of one refund of an order, as JSON. -#}
+{% macro refund_amount(refund) -%}
+    {{ warehouse.cast_extended_json(refund ~ " -> 'amount'", 'numeric') }}
+{%- endmacro %}
