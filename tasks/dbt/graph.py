@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -51,10 +52,12 @@ class NodeTest:
     Attributes:
         parents: Unique ids of what it reads.
         unit: Whether it tests a model's logic on given rows, and so depends on no data.
+        fingerprint: Changes with what it asks and with its configuration.
     """
 
     parents: tuple[str, ...]
     unit: bool = False
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,10 @@ class Graph:
     def from_json(cls, data: Mapping[str, Any]) -> Graph:
         """Return the graph that `to_json` gave."""
         nodes = {key: Node(**{**node, "parents": tuple(node["parents"])}) for key, node in data["nodes"].items()}
-        tests = {key: NodeTest(tuple(test["parents"]), test["unit"]) for key, test in data["tests"].items()}
+        tests = {
+            key: NodeTest(tuple(test["parents"]), test["unit"], test["fingerprint"])
+            for key, test in data["tests"].items()
+        }
         return cls(data["root"], nodes, tests, data["sources"], tuple(data["fresh"]))
 
     def above(self) -> dict[str, frozenset[str]]:
@@ -92,6 +98,16 @@ class Graph:
         for key, node in self.nodes.items():
             found[key] = frozenset().union(*(found.get(parent, frozenset()) for parent in node.parents))
         return {key: found[key] for key in self.nodes}
+
+    def tested(self) -> dict[str, str]:
+        """Return by node a fingerprint of its tests; one of several nodes is a test of the last of them."""
+        told: dict[str, list[str]] = {key: [] for key in self.nodes}
+        place = {key: number for number, key in enumerate(self.nodes)}
+        for key, test in sorted(self.tests.items()):
+            parents = [one for one in test.parents if one in place and self.nodes[one].materialized != EPHEMERAL]
+            if parents:
+                told[max(parents, key=place.__getitem__)] += [key, test.fingerprint]
+        return {key: hashlib.sha256(repr(tests).encode()).hexdigest()[:32] for key, tests in told.items()}
 
     def ids_of(self, names: Iterable[str]) -> set[str]:
         """Return the nodes that are made of one of some source tables."""
@@ -106,10 +122,12 @@ class Built:
     Attributes:
         fingerprint: That of the node when it was built.
         holds_until: It holds everything that was loaded before this moment.
+        tested: Fingerprint of the tests that it has passed.
     """
 
     fingerprint: str
     holds_until: datetime
+    tested: str
 
 
 @dataclass(frozen=True)
@@ -134,7 +152,7 @@ class Plan:
 
     def __init__(self, graph: Graph, state: State) -> None:
         self.graph, self.state = graph, state
-        self._above = graph.above()
+        self._above, self._tested = graph.above(), graph.tested()
 
     def is_new(self, key: str) -> bool:
         """Return whether a node has never been built as it is now, is gone, or is made of rows that were replaced."""
@@ -147,8 +165,12 @@ class Plan:
         return any(at is not None and at >= built.holds_until for at in replaced)
 
     def is_stale(self, key: str) -> bool:
-        """Return whether a node lacks something: it is new, or a table that it is made of has changed since."""
-        return self.is_new(key) or self._lacks(key)
+        """Return whether a node lacks something: it or its tests are new, or what it is made of has changed since."""
+        return self.is_new(key) or self._lacks(key) or self._has_new_tests(key)
+
+    def _has_new_tests(self, key: str) -> bool:
+        built = self.state.built.get(key)
+        return built is not None and built.tested != self._tested[key]
 
     def _lacks(self, key: str) -> bool:
         built = self.state.built.get(key)
@@ -199,12 +221,15 @@ class Plan:
 
         Args:
             chosen: Nodes that are built.
-            unit: Take all unit tests, not only those of models that are new.
+            unit: Take all unit tests, not only those of models that are new or have new tests.
         """
         found = set()
         for key, test in self.graph.tests.items():
             if test.unit:
-                if any(parent in chosen and (unit or self.is_new(parent)) for parent in test.parents):
+                if any(
+                    parent in chosen and (unit or self.is_new(parent) or self._has_new_tests(parent))
+                    for parent in test.parents
+                ):
                     found.add(key)
             elif any(parent in chosen for parent in test.parents) and all(
                 parent in chosen or self._is_there(parent) for parent in test.parents

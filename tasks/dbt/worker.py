@@ -137,10 +137,10 @@ def _graph(manifest: Manifest) -> dict[str, Any]:
         }
     for key, test in manifest.nodes.items():
         if key.startswith("test."):
-            tests[key] = {"parents": _parents(test), "unit": False}
+            tests[key] = {"parents": _parents(test), "unit": False, "fingerprint": prints.of_test(test)}
     for key, unit in manifest.unit_tests.items():
         if unit.config.enabled:
-            tests[key] = {"parents": unit.depends_on.nodes[:1], "unit": True}
+            tests[key] = {"parents": unit.depends_on.nodes[:1], "unit": True, "fingerprint": str(unit.checksum)}
     return {
         "root": manifest.metadata.project_name,
         "nodes": nodes,
@@ -172,19 +172,26 @@ class _Fingerprints:
     def of(self, key: str) -> str:
         """Return the fingerprint of a node whose parents have theirs already."""
         node: Any = self._manifest.nodes[key]
-        macros = self._macros(node.depends_on.macros)
-        code = [node.raw_code or "", *(text for _, text in sorted(macros.items()))]
-        config = {name: value for name, value in node.config.to_dict().items() if name not in _WITHOUT_EFFECT}
         told = (
             node.checksum.checksum,
-            json.dumps(config, sort_keys=True, default=str),
             getattr(getattr(node, "contract", None), "checksum", None),
-            sorted(macros.items()),
-            self._vars(node, code),
+            self._text(node),
             [self._made[parent] for parent in _parents(node) if parent in self._made],
         )
-        self._made[key] = hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+        self._made[key] = _digest(told)
         return self._made[key]
+
+    def of_test(self, test: Any) -> str:
+        """Return the fingerprint of a data test: what it asks, not what it asks it of."""
+        metadata = getattr(test, "test_metadata", None)
+        return _digest((test.raw_code, metadata and sorted(metadata.kwargs.items()), self._text(test)))
+
+    def _text(self, node: Any) -> tuple[Any, ...]:
+        """Return configuration, macros and vars of a node."""
+        macros = self._macros(node.depends_on.macros)
+        config = {name: value for name, value in node.config.to_dict().items() if name not in _WITHOUT_EFFECT}
+        code = [node.raw_code or "", *(text for _, text in sorted(macros.items()))]
+        return json.dumps(config, sort_keys=True, default=str), sorted(macros.items()), self._vars(node, code)
 
     def _macros(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the macros of a node, with those that they call; dbt's own only change with its version."""
@@ -204,6 +211,10 @@ class _Fingerprints:
         values = {**self._config.vars.vars_for(node, "postgres"), **self._config.cli_vars}
         values = {name: value for name, value in values.items() if "" in names or name in names}
         return json.dumps(values, sort_keys=True, default=str)
+
+
+def _digest(told: object) -> str:
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def read_state(connection: psycopg.Connection[Any], graph: Graph) -> State:
     """Return what the warehouse holds of a project's nodes, and when their sources last changed."""
-    built = connection.execute("select node, fingerprint, holds_until from ops.dbt_nodes").fetchall()
+    built = connection.execute("select node, fingerprint, holds_until, tested from ops.dbt_nodes").fetchall()
     schemas = sorted({node.schema for node in graph.nodes.values()})
     present = connection.execute(
         "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
@@ -25,7 +25,7 @@ def read_state(connection: psycopg.Connection[Any], graph: Graph) -> State:
     changes = _changes(connection)
     replaced = resets.replaced_at(connection)
     return State(
-        {node: Built(fingerprint, until) for node, fingerprint, until in built},
+        {node: Built(*told) for node, *told in built},
         {name: at for name, _, at in changes},
         {(schema, name) for schema, name in present},
         {name: replaced[table] for name, table, _ in changes if table in replaced},
@@ -64,13 +64,15 @@ def write(
     connection: psycopg.Connection[Any], graph: Graph, holds_until: Mapping[str, datetime], began: datetime
 ) -> None:
     """Record what was built, in the transaction that shows it to readers."""
+    tested = graph.tested()
     with connection.cursor() as cursor:
         cursor.executemany(
-            "insert into ops.dbt_nodes (node, relation, fingerprint, holds_until, built_at) values (%s, %s, %s, %s, %s)"
+            "insert into ops.dbt_nodes (node, relation, fingerprint, holds_until, tested, built_at)"
+            " values (%s, %s, %s, %s, %s, %s)"
             " on conflict (node) do update set relation = excluded.relation, fingerprint = excluded.fingerprint,"
-            " holds_until = excluded.holds_until, built_at = excluded.built_at",
+            " holds_until = excluded.holds_until, tested = excluded.tested, built_at = excluded.built_at",
             [
-                (key, ".".join(graph.nodes[key].relation), graph.nodes[key].fingerprint, until, began)
+                (key, ".".join(graph.nodes[key].relation), graph.nodes[key].fingerprint, until, tested[key], began)
                 for key, until in holds_until.items()
             ],
         )

@@ -500,6 +500,11 @@ MIGRATIONS: tuple[str, ...] = (
         'Every reset of a table: who asked for it and why, and the batch that answered it. Without an end it waits '
         'for a batch that is read from its state; ended without a batch, another one took its place.';
     """,
+    """
+    alter table ops.dbt_nodes add column tested text not null default '';
+    comment on column ops.dbt_nodes.tested is 'Which version of its tests the model has passed.';
+    delete from ops.dbt_projects;
+    """,
 )
 
 

@@ -51,6 +51,15 @@ def test_what_to_build_follows_loads_code_macros_and_vars(shop: Shop) -> None:
     assert shop.one("select sum(twice) from gold.fct_order") == 9
     assert shop.build().nodes == ()
 
+    # A further test judges what is there; a test that fails keeps asking.
+    models = (shop.folder / "models/gold/_models.yml").read_text()
+    shop.write(
+        "models/gold/_models.yml",
+        models.replace("name: total, data_tests: [not_null", "name: total, data_tests: [unique, not_null"),
+    )
+    assert shop.built(shop.build()) == {"fct_order"}
+    assert shop.build().nodes == ()
+
 
 def test_an_incremental_model_goes_on_from_its_rows(shop: Shop) -> None:
     shop.build().check()

@@ -39,7 +39,11 @@ def state(
 ) -> State:
     """Everything was built at hour 10, unless `held` says otherwise; tables changed at the hours given."""
     hours = dict.fromkeys(made.nodes, 10) | (held or {})
-    built = {key: Built("1", T0 + timedelta(hours=hours[key])) for key in made.nodes if key not in without}
+    built = {
+        key: Built("1", T0 + timedelta(hours=hours[key]), made.tested()[key])
+        for key in made.nodes
+        if key not in without
+    }
     present = {one.relation for key, one in made.nodes.items() if key not in without}
     return State(built, {name: T0 + timedelta(hours=hour) for name, hour in changed.items()}, present)
 
@@ -79,6 +83,20 @@ def test_models_above_a_table_whose_rows_were_replaced_are_built_from_nothing() 
     assert kept == {"fct": False, "snap": True, "spent": True}
     # Built since, it goes on from its rows.
     assert Plan(made, replace(before, replaced={"shop.orders": T0 + timedelta(hours=9)})).keeps_rows("fct", False)
+
+
+def test_changed_tests_build_the_last_of_the_models_that_they_read() -> None:
+    made = graph()
+    before = state(made, BOTH)
+    tests = {**made.tests, "t.fct": replace(made.tests["t.fct"], fingerprint="2")}
+    assert Plan(replace(made, tests=tests), before).stale(set(BOTH), whole=False) == {"fct"}
+    without = {key: test for key, test in made.tests.items() if key != "t.rpt"}
+    assert Plan(replace(made, tests=without), before).stale(set(BOTH), whole=False) == {"rpt"}
+    # Only the changed unit test's model has its unit tests run again.
+    changed = {**made.tests, "u.fct": replace(made.tests["u.fct"], fingerprint="2")}
+    plan = Plan(replace(made, tests=changed), before)
+    assert plan.tests({"fct", "rpt"}) == {"t.fct", "t.rpt", "u.fct"}
+    assert Plan(made, before).tests({"fct", "rpt"}) == {"t.fct", "t.rpt"}
 
 
 def test_what_was_never_built_comes_with_what_reads_it() -> None:

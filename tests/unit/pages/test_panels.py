@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from monitoring.pages import formats
 from monitoring.pages.catalogue import PAGES, own_pages
 from monitoring.pages.panels import FOLDER, parse, read_folder
+from tasks.dbt.project import SHIPPED
 from tasks.errors import ConfigError
 
 GOOD = "/*\ntitle: A\ncolumns: {n: money}\n*/\nselect %(since)s, %(region)s, '100 %%' as n\n"
@@ -95,3 +98,17 @@ def test_values_as_people_read_them(value: Any, form: formats.Format, shown: str
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**15), max_value=10**15))
 def test_money_is_shown_to_the_cent(value: Decimal) -> None:
     assert Decimal(formats.show(value, "money").replace(",", "")) == value
+
+
+def test_each_page_over_gold_is_an_exposure_with_an_owner_that_names_its_marts() -> None:
+    text = (SHIPPED / "packages/shop/models/gold/_exposures.yml").read_text()
+    exposures = {one["name"]: one for one in YAML(typ="safe").load(text)["exposures"]}
+    panels = read_folder(FOLDER)
+    for page in (page for page in PAGES if page.group == "Sales and marketing"):
+        files = [(FOLDER / page.name / f"{panel.name}.sql").read_text() for panel in panels if panel.page == page.name]
+        marts = {name for file in files for name in re.findall(r"\bgold\.(\w+)", file)}
+        exposure = exposures.pop(page.name)
+        assert set(exposure["depends_on"]) == {f"ref('{mart}')" for mart in marts}, page.name
+        assert (exposure["label"], exposure["description"]) == (page.title, page.question)
+        assert exposure["owner"]["email"]
+    assert exposures == {}

@@ -47,6 +47,7 @@
     {{ attribution_setting }} as attribution_setting,
     {{ warehouse.bronze_unreadable(bronze) }} as unreadable,
     {{ warehouse.bronze_value(bronze, '_loaded_at', 'timestamptz') }} as loaded_at
+    {{- warehouse.passthrough(bronze) }}
 {% endmacro %}
 
 {#- Key of a campaign, ad group or ad over all platforms; names are not unique, and ids only within an account. -#}

@@ -24,3 +24,27 @@
     {{ warehouse.ratio(relation ~ '.net_revenue', relation ~ '.spend') }} as return_on_ad_spend,
     {{ warehouse.ratio(relation ~ '.claimed_revenue', relation ~ '.spend') }} as claimed_return_on_ad_spend
 {% endmacro %}
+
+{#- The daily report by `week` or `month`: sums of its sums. -#}
+{% macro channel_performance(period) %}
+with sums as (
+
+    select
+        date_trunc('{{ period }}', date_day)::date as {{ period }}_start,
+        channel_id,
+        channel_group,
+        is_paid,
+        {{ warehouse_shop.channel_sums() }}
+    from {{ ref('rpt_channel_performance_daily') }}
+    group by 1, 2, 3, 4
+
+)
+
+select
+    {{ period }}_start,
+    channel_id,
+    channel_group,
+    is_paid,
+    {{ warehouse_shop.channel_figures('sums') }}
+from sums
+{% endmacro %}

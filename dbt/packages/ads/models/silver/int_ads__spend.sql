@@ -7,7 +7,9 @@ with spend as (
         '{{ platform.source }}' as usual_source,
         '{{ platform.medium }}' as medium,
         '{{ platform.days_in }}' as days_in,
-        *
+        source_key, spent_on, account_id, account_name, campaign_id, campaign_name, objective, ad_group_id, ad_group_name,
+        ad_id, ad_name, source, currency, impressions, clicks, spend, conversions, conversions_value, attribution_setting,
+        unreadable, loaded_at
     from {{ ref('stg_ads__' ~ platform.platform) }}
     {% if not loop.last %}union all{% endif %}
     {% endfor %}

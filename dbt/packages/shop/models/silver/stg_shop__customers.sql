@@ -20,4 +20,5 @@ select
     {{ warehouse.bronze_value(bronze, 'consent.ads', 'boolean') }} as consents_to_ads,
     {{ warehouse.bronze_value(bronze, 'created_at', 'timestamptz') }} as created_at,
     {{ warehouse.bronze_value(bronze, 'updated_at', 'timestamptz') }} as updated_at
+    {{- warehouse.passthrough(bronze) }}
 from {{ bronze.rows }}

@@ -17,4 +17,5 @@ select
     {{ warehouse.bronze_value(bronze, 'product_id', 'text') }} as product_id,
     {{ warehouse.bronze_value(bronze, 'order_id', 'text') }} as order_id,
     {{ warehouse.bronze_value(bronze, '_loaded_at', 'timestamptz') }} as loaded_at
+    {{- warehouse.passthrough(bronze) }}
 from {{ bronze.rows }}

@@ -27,4 +27,5 @@ select
     {{ warehouse.bronze_value(bronze, 'updated_at', 'timestamptz') }} as updated_at,
     {{ warehouse.bronze_unreadable(bronze) }} as unreadable,
     {{ warehouse.bronze_value(bronze, '_loaded_at', 'timestamptz') }} as loaded_at
+    {{- warehouse.passthrough(bronze) }}
 from {{ bronze.rows }}

@@ -12,4 +12,5 @@ select
     coalesce({{ warehouse.bronze_value(bronze, 'discount', 'numeric') }}, 0) as discount,
     {{ warehouse.bronze_value(bronze, 'total', 'numeric') }} as total,
     {{ warehouse.bronze_unreadable(bronze) }} as unreadable
+    {{- warehouse.passthrough(bronze) }}
 from {{ bronze.rows }}

@@ -8,4 +8,5 @@ select
     {{ warehouse.bronze_value(bronze, 'amount', 'numeric') }} as amount,
     {{ warehouse.bronze_value(bronze, 'paid_at', 'timestamptz') }} as paid_at,
     {{ warehouse.bronze_unreadable(bronze) }} as unreadable
+    {{- warehouse.passthrough(bronze) }}
 from {{ bronze.rows }}

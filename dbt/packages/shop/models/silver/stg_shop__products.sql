@@ -12,4 +12,5 @@ select
     {{ warehouse.bronze_value(bronze, 'created_at', 'timestamptz') }} as created_at,
     {{ warehouse.bronze_value(bronze, 'updated_at', 'timestamptz') }} as updated_at,
     {{ warehouse.bronze_unreadable(bronze) }} as unreadable
+    {{- warehouse.passthrough(bronze) }}
 from {{ bronze.rows }}
