@@ -159,6 +159,8 @@ def swap(
         # No reader waits for this, so it comes first and once.
         for relation in by_key:
             _replace_rows(connection, relation)
+        for relation in relations:
+            _keep_indexes(connection, relation)
         _take_places(connection, relations, by_key, patience_seconds)
         record()
     for schema in sorted({relation.schema for relation in (*relations, *by_key)}):
@@ -190,6 +192,38 @@ def _replace_rows(connection: psycopg.Connection[Any], relation: Relation) -> No
             f"{relation.schema}.{relation.name}",
             "correct the model, its unique_key or the data, then run again; the models keep their last good content",
         ) from error
+
+
+def _keep_indexes(connection: psycopg.Connection[Any], relation: Relation) -> None:
+    """Make the indexes of people on a table again on the one that takes its place; dbt's have hashes for names."""
+    rows = connection.execute(
+        """
+        select n.relname, regexp_replace(
+            pg_get_indexdef(i.indexrelid), ' ON (ONLY )?(.*?) USING ', format(' ON %%s USING ', %(aside)s::text))
+        from pg_index i join pg_class n on n.oid = i.indexrelid
+        where i.indrelid = to_regclass(%(live)s) and n.relname !~ '^[0-9a-f]{32}$'
+            and not exists (select from pg_constraint c where c.conindid = i.indexrelid)
+            and exists (select from pg_class t where t.oid = to_regclass(%(aside)s) and t.relkind = 'r')
+            and not exists (
+                select from pg_index o join pg_class a on a.oid = o.indexrelid
+                where o.indrelid = to_regclass(%(aside)s) and a.relname = n.relname
+            )
+        """,
+        {"live": relation.live.as_string(connection), "aside": relation.aside.as_string(connection)},
+    ).fetchall()
+    for name, statement in rows:
+        try:
+            with connection.transaction():
+                connection.execute(statement)
+        except errors.UndefinedColumn:
+            # An index on a column that the new version does not have.
+            continue
+        except errors.Error as error:
+            raise DbtError(
+                f"the index {name} on {relation.schema}.{relation.name} does not fit: {error.diag.message_primary}",
+                f"{relation.schema}.{relation.name}",
+                "drop the index or correct the model, then run again; the models keep their last good content",
+            ) from error
 
 
 def _take_places(
@@ -246,7 +280,8 @@ def _exchange(connection: psycopg.Connection[Any], relations: Sequence[Relation]
             raise DbtError(
                 f"the view {view.name} does not fit the new models: {error.diag.message_primary}",
                 view.name,
-                "correct or drop the view, then run again; the models keep their last good content",
+                f"correct it, or `drop view {view.name} cascade` if it is of an older version; then run again; the"
+                " models keep their last good content",
             ) from error
 
 

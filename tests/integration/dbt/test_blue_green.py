@@ -143,6 +143,7 @@ def test_rights_and_views_of_people_survive(shop: Shop) -> None:
         shop.connection.execute(f"grant update (total) on gold.fct_order to {role}")
         shop.connection.execute("create schema bi; create view bi.sales as select orders, total from gold.rpt_day")
         shop.connection.execute(f"grant select on bi.sales to {role}; comment on view bi.sales is 'of people'")
+        shop.connection.execute("create index of_people on gold.fct_spend (spend) where spend > 1")
         for total in (5, 6):
             shop.orders(c=total)
             shop.build().check()
@@ -154,6 +155,10 @@ def test_rights_and_views_of_people_survive(shop: Shop) -> None:
             )
             assert rights == (True, True, True, True, "of people")
             assert shop.one("select orders, total::int from bi.sales") == (3, 3 + total)
+            shop.spend(tuesday=total)
+            shop.build().check()
+            [index] = shop.one("select array_agg(indexdef) from pg_indexes where tablename = 'fct_spend'")
+            assert index == "CREATE INDEX of_people ON gold.fct_spend USING btree (spend) WHERE (spend > 1)"
     finally:
         shop.connection.execute(f"drop owned by {role}; drop role {role}")
 
