@@ -29,6 +29,7 @@
     {% call statement('main') -%}
         {{ get_create_table_as_sql(False, made, sql) }}
     {%- endcall %}
+    {% do create_indexes(made) %}
     {% call statement('view') -%}
         {{ warehouse.kept_and_made(made) }}
     {%- endcall %}
