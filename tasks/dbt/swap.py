@@ -37,6 +37,8 @@ _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view"}
 # Half of Postgres's deadlock_timeout: a reader that holds a view and waits for its table is never ended for it.
 _LOCK_WAIT_MS = 500
 _PAUSE_SECONDS = 0.5
+# dbt gives indexes hashes for names.
+_OF_DBT = re.compile(r'"?[0-9a-f]{32}"?')
 # dbt's own test selects the column alone, of which all rows are null.
 _NOT_NULL = re.compile(r"^\s*select\s+(\S+)\s+(from\s.*\swhere\s+\1\s+is\s+null)\s*$", re.DOTALL | re.IGNORECASE)
 
@@ -195,32 +197,24 @@ def _replace_rows(connection: psycopg.Connection[Any], relation: Relation) -> No
 
 
 def _keep_indexes(connection: psycopg.Connection[Any], relation: Relation) -> None:
-    """Make the indexes of people on a table again on the one that takes its place; dbt's have hashes for names."""
-    rows = connection.execute(
-        """
-        select n.relname, regexp_replace(
-            pg_get_indexdef(i.indexrelid), ' ON (ONLY )?(.*?) USING ', format(' ON %%s USING ', %(aside)s::text))
-        from pg_index i join pg_class n on n.oid = i.indexrelid
-        where i.indrelid = to_regclass(%(live)s) and n.relname !~ '^[0-9a-f]{32}$'
-            and not exists (select from pg_constraint c where c.conindid = i.indexrelid)
-            and exists (select from pg_class t where t.oid = to_regclass(%(aside)s) and t.relkind = 'r')
-            and not exists (
-                select from pg_index o join pg_class a on a.oid = o.indexrelid
-                where o.indrelid = to_regclass(%(aside)s) and a.relname = n.relname
-            )
-        """,
-        {"live": relation.live.as_string(connection), "aside": relation.aside.as_string(connection)},
-    ).fetchall()
-    for name, statement in rows:
+    """Make the indexes of people on a table again on the one that takes its place."""
+    cursor = connection.cursor()
+    if any((_find(cursor, relation, suffix) or (0, ""))[1] != "r" for suffix in ("", ASIDE)):
+        return
+    there = {index.definition for index in exchange.indexes(cursor, relation.aside)}
+    for index in exchange.indexes(cursor, relation.live):
+        is_index = index.definition.startswith(("index", "unique index"))
+        if not is_index or index.definition in there or _OF_DBT.fullmatch(index.name):
+            continue
         try:
             with connection.transaction():
-                connection.execute(statement)
+                cursor.execute(index.on(relation.aside))
         except errors.UndefinedColumn:
-            # An index on a column that the new version does not have.
+            # The new version does not have its column.
             continue
         except errors.Error as error:
             raise DbtError(
-                f"the index {name} on {relation.schema}.{relation.name} does not fit: {error.diag.message_primary}",
+                f"the index {index.name} does not fit the new {relation.name}: {error.diag.message_primary}",
                 f"{relation.schema}.{relation.name}",
                 "drop the index or correct the model, then run again; the models keep their last good content",
             ) from error
