@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import psycopg
 from psycopg import errors, sql
@@ -286,6 +286,9 @@ class Loader:
             manifest.source, manifest.table, manifest.batch_id, rows_landed=manifest.rows, window=dict(manifest.window)
         )
         self._changes: list[Change] = []
+        # By child the landed columns that `on_drift` wants none of, and by document that has one the reason.
+        self._frozen: dict[str, list[str]] = {}
+        self._held: dict[str, str] = {}
         self._changed: changed.Changed | None = None
         self._days: AccountDays | None = None
         self._misfits: dict[str, Counter[tuple[str, str]]] = {}
@@ -339,6 +342,7 @@ class Loader:
             return self._result
         if not self._rebuild:
             self._write_rejects()
+        self._hold_frozen()
         self._load(self._relations)
         self._write_ops(self._relations)
         return self._result
@@ -395,23 +399,41 @@ class Loader:
         name = self._names()[child]
         filled = self._ahead is not None and child in self._ahead.fillings
         exists = not filled and ddl.exists(self._cursor, name)
-        policy = self._table.on_drift.new
-        store_new = not exists or policy == "add"
         known = columns.of_relation(self._cursor, self._key, child, self._manifest.batch_id)
         types = {path: statistics["types"] for path, statistics in fields.items()}
         beyond = self._beyond_double(child, landed)
         declared = self._table.declared_in(child)
-        plan = make_plan(child, known, landed, types, declared=declared, beyond_double=beyond, store_new=store_new)
+        found = kinds.landed_kinds(landed)
+        new = {path: self._policy("new", child, path) for path in found} if exists else {}
+        for column in known:
+            new.pop(column.path, None)
+        frozen = [f"{path}|{kind}" for path, said in new.items() if said == "freeze" for kind in found[path]]
+        landed = [column for column in landed if column not in frozen]
+        not_stored = {path for path, said in new.items() if said != "add"}
+        plan = make_plan(child, known, landed, types, declared=declared, beyond_double=beyond, not_stored=not_stored)
         if exists and plan.widened:
             self._check_widening(self._alike(child, name), plan)
-        appeared = [plan.field_name(path) for path in plan.added if path != DOCUMENT]
-        if exists and policy == "fail" and appeared:
+        appeared = [plan.field_name(path) for path in plan.added if new.get(path) == "fail"]
+        if appeared:
             self._drift_fails("fields appeared", appeared, "on_drift.new")
+        self._frozen[child] = frozen + [
+            f"{path}|{kind}"
+            for path, column in plan.columns.items()
+            if column.stored and self._policy("type", child, path) == "freeze"
+            for kind in found.get(path, ())
+            if not plan.taking(path, kind)
+        ]
+        if self._frozen[child] and self._ahead is not None:
+            raise Outgrown("documents have to be held back")
         if filled and self._ahead is not None:
             self._ahead.check(plan)
         presence = evidence.vanished_and_back(self._cursor, self._manifest, plan, fields, rows_read)
-        gone = [change.field for path, change in presence.items() if change.change == "vanished" and path != DOCUMENT]
-        if gone and self._table.on_drift.missing == "fail":
+        gone = [
+            change.field
+            for path, change in presence.items()
+            if change.change == "vanished" and self._policy("missing", child, path) == "fail"
+        ]
+        if gone:
             self._drift_fails("fields vanished", gone, "on_drift.missing")
         parts, stage_name = self._parts(child), merge.stage_name(child, number)
         return _Relation(plan, name, exists, parts, stage_name, fields, rows_read, presence)
@@ -419,11 +441,21 @@ class Loader:
     def _names(self) -> Mapping[str, str]:
         return named.of_table(self._cursor, self._key) if self._targets is None else self._targets
 
+    def _policy(self, change: Literal["new", "type", "missing"], child: str, path: str) -> str:
+        """Return what `on_drift` says of a field; the document itself, kept whole, is no field that could drift."""
+        if path == DOCUMENT:
+            return "keep" if change == "missing" else "add" if change == "new" else "rescue"
+        return self._table.on_drift.of(change, f"{child}.{path}" if child else path)
+
     def _beyond_double(self, child: str, landed: list[str]) -> set[str]:
         """Return the paths with whole numbers that no double represents; `on_drift.type: fail` is to fail on them."""
-        if self._table.on_drift.type == "fail":
+        paths = [
+            path
+            for path, found in kinds.landed_kinds(landed).items()
+            if "int" in found and self._policy("type", child, path) != "fail"
+        ]
+        if not paths:
             return set()
-        paths = [path for path, kinds_of_path in kinds.landed_kinds(landed).items() if "int" in kinds_of_path]
         return self._landing.beyond_double(self._manifest, child, paths)
 
     def _alike(self, child: str, name: str) -> list[str]:
@@ -447,18 +479,18 @@ class Loader:
             if reason is None:
                 continue
             self._narrow[plan.child, path] = reason
-            if self._may_add(plan):
+            if self._may_add(plan, path):
                 plan.put_beside(path, reason)
             else:
                 plan.keep_narrow(path)
 
-    def _may_add(self, plan: Plan) -> bool:
+    def _may_add(self, plan: Plan, path: str) -> bool:
         """Return whether a column may be added for values that the one of their field cannot hold.
 
-        `on_drift.type: fail` is to fail on them, and any `new` but `add` allows no further column.
+        Any `on_drift.type` but `rescue` is against them, and any `new` but `add` allows no further column.
         """
-        policy = self._table.on_drift
-        return (policy.new, policy.type) == ("add", "rescue") and len(plan.stored) < MOST_COLUMNS
+        said = (self._policy("new", plan.child, path), self._policy("type", plan.child, path))
+        return said == ("add", "rescue") and len(plan.stored) < MOST_COLUMNS
 
     def _parts(self, child: str) -> list[tuple[int, Part]]:
         """Return the parts of one relation, each with the number of its decoder flush."""
@@ -489,7 +521,7 @@ class Loader:
         Raises:
             LoadError: The relation stayed locked by others, or `on_drift.type` is `fail` and values do not fit.
         """
-        if self._table.on_drift.type == "fail":
+        if self._table.on_drift.may("type", "fail"):
             self._try_to_convert(relations)
         relation = next(relation for relation in relations if relation.exists and relation.plan.changes_relation)
         for path in list(relation.plan.widened)[1:]:
@@ -534,6 +566,7 @@ class Loader:
         left_out = self._days is not None and self._days.left_out > 0
         direct = (
             not left_out
+            and not self._held
             and "_op" not in self._manifest.columns
             and all(self._may_be_filled(relation) for relation in relations)
         )
@@ -638,7 +671,13 @@ class Loader:
     def _read(self, relation: _Relation, flush: int, part: Part) -> pl.DataFrame:
         """Return the rows of a part that have to be loaded."""
         landed = self._landing.read(self._manifest, part)
-        return landed if self._changed is None else self._changed.pick(flush, landed, relation.plan.child)
+        child = relation.plan.child
+        if self._changed is not None:
+            landed = self._changed.pick(flush, landed, child)
+        if not self._held and not self._frozen[child]:
+            return landed
+        key = "_root_id" if child else "_id"
+        return landed.filter(~landed[key].is_in([*self._held])).drop(self._frozen[child], strict=False)
 
     def _merge(self, root: _Relation, children: list[_Relation]) -> None:
         cursor, result, stamp = self._cursor, self._result, self._stamp
@@ -654,6 +693,8 @@ class Loader:
         for child in children:
             result.child_rows += merge.replace_children(cursor, child.name, child.stage, child.plan, stamp, hard=hard)
         result.unchanged = self._rows_staged(root) - result.updated - result.inserted
+        if self._changed is not None:
+            result.unchanged -= len(self._held)
         if self._table.history:
             self._history(root.plan, root.name)
 
@@ -745,6 +786,31 @@ class Loader:
 
     # -- rejects ----------------------------------------------------------------------------------------------
 
+    def _hold_frozen(self) -> None:
+        """Make rejects of the documents that `on_drift` wants none of, with what is otherwise in them."""
+        for relation in self._relations:
+            child = relation.plan.child
+            for _, part in relation.parts:
+                columns_of = [name for name in self._frozen[child] if name in part.columns]
+                if not columns_of:
+                    continue
+                key = "_root_id" if child else "_id"
+                frame = self._landing.read(self._manifest, part, [key, *columns_of])
+                for name in columns_of:
+                    path, _, kind = name.rpartition("|")
+                    reason = f"on_drift is freeze: {relation.plan.field_name(path)} is {kind}"
+                    for document in frame.filter(frame[name].is_not_null())[key].unique():
+                        self._held.setdefault(document, reason)
+        if not self._held:
+            return
+        for _, part in self._relations[0].parts:
+            landed = self._landing.read(self._manifest, part)
+            rows = landed["_id"].is_in([*self._held]).arg_true().to_list()
+            refused = [(row, self._held[landed["_id"][row]]) for row in rows]
+            stage.write_refused(self._cursor, self._manifest, ROOT, landed, refused)
+            self._result.rejected += len(refused)
+        self._enforce_limit()
+
     def _rejected_ids(self) -> list[str] | None:
         """Return the ids of rejected documents, which are at the source; None when one is not known."""
         parts = self._manifest.of_kind("rejects")
@@ -812,7 +878,8 @@ class Loader:
         self._write_checkpoint()
 
     def _why_not_stored(self) -> str:
-        return "on_drift.new is rescue" if self._table.on_drift.new == "rescue" else "the relation has its most columns"
+        rescues = self._table.on_drift.may("new", "rescue")
+        return "on_drift.new is rescue" if rescues else "the relation has its most columns"
 
     def _conflicts(self, relation: _Relation) -> list[Change]:
         found = []
@@ -823,7 +890,7 @@ class Loader:
             if not column.stored:
                 continue
             name = plan.field_name(path)
-            if self._table.on_drift.type == "fail":
+            if self._policy("type", plan.child, path) == "fail":
                 self._drift_fails(f"{count} values of kind {kind} do not fit {column.pg_type}", [name], "on_drift.type")
             could_widen = kinds.wider(column.kind, kind) or (column.kind, kind) == ("double", "int")
             why = self._narrow.get((plan.child, path)) if could_widen else None

@@ -140,7 +140,7 @@ def make_plan(
     *,
     declared: Mapping[str, str] = MappingProxyType({}),
     beyond_double: Container[str] = (),
-    store_new: bool = True,
+    not_stored: Container[str] = (),
     most_columns: int = MOST_COLUMNS,
 ) -> Plan:
     """Return the plan for one relation; pure, so that the same batch always gives the same columns.
@@ -152,7 +152,7 @@ def make_plan(
         types: By path the BSON types seen, with counts.
         declared: By path the kind that a column has by configuration, whatever values come.
         beyond_double: Paths with whole numbers that no double represents: what would be one becomes a decimal.
-        store_new: Whether new paths get a column (else their values live in `_rescued`).
+        not_stored: New paths that get no column: their values live in `_rescued`.
         most_columns: Stored columns beyond this many live in `_rescued`.
     """
     plan = Plan(child, {})
@@ -173,7 +173,7 @@ def make_plan(
     room = most_columns - len(plan.stored)
     for path in landed:
         if path in named:
-            stored = (store_new or path == DOCUMENT) and room > 0
+            stored = path not in not_stored and room > 0
             room -= stored
             kind = declared.get(path) or _exact(kinds.weigh(weights[path]), path in beyond_double)
             plan.columns[path] = Column(path, named[path], kind, stored, new=True)

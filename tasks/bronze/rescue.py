@@ -68,8 +68,7 @@ def move_rescued(ref: TableRef, settings: Settings) -> Moved:
         connection.commit()
         with connection.transaction(), connection.cursor() as cursor:
             take_lock(cursor, *ref.key)
-            if ref.table.on_drift.new == "add":
-                result.added = _add_columns(cursor, ref)
+            result.added = _add_columns(cursor, ref)
         with connection.transaction(), connection.cursor() as cursor:
             take_lock(cursor, *ref.key)
             for child, name in _relations(cursor, ref).items():
@@ -89,13 +88,15 @@ def _add_columns(cursor: psycopg.Cursor[Any], ref: TableRef) -> list[str]:
             continue
         known = columns.of_relation(cursor, ref.key, child)
         room = MOST_COLUMNS - sum(column.stored for column in known)
-        new = [column for column in known if not column.stored][: max(room, 0)]
+        plan = Plan(child, {})
+        named = {column.path: f"{child}.{column.path}" if child else column.path for column in known}
+        waiting = [c for c in known if not c.stored and ref.table.on_drift.of("new", named[c.path]) == "add"]
+        new = waiting[: max(room, 0)]
         if not new:
             continue
         alike = [existing[child], *([existing[HISTORY]] if child == ROOT and HISTORY in existing else [])]
         ddl.change_columns(cursor, alike, new)
         columns.store(cursor, ref.key, child, new)
-        plan = Plan(child, {})
         changes += [
             Change(plan.field_name(c.path), "appeared", f"column {c.name} added for rescued values", None, c.pg_type)
             for c in new

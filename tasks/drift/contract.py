@@ -12,6 +12,7 @@ from psycopg import sql
 
 from tasks.bronze import ddl
 from tasks.bronze.plan import Column, make_plan
+from tasks.landing.decoder import DOCUMENT
 from tasks.ops import TableKey, columns, relations
 from tasks.ops.relations import HISTORY
 from tasks.sources.config import Table
@@ -66,7 +67,9 @@ def _relation(
     cursor: psycopg.Cursor[Any], key: TableKey, table: Table, child: str, name: str, rows: int
 ) -> Iterator[str]:
     plan = make_plan(child, columns.of_relation(cursor, key, child), [], {})
-    stored = {path: found for path in plan.columns if (found := [c for c in plan.of(path) if c.stored])}
+    stored = {
+        path: found for path in plan.columns if path != DOCUMENT and (found := [c for c in plan.of(path) if c.stored])
+    }
     paths = [path for path in stored if not any(other.startswith(f"{path}.") for other in plan.columns)]
     for start in range(0, len(paths), _PATHS):
         for one in _fields(cursor, name, {path: stored[path] for path in paths[start : start + _PATHS]}):

@@ -96,20 +96,50 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+New = Literal["add", "rescue", "freeze", "fail"]
+Misfit = Literal["rescue", "freeze", "fail"]
+Missing = Literal["keep", "fail"]
+
+
+class FieldDrift(Strict):
+    """What happens when one field changes; what is not said is as for the table."""
+
+    new: New | None = None
+    type: Misfit | None = None
+    missing: Missing | None = None
+
+
 class OnDrift(Strict):
     """What happens when documents change shape.
 
     Attributes:
-        new: A field never seen: `add` a column, `rescue` its values into `_rescued`, or `fail` the load. With the
-            latter two no column is added beside another either.
-        type: A value that does not fit its column, nor the column once widened: `rescue` it into `_rescued`, or `fail`
-            the load. With `rescue`, wider numbers and times get a column beside one that cannot be widened.
+        new: A field never seen: `add` a column, `rescue` its values into `_rescued`, `freeze` the shape, so that a
+            document with it is a reject, or `fail` the load. With all but `add` no column is added beside another
+            either.
+        type: A value that does not fit its column, nor the column once widened: `rescue` it into `_rescued`, `freeze`
+            the kind, so that a document with a value of another is a reject, or `fail` the load. With `rescue`, wider
+            numbers and times get a column beside one that cannot be widened.
         missing: A field that no document carries any more: `keep` the column, or `fail` the load.
+        fields: By path what is otherwise for a field and all below it.
     """
 
-    new: Literal["add", "rescue", "fail"] = "add"
-    type: Literal["rescue", "fail"] = "rescue"
-    missing: Literal["keep", "fail"] = "keep"
+    new: New = "add"
+    type: Misfit = "rescue"
+    missing: Missing = "keep"
+    fields: dict[str, FieldDrift] = Field(default_factory=dict)
+
+    def of(self, change: Literal["new", "type", "missing"], path: str) -> str:
+        """Return what happens to a field, fields of a child table with its path before theirs: the nearest says."""
+        keys = path.split(".")
+        for depth in range(len(keys), 0, -1):
+            field = self.fields.get(".".join(keys[:depth]))
+            if field and (said := getattr(field, change)):
+                return str(said)
+        return str(getattr(self, change))
+
+    def may(self, change: Literal["new", "type", "missing"], what: str) -> bool:
+        """Return whether something happens to any field."""
+        return what in (getattr(self, change), *(getattr(field, change) for field in self.fields.values()))
 
 
 class Derive(Strict):
