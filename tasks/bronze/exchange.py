@@ -104,7 +104,8 @@ def exchange(cursor: psycopg.Cursor[Any], live: Mapping[str, str], shadows: Mapp
         views = ddl.views_above(cursor, names)
         if views is None:
             raise CannotExchange(ddl.ABOVE)
-        ddl.lock(cursor, names, views)
+        if names:
+            ddl.lock(cursor, names, views)
         described = [statement for child in live for statement in _describe(cursor, live[child], filled[child])]
         if names:
             cursor.execute(sql.SQL("drop table {}").format(sql.SQL(", ").join(map(ddl.relation, names))))

@@ -16,7 +16,7 @@ from tasks.bronze.load import REPLAY, Loader, LoadResult, RefusedWidenings, take
 from tasks.bronze.plan import Change, Column, Plan, make_plan
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
-from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, schema_changes
+from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, resets, schema_changes
 from tasks.ops import relations as named
 from tasks.ops.relations import HISTORY, ROOT
 from tasks.settings import Settings
@@ -162,10 +162,14 @@ def _retained(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef) -> l
         LoadError: A loaded batch that is needed is no longer in the landing.
     """
     key = ref.key
-    loaded = batches.ids(cursor, key)
+    # What took the place of all rows is complete, even where the source had none.
+    start = resets.last_replacing(cursor, key) or ""
+    loaded = [batch_id for batch_id in batches.ids(cursor, key) if batch_id >= start]
     landed = set(landing.batches(*key))
     manifests = [landing.manifest(*key, batch_id) for batch_id in loaded if batch_id in landed]
     base = base_of(manifests)
+    if base is None and start and start in landed:
+        base = 0
     missing = [
         batch_id
         for batch_id in loaded

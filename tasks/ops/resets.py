@@ -89,6 +89,14 @@ def is_answered(db: Executor, key: TableKey) -> bool:
     return row is not None and bool(row[0])
 
 
+def last_replacing(db: Executor, key: TableKey) -> str | None:
+    """Return the last batch that took the place of all rows of a table."""
+    row = db.execute(
+        "select max(batch_id) from ops.resets where (source, table_name) = (%s, %s) and replaces", [*key]
+    ).fetchone()
+    return row[0] if row else None
+
+
 def replaced_at(db: Executor) -> dict[str, datetime]:
     """Return by table (`source.table`) when a batch last took the place of all of its rows."""
     rows = db.execute(
