@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from tasks.bronze import copying
 from tasks.bronze.load import LoadResult, load_batch
 from tasks.landing import Landing, Manifest
 from tasks.landing.decoder import make_decoder
-from tasks.mongodb.config import MongoTable
+from tasks.mongodb.config import MongoSource, MongoTable
+from tasks.settings import Settings
+from tasks.sources import TableRef
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -149,3 +152,31 @@ def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     elif not copying.native():
         pytest.skip("the native encoder is not installed")
     return str(request.param)
+
+
+@pytest.fixture
+def place(warehouse: Warehouse) -> tuple[TableRef, Settings]:
+    """The table and the settings that lead to it; its source is never asked."""
+    source = MongoSource.model_validate(
+        {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {"orders": {}}}
+    )
+    settings = Settings.model_validate({"url": warehouse.url, "landing": warehouse.landing.root})
+    return TableRef("shop", "orders", source, warehouse.table), settings
+
+
+def with_table(place: tuple[TableRef, Settings], table: MongoTable) -> TableRef:
+    """Return the table with another configuration."""
+    ref = place[0]
+    return TableRef(ref.source_name, ref.table_name, ref.source, table)
+
+
+@dataclass
+class Odd:
+    """A document whose last element has a type that no specification has, until it is mended."""
+
+    raw: bytes
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Odd:
+        """Return a document of which `odd` is the last field."""
+        return cls(bson.encode(document)[:-1].replace(b"\x08odd\x00", b"\x7eodd\x00") + b"\x00")

@@ -13,6 +13,7 @@ import pytest
 from tasks import checkpoints, database
 from tasks.bronze.load import Loader
 from tasks.bronze.pending import load_pending
+from tasks.bronze.rebuild import rebuild_table
 from tasks.bronze.rejects import replay
 from tasks.bronze.reset import begin_reset, is_complete, plan_reset
 from tasks.errors import LoadError
@@ -20,7 +21,7 @@ from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.ops.migrations import migrate
 from tasks.settings import Settings
 from tasks.sources import OnDrift, TableRef
-from tests.integration.bronze.conftest import Warehouse
+from tests.integration.bronze.conftest import Warehouse, with_table
 
 TABLE = {"mode": "incremental", "cursor": "at", "arrays": {"items": "table"}, "history": True}
 
@@ -224,6 +225,8 @@ def test_an_empty_source_empties_the_table_at_once(shop: Shop) -> None:
     shop.run([])
     assert shop.ids() == [] and shop.is_complete()
     assert shop.run([order(2)]) == ["loaded"] and shop.ids() == ["2"]
+    # A rebuild starts from there.
+    assert len(rebuild_table(shop.ref, shop.settings)) == 2 and shop.ids() == ["2"]
 
 
 def test_a_plan_changes_nothing(shop: Shop) -> None:
@@ -236,3 +239,16 @@ def test_a_plan_changes_nothing(shop: Shop) -> None:
         shop.warehouse.rows("select * from ops.checkpoints"),
         shop.warehouse.landing.batches("shop", "orders"),
     ) == before
+
+
+def test_reset_is_not_held_up_by_a_batch_that_could_not_be_loaded(warehouse: Warehouse, place: Any) -> None:
+    warehouse.table = MongoTable(on_drift=OnDrift(new="fail"))
+    ref = with_table(place, warehouse.table)
+    loaded = warehouse.land([{"_id": 1}])
+    warehouse.load_landed(loaded)
+    warehouse.land([{"_id": 2, "new": 1}])
+    assert begin_reset(ref, place[1]).live == 1
+    assert warehouse.landing.batches("shop", "orders") == [loaded.batch_id]
+    again = warehouse.land([{"_id": 1}, {"_id": 2}], previous={})
+    assert [result.batch_id for result in load_pending(ref, place[1])] == [again.batch_id]
+    assert warehouse.rows("select _id from bronze.shop__orders order by 1") == [("1",), ("2",)]
