@@ -25,6 +25,8 @@ from tasks.landing.kinds import fragment, plain
 Row = dict[str, str]
 # Enough for every double and Decimal128 written out; normalising must never round.
 _EXACT = Context(prec=20_000, Emax=MAX_EMAX, Emin=MIN_EMIN)
+# One for all: making a decoder takes longer than most values.
+_read = json.JSONDecoder(parse_float=Decimal).decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400_000_000
 
@@ -124,12 +126,12 @@ def held(
 
 def canonical(fragment: str) -> str:
     """Return the canonical text of one extended JSON value."""
-    return _canonical(json.loads(fragment, parse_float=Decimal))
+    return _canonical(_read(fragment))
 
 
 def _loaded(rescued: str) -> dict[str, Any]:
     """Return `_rescued` by landed path."""
-    return {names.landed(stored): value for stored, value in json.loads(rescued, parse_float=Decimal).items()}
+    return {names.landed(stored): value for stored, value in _read(rescued).items()}
 
 
 def _of_rescued(kept: Mapping[str, Any], row: Row) -> Row:
