@@ -10,7 +10,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -182,7 +182,8 @@ def _seed(settings: Settings, sources: Sources, steps: Callable[[str], None], cu
 def _size(customers: int | None, until: datetime) -> Size:
     from infra.sample import Size
 
-    return Size(customers=customers, end_date=until) if customers else Size(end_date=until)
+    size = Size(end_date=until, incidents=True)
+    return replace(size, customers=customers) if customers else size
 
 
 def _drift(settings: Settings, sources: Sources, steps: Callable[[str], None], customers: int | None) -> list[Change]:

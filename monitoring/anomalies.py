@@ -101,6 +101,8 @@ _WEEKS = 8
 _LEAST_WEEKDAYS = 4
 # Growth is followed by the level of the last weeks against the weeks before.
 _LEVEL_DAYS = 14
+# A series that lacks more days than this is sparse by nature: sales in a small currency.
+_MOST_GAPS = 2
 # A constant series has no spread; no figure is steadier than one percent.
 _LEAST_DEVIATION = 0.01
 
@@ -175,7 +177,21 @@ def missing_day(series: Series, limits: Limits, expected: Band | None) -> Findin
     same = [day for day in before if day.weekday() == series.day.weekday()]
     if len(before) < limits.least_days or len(same) < min(_LEAST_WEEKDAYS, len(before) // 7):
         return None
+    if _gaps(series) > _MOST_GAPS:
+        return None
     return Finding("missing day", None, expected, None, "no value, where there was one on every such day")
+
+
+def _gaps(series: Series) -> int:
+    """Return how many days of the last weeks lack a value, of the weekdays that mostly have one."""
+    before = series.before(7 * _WEEKS)
+    every = [min(before) + timedelta(days=number) for number in range((series.day - min(before)).days)]
+    usual = {
+        weekday
+        for weekday in range(7)
+        if 2 * sum(day.weekday() == weekday for day in before) > sum(day.weekday() == weekday for day in every)
+    }
+    return sum(day.weekday() in usual and day not in before and day not in series.confirmed for day in every)
 
 
 def never_zero(series: Series, limits: Limits, expected: Band | None) -> Finding | None:

@@ -113,6 +113,15 @@ MEASURES = (
         by_event=True,
     ),
     Measure(
+        "orders without a visit",
+        "select ordered_on as day, 'gold' as source, 'fct_order' as table_name, '' as platform, '' as account, "
+        "'session_id' as field, case when count(*) >= 5 then avg((session_id is null)::int)::float8 else 0 end "
+        "as value from gold.fct_order where ordered_on >= %(since)s group by 1",
+        Limits(relative=0.5, absolute=0.3, never_zero=False, direction="up", grows_in_sales=False),
+        {"gold.fct_order": ("ordered_on", "session_id")},
+        by_event=True,
+    ),
+    Measure(
         "revenue",
         "select ordered_on as day, 'gold' as source, 'fct_order' as table_name, '' as platform, '' as account, "
         "coalesce(currency::text, '') as field, sum(total)::float8 as value from gold.fct_order "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from infra.sample.catalogue import Campaign, random_of
+from infra.sample.incidents import PLATFORMS
 from infra.sample.shop import Shop
 
 _ADS = 2
 _RESTATED_DAYS = 3
+# Spend follows the visits of so many days before and after.
+_EVEN_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,34 @@ def ad_spend(shop: Shop, *, final: bool = True) -> Iterator[CampaignDay]:
         for campaign in shop.campaigns:
             if campaign.first_day <= offset <= campaign.last_day:
                 key = (campaign.touch.campaign or "", first + timedelta(days=offset))
+                usual = _usual(visits, campaign, first, offset)
                 for ad in range(1, _ADS + 1):
                     # Visits are dealt out to the ads of their campaign.
                     brought = (visits[key] + _ADS - ad) // _ADS, (orders[key] + _ADS - ad) // _ADS
-                    row = _day(shop.seed, campaign, ad, key[1], *brought)
-                    yield row if final or offset < shop.days - _RESTATED_DAYS else _early(row)
+                    row = _day(shop.seed, campaign, ad, key[1], *brought, usual / _ADS)
+                    yield from _reported(shop, row if final or offset < shop.days - _RESTATED_DAYS else _early(row))
+
+
+def _usual(visits: Mapping[tuple[str, date], int], campaign: Campaign, first: date, offset: int) -> float:
+    """Return how many visits a day a campaign brings around a day: a platform spends its budget evenly."""
+    near = range(max(offset - _EVEN_DAYS, campaign.first_day), min(offset + _EVEN_DAYS, campaign.last_day) + 1)
+    name = campaign.touch.campaign or ""
+    return sum(visits.get((name, first + timedelta(days=day)), 0) for day in near) / len(near)
+
+
+def _reported(shop: Shop, row: CampaignDay) -> Iterator[CampaignDay]:
+    """Yield a row as the export has it on a day on which something goes wrong."""
+    wrong = {
+        incident
+        for incident, platform in PLATFORMS.items()
+        if platform == row.campaign.platform and shop.suffers(incident, row.day)
+    }
+    if "doubled spend" in wrong:
+        row = replace(row, impressions=2 * row.impressions, clicks=2 * row.clicks, spend=2 * row.spend)
+    if "zero spend" in wrong:
+        row = replace(row, clicks=0, spend=Decimal(0), conversions=0, conversions_value=Decimal(0))
+    if "no spend" not in wrong:
+        yield row
 
 
 def _early(row: CampaignDay) -> CampaignDay:
@@ -87,10 +113,10 @@ def _early(row: CampaignDay) -> CampaignDay:
     )
 
 
-def _day(seed: int, campaign: Campaign, ad: int, day: date, visits: int, orders: int) -> CampaignDay:
+def _day(seed: int, campaign: Campaign, ad: int, day: date, visits: int, orders: int, usual: float) -> CampaignDay:
     random = random_of(seed, f"spend:{campaign.campaign_id}:{ad}", day.toordinal())
-    clicks = visits + int(visits * random.uniform(0.02, 0.2)) + random.randint(0, 1)
-    price = Decimal(campaign.cost_per_click_cents) / 100 * Decimal(round(random.uniform(0.8, 1.25), 4))
+    clicks = max(visits + int(visits * random.uniform(0.02, 0.2)), round(usual * random.uniform(1.4, 1.6)), 1)
+    price = Decimal(campaign.cost_per_click_cents) / 100 * Decimal(round(random.uniform(0.95, 1.05), 4))
     conversions = orders + (random.random() < 0.3)
     value = (Decimal(random.randrange(3_000, 9_000)) / 100 * conversions).quantize(Decimal("0.01"))
     spend = (clicks * price).quantize(Decimal("0.000001"))

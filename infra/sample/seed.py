@@ -26,16 +26,18 @@ class Size:
         days: Days of history.
         seed: Any integer.
         end_date: Last day, a datetime to end within a day, None to end at the last full hour.
+        incidents: Whether something goes wrong in the last weeks (infra/sample/incidents.py).
     """
 
     customers: int = 3_600
     days: int = 730
     seed: int = 7
     end_date: date | datetime | None = None
+    incidents: bool = False
 
     def shop(self) -> Shop:
         """Return the shop of this size."""
-        return Shop(self.seed, self.customers, self.days, end_of(self.end_date))
+        return Shop(self.seed, self.customers, self.days, end_of(self.end_date), self.incidents)
 
 
 def seed_mongodb(

@@ -15,9 +15,11 @@ from functools import cached_property, lru_cache
 from itertools import accumulate, chain
 from random import Random
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from infra.sample import catalogue
 from infra.sample.catalogue import Campaign, Product, Touch, money, object_id, random_of
+from infra.sample.incidents import DAYS_BACK
 
 Document = dict[str, Any]
 COLLECTIONS = ("products", "customers", "orders", "events")
@@ -44,6 +46,7 @@ _DEVICES: tuple[Document, ...] = (
 )
 _TAX_PERCENT = 19
 _LONGEST_VISIT = timedelta(minutes=15)
+_ZONE = ZoneInfo("Europe/Berlin")
 
 
 class Visit(NamedTuple):
@@ -66,18 +69,25 @@ class Shop:
         customers: Number of registered customers; everything else follows from it.
         days: Number of days of history.
         until: End of the data in UTC, exclusive: nothing is dated at or after it.
+        incidents: Whether something goes wrong in the last weeks (infra/sample/incidents.py).
     """
 
     seed: int
     customers: int
     days: int
     until: datetime
+    incidents: bool = False
 
     @cached_property
     def start(self) -> datetime:
         """Midnight (UTC) of the first day."""
         last_day = (self.until - timedelta(microseconds=1)).date()
         return datetime.combine(last_day - timedelta(days=self.days - 1), datetime.min.time(), UTC)
+
+    def suffers(self, incident: str, day: date) -> bool:
+        """Return whether a day is that of an incident."""
+        last = (self.until - timedelta(microseconds=1)).date()
+        return self.incidents and (last - day).days == DAYS_BACK[incident]
 
     @cached_property
     def campaigns(self) -> tuple[Campaign, ...]:
@@ -233,14 +243,17 @@ class Shop:
         random = random_of(self.seed, f"order:{visit.order}", visit.person)
         placed = visit.at + timedelta(minutes=visit.depth + 2)
         currency, rate_of_prices = random_of(self.seed, "currency", visit.person).choice(_CURRENCIES)
-        items = self._items(random, placed, rate_of_prices)
+        # The shop's own day, which its prices and its web pages follow.
+        day = placed.astimezone(_ZONE).date()
+        mispriced = self.suffers("wrong prices", day)
+        items = self._items(random, placed, rate_of_prices / 100 if mispriced else rate_of_prices)
         coupon = random.choice(("WELCOME10", "NEWS5")) if random.random() < 0.18 else None
         subtotal = sum(item["quantity"] * item["cents"] for item in items)
         rate = {"WELCOME10": 10, "NEWS5": 5}.get(coupon or "", 0)
         for item in items:
             item["discount_cents"] = item["quantity"] * item["cents"] * rate // 100
         discount = sum(item["discount_cents"] for item in items)
-        shipping = 0 if subtotal - discount >= 5_000 else 490
+        shipping = 0 if mispriced or subtotal - discount >= 5_000 else 490
         total = subtotal - discount + shipping
         status, changed, refunds = self._fate(random, placed, total)
         document: Document = {
@@ -263,6 +276,8 @@ class Shop:
             "placed_at": placed,
             "updated_at": changed,
         }
+        if self.suffers("no visits", day):
+            del document["session_id"]
         if coupon:
             document["coupon"] = coupon
         if random.random() < 0.005:
