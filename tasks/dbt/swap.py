@@ -188,6 +188,10 @@ def _replace_rows(connection: psycopg.Connection[Any], relation: Relation) -> No
         connection.execute(
             sql.SQL("insert into {live} ({made_columns}) select {made_columns} from {made}").format(**parts)
         )
+        cursor = connection.cursor()
+        if (view := _find(cursor, relation, ASIDE)) is not None:
+            name = relation.live.as_string(connection)
+            ddl.describe_again(cursor, ddl.comments_on(cursor, view[0], "table", name))
     except errors.IntegrityError as error:
         raise DbtError(
             f"the new rows of {relation.schema}.{relation.name} do not fit it: {error.diag.message_primary}",

@@ -25,6 +25,7 @@ where orders._loaded_at is distinct from made._loaded_at
     materialized='incremental_by_key',
     unique_key='order_id',
     indexes=[{'columns': ['order_id'], 'unique': true}, {'columns': ['total'], 'unique': true}],
+    persist_docs={'relation': true, 'columns': true},
     pre_hook="{{ warehouse.find_changed(changed_orders()) }}",
 ) }}
 select order_id, total, _loaded_at, clock_timestamp() as built_at
@@ -55,6 +56,10 @@ def test_changed_rows_alone_are_written_and_the_table_stays(by_key: Shop) -> Non
     before = shop.one(
         "select 'gold.fct_order'::regclass::oid::int, (select ctid from gold.fct_order where order_id = 'a')"
     )
+    models = (shop.folder / "models/gold/_models.yml").read_text()
+    shop.write(
+        "models/gold/_models.yml", models.replace("- name: fct_order", "- name: fct_order\n  description: An order.")
+    )
     shop.orders(b=20, c=3)
     result = shop.build()
     result.check()
@@ -63,6 +68,7 @@ def test_changed_rows_alone_are_written_and_the_table_stays(by_key: Shop) -> Non
     assert shop.one(after) == before
     assert shop.one("select count(*) from pg_indexes where indexname = 'of_people'") == 1
     assert shop.one(REPORT) == (3, 24, 7)
+    assert shop.one("select obj_description('gold.fct_order'::regclass)") == "An order."
     # The view was made over what is no longer there, and reads the table.
     assert shop.leftovers() == 0
     assert shop.one("select sum(twice)::int, obj_description('gold.twice'::regclass) from gold.twice") == (
