@@ -353,7 +353,7 @@ def run(
         _serve(settings)
         runs.check_names(settings, names, how)
         outcome = runs.run_pipeline(names, how, models=models, progress=Steps(), ready=lambda: _serve_prefect(settings))
-        whole = runs.print_outcome(settings, outcome)
+        whole = runs.print_outcome(settings, outcome, models=models)
     _print_left_running(settings)
     raise typer.Exit(DONE if whole else FAILED)
 

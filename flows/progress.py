@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Prefect 3.8's words for the end of a run; a record that reads otherwise is only not shown.
 _ENDED = re.compile(r"Finished in state (?P<state>\w+)\((?:(?P<quote>['\"])(?P<message>.*)(?P=quote))?", re.DOTALL)
 _BEGAN = "Beginning "
+# A task's error as Prefect prints it: its first argument says what happened, the report says where.
+_FAILED = re.compile(r"Task run failed with exception: \w+\((?P<quote>['\"])(?P<what>.*?)(?P=quote)[,)]", re.DOTALL)
 
 
 def hide_log() -> None:
@@ -58,6 +60,7 @@ class _Lines(logging.Handler):
         self._say = say
         self._line = line
         self._done = 0
+        self._noted: set[str] = set()
         self._began = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -65,7 +68,7 @@ class _Lines(logging.Handler):
         text = redact(record.getMessage())
         run = str(getattr(record, "task_run_name", None) or getattr(record, "flow_run_name", ""))
         if record.levelno >= logging.WARNING and not _ENDED.match(text):
-            self._say(f"note: {text.strip().splitlines()[0] if text.strip() else record.levelname}")
+            self._note(text.strip() or record.levelname)
         elif ended := _ENDED.match(text):
             self._end(run, ended, hasattr(record, "task_run_name"))
         elif text.startswith(_BEGAN):
@@ -74,6 +77,14 @@ class _Lines(logging.Handler):
         elif text.startswith("model."):
             self._done += 1
             self._show(f"{run}: {text.removeprefix('model.').partition('.')[2]} ({self._done} done)")
+
+    def _note(self, text: str) -> None:
+        """Say what happened once, not for each table and attempt."""
+        failed = _FAILED.match(text)
+        said = (failed["what"] if failed else text).splitlines()[0]
+        if said not in self._noted:
+            self._noted.add(said)
+            self._say(f"note: {said}")
 
     def _end(self, run: str, ended: re.Match[str], is_task: bool) -> None:
         if is_task:

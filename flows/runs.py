@@ -210,8 +210,14 @@ def _print_requests(settings: Settings, sources: Sources, refs: Sequence[TableRe
             say(f"{ref.name}: ... and {more:,} more")
 
 
-def print_outcome(settings: Settings, outcome: RunOutcome) -> bool:
-    """Print the run's report, and where to read more; return whether nothing is missing: no step, table or file."""
+def print_outcome(settings: Settings, outcome: RunOutcome, *, models: bool = True) -> bool:
+    """Print the run's report, and where to read more; return whether nothing is missing: no step, table or file.
+
+    Args:
+        settings: Where the warehouse is.
+        outcome: How the run ended.
+        models: Say which of the tables no model reads.
+    """
     from flows.console import say
     from monitoring.report import render_text
 
@@ -219,10 +225,26 @@ def print_outcome(settings: Settings, outcome: RunOutcome) -> bool:
     say()
     if found:
         say(render_text(found).rstrip())
+    if found and models and outcome.ok:
+        _print_unread(settings, [line.name for line in found.tables if not line.failed])
     if not outcome.ok:
         say("the run failed" if found and found.failures else f"the run failed: {outcome.message}")
         say("to do: see `warehouse report` for all of it, and docs/runbooks/README.md")
     return outcome.ok and not (found and found.context.refused)
+
+
+def _print_unread(settings: Settings, loaded: Sequence[str]) -> None:
+    """Say which tables no model reads, and how to write one: they end in bronze."""
+    from flows.console import say
+    from tasks import dbt
+    from tasks.sources import load_sources
+
+    refs = [ref for ref in load_sources(settings.sources).refs() if ref.name in loaded]
+    read = dbt.feeding(settings, refs)
+    unread = [ref.name for ref in refs if ref.name not in read]
+    if unread:
+        say(f"{len(unread)} of {len(refs)} table(s) are read by no model, such as {unread[0]}")
+        say(f"to do: `warehouse model new {unread[0]}` writes one into your dbt project, see dbt/README.md")
 
 
 def read_report(settings: Settings, flow_run_id: str = "") -> RunReport | None:

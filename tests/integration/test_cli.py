@@ -166,8 +166,11 @@ def test_a_run_that_refused_a_file_fails_until_the_file_is_mended(
         assert "Mend the files" in report
     assert rows(postgres_url, "select id from bronze.ads__good") == [("a",)]
     (place / "ads" / "bad.csv").write_text("day,id,spend\n2026-01-01,b,1\n")
-    assert run("run", "--no-models") == cli.DONE
-    assert "All well" in capsys.readouterr().out
+    assert run("run") == cli.DONE
+    report = capsys.readouterr().out
+    assert "All well" in report
+    assert "2 of 2 table(s) are read by no model, such as ads.good" in report
+    assert "`warehouse model new ads.good`" in report
     assert rows(postgres_url, "select id from bronze.ads__bad") == [("b",)]
 
 

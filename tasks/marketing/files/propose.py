@@ -90,7 +90,7 @@ def _csv(file: Path) -> _Found:
     width = len(rows[0])
     header = [cell.strip() for cell in rows[0]]
     keys: dict[str, Any] = {"encoding": encoding} if encoding else {}
-    if delimiter != max(",;\t|", key=",".join(rows[0]).count):
+    if delimiter != ",":
         keys["delimiter"] = delimiter
     if skip:
         keys["skip_rows"] = skip

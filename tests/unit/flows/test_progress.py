@@ -27,3 +27,16 @@ def test_steps_and_warnings_are_lines_and_tables_are_not() -> None:
         "extract small-1: done, 1 table(s) done",
         "load-bronze small-1: failed, it's 2 of 2",
     ]
+
+
+def test_an_error_is_told_once_for_all_tables_and_attempts_and_without_a_traceback() -> None:
+    lines: list[str] = []
+    logging.getLogger("prefect").setLevel(logging.INFO)
+    with shown(lines.append):
+        for table in ("shop.a", "shop.b"):
+            for end in ("Retry 1/2 will start 2 second(s) from now", "Retries are exhausted"):
+                error = f"SourceUnreachable('MongoDB did not answer: refused', '{table}', 'check it')"
+                text = f"Task run failed with exception: {error} - {end}\nTraceback (most recent call last):"
+                log(logging.ERROR, text, task_run_name=table)
+        log(logging.ERROR, 'Task run failed with exception: LoadError("it\'s full", "x") - no', task_run_name="c")
+    assert lines == ["note: MongoDB did not answer: refused", "note: it's full"]
