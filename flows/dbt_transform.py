@@ -10,8 +10,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import plans
-from flows import tables as work
+from flows import plans, table_tasks
 from flows.launch import DBT_LIMIT
 from monitoring.hooks import RECORDED
 from tasks.settings import get_settings
@@ -60,7 +59,7 @@ def dbt_transform(
     from tasks.ops.migrations import migrate
 
     settings = get_settings()
-    sources = work.read_sources(settings)
+    sources = table_tasks.read_sources(settings)
     refs = [sources.table(name) for name in plans.expand(sources, tables)]
     with connect(settings.database_url(), autocommit=True) as connection:
         migrate(connection)

@@ -11,8 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import plans
-from flows import tables as work
+from flows import plans, table_tasks
 from flows.blocks import BlockState
 from monitoring.hooks import RECORDED
 from tasks.planning import Target
@@ -43,16 +42,16 @@ def extract(
         from_day: Read only these days again, with `to_day`, and leave the daily run's checkpoint as it is.
         to_day: The last of them.
     """
-    sources = work.read_sources(get_settings())
+    sources = table_tasks.read_sources(get_settings())
     names = plans.expand(sources, tables)
     window = plans.window(sources, names, plans.How(full, from_day, to_day))
-    waits = work.Waits(get_settings())
-    blocks = {} if full or window else work.known_blocks(sources, names)
-    shared = {} if full or window else work.shared(get_settings(), sources, names, blocks)
+    waits = table_tasks.Waits(get_settings())
+    blocks = {} if full or window else table_tasks.known_blocks(sources, names)
+    shared = {} if full or window else table_tasks.shared(get_settings(), sources, names, blocks)
     at_once = tables_at_once(resources)
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
     with runner:
-        failures = work.run_tables(
+        failures = table_tasks.run_tables(
             lambda name: runner.submit(
                 extract_table,
                 {
@@ -67,18 +66,18 @@ def extract(
             ),
             names,
         )
-    message = work.summary(failures, len(names))
+    message = table_tasks.summary(failures, len(names))
     return Failed(message=message) if failures else Completed(message=message)
 
 
 @task(
     name="extract-table",
     task_run_name="{target}",
-    **work.RETRYING,
+    **table_tasks.RETRYING,
 )
 def extract_table(
     target: str,
-    waits: work.Waits,
+    waits: table_tasks.Waits,
     at_once: int = 1,
     full: bool = False,
     window: Window | None = None,
@@ -86,7 +85,9 @@ def extract_table(
     shared: Shared | None = None,
 ) -> None:
     """Land what is new in one table, or one range of it, or some days of it again."""
-    work.measured("extract", target, lambda parsed: _extract(parsed, at_once, full, window, waits, block, shared))
+    table_tasks.measured(
+        "extract", target, lambda parsed: _extract(parsed, at_once, full, window, waits, block, shared)
+    )
 
 
 def _extract(
@@ -94,7 +95,7 @@ def _extract(
     at_once: int,
     full: bool,
     window: Window | None,
-    waits: work.Waits,
+    waits: table_tasks.Waits,
     block: BlockState | None,
     shared: Shared | None,
 ) -> Mapping[str, Any]:
@@ -103,14 +104,14 @@ def _extract(
     from tasks.extract import extract_table as extract_from_source
 
     settings = get_settings()
-    ref = work.read_sources(settings).table(target.table)
-    again: dict[str, Any] = work.days_again(settings, ref, window) if window else {}
+    ref = table_tasks.read_sources(settings).table(target.table)
+    again: dict[str, Any] = table_tasks.days_again(settings, ref, window) if window else {}
     if full or target.segment:
         # A range belongs to a batch that was planned with its own starting point.
         state: dict[str, Any] = {}
     else:
-        state = shared.state(ref) if shared else work.start_state(settings, ref, block)
-    context = work.extract_context(
+        state = shared.state(ref) if shared else table_tasks.start_state(settings, ref, block)
+    context = table_tasks.extract_context(
         settings, at_once, state=state, segment=target.segment, batch_id=target.batch_id, shared=shared, **again
     )
     with waits.respected(ref):

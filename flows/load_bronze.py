@@ -11,8 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import plans
-from flows import tables as work
+from flows import plans, table_tasks
 from monitoring.hooks import RECORDED
 from tasks.planning import Target
 from tasks.resources import tables_at_once
@@ -31,20 +30,20 @@ def load_bronze(
         resources: Resource class of this run: how many tables it loads at once.
         ahead: Load the first batch of each table while it is being extracted.
     """
-    names = plans.expand(work.read_sources(get_settings()), tables)
+    names = plans.expand(table_tasks.read_sources(get_settings()), tables)
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=tables_at_once(resources))
     with runner:
-        failures = work.run_tables(
+        failures = table_tasks.run_tables(
             lambda name: runner.submit(load_table, {"target": name, "ahead_of": group if ahead else None}), names
         )
-    message = work.summary(failures, len(names))
+    message = table_tasks.summary(failures, len(names))
     return Failed(message=message) if failures else Completed(message=message)
 
 
 @task(
     name="load-table",
     task_run_name="{target}",
-    **work.RETRYING,
+    **table_tasks.RETRYING,
 )
 def load_table(target: str, ahead_of: str | None = None) -> None:
     """Load the pending batches of one table, oldest first.
@@ -53,7 +52,7 @@ def load_table(target: str, ahead_of: str | None = None) -> None:
         target: Name of the table.
         ahead_of: Name of the group that is extracting the table now: its batch is loaded while it grows.
     """
-    work.measured("load", target, lambda parsed: _load(parsed, ahead_of))
+    table_tasks.measured("load", target, lambda parsed: _load(parsed, ahead_of))
 
 
 def _load(target: Target, ahead_of: str | None) -> Mapping[str, Any]:
@@ -65,16 +64,16 @@ def _load(target: Target, ahead_of: str | None) -> Mapping[str, Any]:
     from tasks.errors import WarehouseError
 
     settings = get_settings()
-    ref = work.read_sources(settings).table(target.table)
+    ref = table_tasks.read_sources(settings).table(target.table)
     if ahead_of is None:
         results = load_pending(ref, settings)
     else:
         try:
-            results = [load_ahead(ref, settings, partial(work.is_over, ahead_of))]
+            results = [load_ahead(ref, settings, partial(table_tasks.is_over, ahead_of))]
         except (Outgrown, WarehouseError, psycopg.Error) as error:
             # Nothing is committed and nothing lost: the batch is loaded as any other once it is whole.
-            get_run_logger().info("%s was not loaded ahead: %s", ref.name, work.say(error))
+            get_run_logger().info("%s was not loaded ahead: %s", ref.name, table_tasks.say(error))
             results = []
     if results:
-        work.mirror_checkpoint(settings, ref)
-    return work.total([result.metrics for result in results])
+        table_tasks.mirror_checkpoint(settings, ref)
+    return table_tasks.total([result.metrics for result in results])

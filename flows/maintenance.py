@@ -9,8 +9,7 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import plans
-from flows import tables as work
+from flows import plans, table_tasks
 from monitoring.hooks import RECORDED
 from tasks.settings import get_settings
 
@@ -23,7 +22,7 @@ def maintenance(tables: list[str] | None = None, keep_days: int = 30) -> State[A
         tables: `source.table` or `source`; none means every table.
         keep_days: Nothing younger is removed.
     """
-    names = plans.expand(work.read_sources(get_settings()), tables)
+    names = plans.expand(table_tasks.read_sources(get_settings()), tables)
     problems = []
     for name in names:
         state: State[Any] = retain.with_options(task_run_name=name)(name, keep_days, return_state=True)
@@ -34,14 +33,14 @@ def maintenance(tables: list[str] | None = None, keep_days: int = 30) -> State[A
 
 @task(
     name="retain",
-    **work.RETRYING,
+    **table_tasks.RETRYING,
 )
 def retain(name: str, keep_days: int) -> None:
     """Clean the landing of one table."""
     from tasks.bronze import maintenance as bronze
 
     settings = get_settings()
-    ref = work.read_sources(settings).table(name)
+    ref = table_tasks.read_sources(settings).table(name)
     done = bronze.retain(ref, settings, timedelta(days=keep_days))
     get_run_logger().info(
         "%s: %d batch(es) removed (%d bytes), %d unfinished ones, %d kept",

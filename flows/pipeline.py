@@ -16,8 +16,7 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import plans
-from flows import tables as work
+from flows import plans, table_tasks
 from flows.dbt_transform import cool_down, warm_up
 from flows.launch import Launcher, Outcome, Step, is_handed_over, make_launcher, over, stopping
 from flows.plans import How
@@ -88,7 +87,7 @@ def pipeline(
         launcher.abandon(cancel=not is_handed_over())
         if not isinstance(error, Exception):
             raise
-        progress.problems.append(work.say(error))
+        progress.problems.append(table_tasks.say(error))
         launcher = make_launcher(settings.execution, run_id, attempt, settings.pod_patience)
     finally:
         cool_down()
@@ -103,7 +102,7 @@ def pipeline(
 def _run(
     settings: Settings, launcher: Launcher, progress: Progress, tables: list[str] | None, how: How, models: bool
 ) -> None:
-    sources = work.read_sources(settings)
+    sources = table_tasks.read_sources(settings)
     names = plans.expand(sources, tables)
     plans.window(sources, names, how)
     units = load_or_make_plan(settings, sources, names, how.full)
@@ -191,23 +190,23 @@ def load_or_make_plan(settings: Settings, sources: Sources, names: Sequence[str]
 
 @task(
     name="plan-ranges",
-    **work.RETRYING,
+    **table_tasks.RETRYING,
 )
 def plan_ranges(unit: Unit) -> Unit:
     """Plan one batch of a very large table and give each of its ranges to a run."""
-    ref = work.read_sources(get_settings()).table(unit.tables[0])
-    batch_id, count = ref.connector.plan(ref, work.extract_context(get_settings()))
+    ref = table_tasks.read_sources(get_settings()).table(unit.tables[0])
+    batch_id, count = ref.connector.plan(ref, table_tasks.extract_context(get_settings()))
     return planning.with_batch(unit, batch_id, count)
 
 
 @task(
     name="join-ranges",
-    **work.RETRYING,
+    **table_tasks.RETRYING,
 )
 def join_ranges(unit: Unit) -> None:
     """Commit the batch whose ranges were all read."""
-    ref = work.read_sources(get_settings()).table(unit.tables[0])
-    ref.connector.join(ref, work.extract_context(get_settings(), batch_id=unit.batch_id))
+    ref = table_tasks.read_sources(get_settings()).table(unit.tables[0])
+    ref.connector.join(ref, table_tasks.extract_context(get_settings(), batch_id=unit.batch_id))
 
 
 # -- moving ---------------------------------------------------------------------------------------------------------
@@ -295,7 +294,7 @@ def _is_left(unit: Unit) -> bool:
     from tasks.landing import Landing
 
     settings = get_settings()
-    sources = work.read_sources(settings)
+    sources = table_tasks.read_sources(settings)
     landing = Landing.open(settings.landing_root())
     try:
         return any(pending(settings.database_url(), landing, sources.table(name)) for name in unit.tables)

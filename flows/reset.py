@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from flows import tables as work
+from flows import table_tasks
 from monitoring.hooks import RECORDED
 from tasks.settings import get_settings
 
@@ -30,10 +30,10 @@ def reset(table: str, since: str | None = None, models: bool = True, by: str = "
     from tasks.bronze.reset import begin_reset, is_complete
 
     settings = get_settings()
-    ref = work.read_sources(settings).table(table)
+    ref = table_tasks.read_sources(settings).table(table)
     begun = begin_reset(ref, settings, since or None, asked_by=by, why=why)
     # The later wish wins: one that stands in the block would end this one.
-    work.mirror_checkpoint(settings, ref, over_wish=not begun.resumed)
+    table_tasks.mirror_checkpoint(settings, ref, over_wish=not begun.resumed)
     goes = "goes on" if begun.resumed else "begins"
     get_run_logger().info(
         "%s: the reset %s, asked for by %s (%s); %d row(s) stay readable, reading from %s",

@@ -9,8 +9,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import plans
-from flows import tables as work
+from flows import plans, table_tasks
 from flows.extract import extract_table
 from flows.load_bronze import load_table
 from monitoring.hooks import RECORDED
@@ -31,7 +30,7 @@ def verify(tables: list[str] | None = None, sample: int | None = None) -> State[
     Returns:
         Failed, naming every table that differs or could not be compared.
     """
-    names = plans.expand(work.read_sources(get_settings()), tables)
+    names = plans.expand(table_tasks.read_sources(get_settings()), tables)
     problems = []
     for name in names:
         state: State[Any] = verify_table.with_options(task_run_name=name)(name, sample, return_state=True)
@@ -42,7 +41,7 @@ def verify(tables: list[str] | None = None, sample: int | None = None) -> State[
 
 @task(
     name="verify-table",
-    **work.RETRYING,
+    **table_tasks.RETRYING,
 )
 def verify_table(name: str, sample: int | None) -> State[Any]:
     """Compare one table and make an artifact of what differs.
@@ -53,7 +52,7 @@ def verify_table(name: str, sample: int | None) -> State[Any]:
     found = _compare(name, sample)
     if not found.equal:
         get_run_logger().info("%s: %d document(s) differ; compared again after an update", name, found.differing)
-        extract_table(name, work.Waits(get_settings()))
+        extract_table(name, table_tasks.Waits(get_settings()))
         load_table(name)
         found = _compare(name, sample)
     if found.equal:
@@ -70,7 +69,7 @@ def _compare(name: str, sample: int | None) -> Verified:
     from tasks.bronze import verify as bronze
 
     settings = get_settings()
-    ref = work.read_sources(settings).table(name)
+    ref = table_tasks.read_sources(settings).table(name)
     found = bronze.verify_sample(ref, settings, sample) if sample else bronze.verify_table(ref, settings)
     get_run_logger().info("%s: %d at the source, %d in bronze", name, found.source_rows, found.bronze_rows)
     get_run_logger().info("%s: %s", name, found.note)

@@ -45,7 +45,7 @@ def test_a_wish_that_came_after_the_blocks_were_looked_up_is_carried_out_and_not
     warehouse: Warehouse, place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.blocks import BlockState
-    from flows.tables import start_state
+    from flows.table_tasks import start_state
     from tasks import checkpoint_block
 
     ref, settings = place

@@ -47,7 +47,7 @@ def test_a_reset_that_is_killed_between_its_steps_ends_right(
     from flows.pipeline import pipeline
     from flows.reset import reset
     from flows.runs import print_reset_plan
-    from flows.tables import read_sources
+    from flows.table_tasks import read_sources
     from tasks.bronze.reset import begin_reset, is_complete, plan_reset
     from tasks.checkpoint_block import TableCheckpoint, block_name
     from tasks.settings import get_settings

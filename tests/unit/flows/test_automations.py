@@ -12,7 +12,7 @@ from prefect.server.events.schemas.automations import AutomationCreate
 from prefect.states import Crashed
 
 from flows import reaper
-from flows.tables import is_transient, retry_transient, summary, total
+from flows.table_tasks import is_transient, retry_transient, summary, total
 from infra.automations.rules import PREFIX, ZOMBIE_AFTER, automations
 from tasks import errors
 
@@ -91,7 +91,7 @@ def test_batches_of_a_table_add_up() -> None:
 
 
 def test_the_message_of_a_group_names_each_failed_table() -> None:
-    from flows.tables import TableFailure
+    from flows.table_tasks import TableFailure
 
     assert summary([], 3) == "3 table(s) done"
     said = summary([TableFailure("a.b", "boom"), TableFailure("c.d", "bang")], 3)
