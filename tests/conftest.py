@@ -21,6 +21,7 @@ from tests.object_store import BUCKET, ObjectStore
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+_SLOWEST_FILES = 25
 _TIERS = ("integration", "faults", "kubernetes", "browser", "readme", "superset")
 
 
@@ -49,6 +50,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what each tier ran and how long it took, so that a tier that did not run is not taken for one that passed."""
     outcomes: dict[str, Counter[str]] = {tier: Counter() for tier in ("unit", *_TIERS)}
     seconds: Counter[str] = Counter()
+    files: Counter[str] = Counter()
     for outcome in ("passed", "failed", "error", "skipped", "deselected"):
         for report in terminalreporter.getreports(outcome):
             tier = report.nodeid.split("/")[1] if report.nodeid.count("/") > 1 else "unit"
@@ -57,10 +59,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 seconds[report.nodeid.split("/")[1]] += int(1000 * report.duration)
+                files[report.nodeid.partition("::")[0]] += int(1000 * report.duration)
     terminalreporter.section("tiers")
     for tier, counts in outcomes.items():
         told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
         terminalreporter.line(f"{tier:12}{told or 'nothing ran'}{f' in {seconds[tier] / 1000:.0f} s' if told else ''}")
+    terminalreporter.section("where the time goes")
+    for file, taken in files.most_common(_SLOWEST_FILES):
+        terminalreporter.line(f"{taken / 1000:6.0f} s  {file}")
 
 
 @pytest.fixture(autouse=True)
