@@ -67,7 +67,7 @@ class Ahead:
 
     Attributes:
         fillings: By child path the relations that were made and are being filled.
-        misfits, sanitised, rescued, copied_bytes: As `convert` counts them.
+        misfits, sanitised, rescued: As `convert` counts them.
     """
 
     def __init__(self, cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, batch_id: str) -> None:
@@ -84,7 +84,6 @@ class Ahead:
         self.misfits: dict[str, Counter[tuple[str, str]]] = {}
         self.sanitised: dict[str, Counter[tuple[str, str]]] = {}
         self.rescued = 0
-        self.copied_bytes = 0
 
     def copy(self, files: Iterable[str | None]) -> None:
         """Copy a batch's files as they come, as many as can be by one COPY.
@@ -99,7 +98,7 @@ class Ahead:
             for self._next in landed:
                 while self._next is not None:
                     filling = self._filling(*self._next)
-                    self.copied_bytes += filling.copy(self._converted(filling.plan, landed))
+                    filling.copy(self._converted(filling.plan, landed))
 
     def holds(self, part: Part) -> bool:
         """Return whether a part of the manifest was copied."""

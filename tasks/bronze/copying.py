@@ -64,7 +64,7 @@ def copy_frames(
     *,
     freeze: bool = False,
     rescue: Rescue = _none_expected,
-) -> int:
+) -> None:
     """Copy frames into a relation by one COPY; the next slices are made and encoded while the server takes one.
 
     Args:
@@ -74,27 +74,21 @@ def copy_frames(
         types: `(column, Postgres type)` in the order of the COPY.
         rescue: Takes cells that Postgres cannot hold out of a frame.
         freeze: Write the rows as old ones: no later pass over them. For a relation made in the same subtransaction.
-
-    Returns:
-        Bytes sent.
     """
     filled = (frame.select(name for name, _ in types) for frame in frames if frame.height)
     first = next(filled, None)
     if first is None:
-        return 0
+        return
     chosen = itertools.chain([first], filled)
     columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in types)
     statement = sql.SQL("copy {} ({}) from stdin (format {}, freeze {})").format(
         relation, columns, sql.SQL("binary" if native() else "csv"), sql.SQL("true" if freeze else "false")
     )
     payloads = _binary_slices(chosen, types, rescue) if native() else csv_slices(chosen, types)
-    sent = 0
     with closing(read_ahead(payloads)) as slices, cursor.copy(statement) as copy:
         for payload in slices:
             # Of a view psycopg sends pieces without copying them.
             copy.write(memoryview(payload))
-            sent += len(payload)
-    return sent
 
 
 def _binary_slices(frames: Iterable[pl.DataFrame], types: Sequence[tuple[str, str]], rescue: Rescue) -> Iterator[bytes]:

@@ -57,8 +57,8 @@ class Filling:
         plan.refused.update(self.plan.refused)
         self.plan = plan
 
-    def copy(self, frames: Iterable[pl.DataFrame]) -> int:
-        """Copy converted rows; return the bytes sent.
+    def copy(self, frames: Iterable[pl.DataFrame]) -> None:
+        """Copy converted rows.
 
         Raises:
             psycopg.DataError: Postgres refused a row.
@@ -71,7 +71,7 @@ class Filling:
             constants = [pl.lit(value).alias(name) for name, value in self._constants.items()]
             frames = (frame.with_columns(constants) for frame in frames)
         # Frozen rows need no later pass over them; Postgres takes them where the relation is of this subtransaction.
-        return stage.copy_rows(self._cursor, self._target, frames, types, self.plan, freeze=self._fresh)
+        stage.copy_rows(self._cursor, self._target, frames, types, self.plan, freeze=self._fresh)
 
     def finish(self) -> None:
         """Make keys and statistics.

@@ -80,7 +80,6 @@ class LoadResult:
     schema_changes: int = 0
     rows_landed: int = 0
     seconds: float = 0.0
-    copied_bytes: int = 0
     window: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -351,7 +350,7 @@ class Loader:
         """Go on from what was copied ahead."""
         self._stamp = ahead.stamp
         self._misfits, self._sanitised = ahead.misfits, ahead.sanitised
-        self._result.rescued, self._result.copied_bytes = ahead.rescued, ahead.copied_bytes
+        self._result.rescued = ahead.rescued
 
     def _already_loaded(self, known: batches.Loaded) -> None:
         result, counts = self._result, known.counts
@@ -583,7 +582,7 @@ class Loader:
 
     def _load_first(self, relations: list[_Relation]) -> bool:
         """Copy straight into new relations, keys afterwards; False when a value or key needs the careful way."""
-        counted = (self._result.rescued, self._result.copied_bytes)
+        rescued = self._result.rescued
         try:
             # What was copied ahead is of the outer transaction, and so must the rest be.
             with nullcontext() if self._ahead else self._cursor.connection.transaction():
@@ -598,7 +597,7 @@ class Loader:
             for relation in relations:
                 relation.plan.refused.clear()
             self._result.child_rows = 0
-            self._result.rescued, self._result.copied_bytes = counted
+            self._result.rescued = rescued
             return False
         if self._table.history:
             self._history(relations[0].plan, relations[0].name)
@@ -612,7 +611,7 @@ class Loader:
         else:
             filling = Filling(self._cursor, relation.name, relation.plan, self._stamp, fresh=not relation.exists)
         with closing(self._converted(relation)) as parts:
-            self._result.copied_bytes += filling.copy(converted.frame for _, _, converted in parts)
+            filling.copy(converted.frame for _, _, converted in parts)
         filling.finish()
         if child:
             self._result.child_rows += sum(part.rows for part in self._manifest.of_kind("child", child))
@@ -649,8 +648,7 @@ class Loader:
         target = sql.Identifier(relation.stage)
         for flush, part, converted in self._converted(relation):
             frame = stage.with_sequence(converted.frame, flush << merge.SEQUENCE_BITS, "_op" in dict(types))
-            sent, refused = stage.copy_careful(self._cursor, target, frame, types, relation.plan)
-            self._result.copied_bytes += sent
+            refused = stage.copy_careful(self._cursor, target, frame, types, relation.plan)
             if refused:
                 self._reject_rows(relation, flush, part, refused)
         self._cursor.execute(sql.SQL("analyze {}").format(target))

@@ -30,38 +30,37 @@ def copy_rows(
     plan: Plan,
     *,
     freeze: bool = False,
-) -> int:
-    """Copy converted rows; return the bytes sent. `freeze` is for a relation made in the same subtransaction."""
+) -> None:
+    """Copy converted rows. `freeze` is for a relation made in the same subtransaction."""
 
     def rescue(part: pl.DataFrame, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
         return rescue_cells(part, plan, cells)
 
-    return copying.copy_frames(cursor, target, frames, types, freeze=freeze, rescue=rescue)
+    copying.copy_frames(cursor, target, frames, types, freeze=freeze, rescue=rescue)
 
 
 def copy_careful(
     cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.DataFrame, types: Types, plan: Plan
-) -> tuple[int, list[tuple[int, str]]]:
+) -> list[tuple[int, str]]:
     """Copy a frame; what Postgres refuses is halved until the refused rows stand alone.
 
     Returns:
-        Bytes sent, and (row, reason) of each refused row.
+        (row, reason) of each refused row.
     """
-    sent = 0
     refused: list[tuple[int, str]] = []
     waiting = [(0, frame)] if frame.height else []
     while waiting:
         offset, part = waiting.pop()
         try:
             with cursor.connection.transaction():
-                sent += copy_rows(cursor, target, [part], types, plan)
+                copy_rows(cursor, target, [part], types, plan)
         except _REFUSALS as error:
             if part.height == 1:
                 refused.append((offset, str(error).strip().splitlines()[0][:_MOST_REASON]))
                 continue
             half = part.height // 2
             waiting += [(offset + half, part[half:]), (offset, part[:half])]
-    return sent, refused
+    return refused
 
 
 def copy_keys(cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.DataFrame) -> None:
