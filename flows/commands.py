@@ -46,6 +46,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "drift show": ("warehouse drift show", "warehouse drift show shop.orders --limit 10 --all"),
     "drift resolve": ('warehouse drift resolve 17 18 --why "renamed on purpose, stg_shop__orders reads both"',),
+    "drift write-dbt": ("warehouse drift write-dbt shop.orders", "warehouse drift write-dbt shop.orders__items --yes"),
     "contract": ("warehouse contract shop.orders",),
     "rescue": ("warehouse rescue shop.orders",),
     "rejects list": ("warehouse rejects list", "warehouse rejects list shop.orders --json"),

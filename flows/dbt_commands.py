@@ -59,7 +59,8 @@ def new(
     from flows.console import say
     from tasks import dbt
     from tasks.database import connect
-    from tasks.dbt.company import BronzeColumn, own_columns, write_model
+    from tasks.dbt import staging
+    from tasks.dbt.company import write_model
 
     settings = _settings()
     _serve(settings)
@@ -67,15 +68,10 @@ def new(
     if not dot:
         raise ConfigError(f"{name!r} is no table", "", "write source.table, such as shop.orders")
     with connect(settings.database_url(), autocommit=True) as connection:
-        rows = connection.execute(
-            "select relation, path, data_type from ops.bronze_columns where place = 1 and relation in ("
-            "select relation from ops.tables where source = %s and substr(relation, length(source) + 3) = %s)",
-            [source, table],
-        ).fetchall()
-    if not rows:
+        bronze = staging.read(connection, source, table)
+    if bronze is None:
         raise ConfigError(f"{name} is not in bronze", name, "load it first: `warehouse run` names its tables")
-    columns = own_columns([BronzeColumn(path, kind) for _, path, kind in rows])
-    for path in write_model(dbt.Project.of(settings), source, table, rows[0][0], columns):
+    for path in write_model(dbt.Project.of(settings), source, table, bronze):
         say(f"written: {path}")
     say(f"next: look at it, then `warehouse dbt build --select stg_{source}__{table}`")
 

@@ -1,8 +1,9 @@
-"""Commands about the shape of documents: `warehouse drift`, `warehouse contract`, `warehouse rescue`."""
+"""Commands about the shape of documents: `warehouse drift` (show, close, repair), `contract`, `rescue`."""
 
 from __future__ import annotations
 
 import getpass
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +23,7 @@ class _ShownByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-drift_app = typer.Typer(cls=_ShownByDefault, help="Changes of the documents' shape: what is open, and closing it.")
+drift_app = typer.Typer(cls=_ShownByDefault, help="Changes of the documents' shape: what is open, closing it, repair.")
 
 
 def register(app: typer.Typer) -> None:
@@ -81,6 +82,70 @@ def resolve(
     who = by or getpass.getuser()
     views.resolve_schema_changes(_settings().database_url(), ids, who, why)
     say(f"{len(set(ids))} closed by {who}: {why}")
+
+
+@drift_app.command("write-dbt")
+def write_dbt(
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="source.table, of child tables source.table__field")],
+    yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
+) -> None:
+    """Bring the column block of your staging model up to what bronze has: new fields, renames, wider types.
+
+    It shows the difference and asks; what stands outside the block stays as it is.
+    """
+    from difflib import unified_diff
+
+    from flows.cli import _serve, _settings
+    from flows.console import say
+    from flows.views import opened
+    from tasks import dbt
+    from tasks.dbt import company, staging
+
+    settings = _settings()
+    source, dot, table = name.partition(".")
+    if not dot:
+        raise ConfigError(f"{name!r} is no table", "", "write source.table, such as shop.orders")
+    model = company.find_model(dbt.Project.of(settings), source, table)
+    _serve(settings)
+    with opened(settings.database_url()) as connection:
+        bronze = staging.read(connection, source, table)
+    if bronze is None:
+        raise ConfigError(f"{name} is not in bronze", name, "load it first: `warehouse run` names its tables")
+    before = company.read_text(model)
+    after = staging.updated(before, bronze)
+    if after is None:
+        say(staging.new_block(source, table, bronze))
+        say()
+        say(f"nothing was written: {model} has no column block")
+        say("to do: put these lines in the place of those that read bronze; from then on this command keeps them")
+    elif after == before:
+        say(f"no change: {model} reads all that bronze has of {name}")
+    else:
+        for line in unified_diff(before.splitlines(), after.splitlines(), "as it is", str(model), lineterm=""):
+            say(line)
+        if _confirmed(yes, str(model)):
+            company.replace_text(model, before, after)
+            say(f"written: {model}")
+            say(
+                f"next: `warehouse dbt build --select {model.stem}+`, then close the entries: `warehouse drift resolve`"
+            )
+        else:
+            say("nothing was written")
+
+
+def _confirmed(yes: bool, place: str) -> bool:
+    """Ask a person whether to write.
+
+    Raises:
+        ConfigError: Nobody is at a terminal.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "nothing was written, as nobody can be asked", place, "look at the difference, then give --yes"
+        )
+    return typer.confirm("Write it?", err=True)
 
 
 def contract(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.dbt.project import PACKAGES_VARIABLE, SHIPPED, Project, declared_sources
+from tasks.dbt.staging import Bronze, described, key_name, new_block
 from tasks.errors import ConfigError
 
 _PROJECT = """\
@@ -54,10 +55,6 @@ _SCHEMAS = """\
 {%- endmacro %}
 """
 _IGNORED = "target/\nlogs/\ndbt_packages/\npackage-lock.yml\n"
-# What bronze adds to a table's own columns; `_id` is the key, the others are told by macros.
-_OURS = re.compile(r"_(batch_id|extracted_at|loaded_at|deleted_at|rescued|hash|op|parent_id|position|root_id|id)")
-# Types that are written as people write them.
-_TYPES = {"timestamp with time zone": "timestamptz"}
 
 
 def write_project(folder: Path, name: str = "company", packages: Sequence[str] = ("core", "ads")) -> list[Path]:
@@ -92,30 +89,14 @@ def write_project(folder: Path, name: str = "company", packages: Sequence[str] =
     return _write({folder / place: text for place, text in texts.items()})
 
 
-@dataclass(frozen=True)
-class BronzeColumn:
-    """A column of bronze that a staging model can read.
-
-    Attributes:
-        path: Path of the field in the source, `address.zip`.
-        type: Its Postgres type.
-    """
-
-    path: str
-    type: str
-
-
-def write_model(
-    project: Project, source: str, table: str, relation: str, columns: Sequence[BronzeColumn]
-) -> list[Path]:
+def write_model(project: Project, source: str, table: str, bronze: Bronze) -> list[Path]:
     """Write source, staging model and tests of one relation of bronze into a company's project.
 
     Args:
         project: The project; never the product's own.
         source: Name of the source.
         table: Name of the table in it, `orders`, or of a child table, `orders__items`.
-        relation: Its relation in bronze.
-        columns: What the model passes on.
+        bronze: What bronze has of it.
 
     Returns:
         The files that were written.
@@ -123,63 +104,80 @@ def write_model(
     Raises:
         ConfigError: The project is the product's own, or models the table already.
     """
+    _refuse_shipped(project)
+    declared = declared_sources([path for path in project.files() if path.suffix in (".yml", ".yaml")])
+    folder, model = project.folder / "models" / "silver" / source, f"stg_{source}__{table}"
+    if f"{source}.{table}" in (declared or ()) or (folder / f"{model}.sql").exists():
+        raise ConfigError(f"{source}.{table} is a source of the dbt project already", str(folder), f"edit {model}")
+    block = new_block(source, table, bronze)
+    sql = "\n".join(
+        (
+            f"{{%- set bronze = warehouse.bronze_table('{source}', '{table}') -%}}",
+            "select",
+            block,
+            "from {{ bronze.rows }}",
+            "",
+        )
+    )
+    yaml = _yaml(source, table, bronze.relation, described(block))
+    return _write({folder / f"{model}.sql": sql, folder / f"{model}.yml": yaml})
+
+
+def find_model(project: Project, source: str, table: str) -> Path:
+    """Return the staging model that a company's project has of a table.
+
+    Raises:
+        ConfigError: The project is the product's own, or has no such model.
+    """
+    _refuse_shipped(project)
+    model = f"stg_{source}__{table}.sql"
+    for path in project.files():
+        if path.name == model and path.is_relative_to(project.folder):
+            return path
+    raise ConfigError(
+        f"your dbt project has no {model}",
+        str(project.folder),
+        f"`warehouse model new {source}.{table}` writes one; to a package's, add columns by passthrough_columns",
+    )
+
+
+def replace_text(path: Path, before: str, after: str) -> None:
+    """Put another text in the place of a file's, all or nothing.
+
+    Raises:
+        ConfigError: Somebody changed the file since it was read.
+    """
+    target = path.resolve()
+    if read_text(target) != before:
+        raise ConfigError("somebody changed the file meanwhile: nothing was written", str(path), "run this again")
+    beside = target.with_name(f".{target.name}.new")
+    try:
+        beside.write_bytes(after.encode())
+        shutil.copymode(target, beside)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text with the ends of lines that it has."""
+    return path.read_bytes().decode()
+
+
+def _refuse_shipped(project: Project) -> None:
     if project.folder == SHIPPED:
         raise ConfigError(
             "the product's own models are not edited",
             str(SHIPPED),
             "set WAREHOUSE_DBT to a project of your own (write_project, or `warehouse init`, makes one)",
         )
-    declared = declared_sources([path for path in project.files() if path.suffix in (".yml", ".yaml")])
-    folder, model = project.folder / "models" / "silver" / source, f"stg_{source}__{table}"
-    if f"{source}.{table}" in (declared or ()) or (folder / f"{model}.sql").exists():
-        raise ConfigError(f"{source}.{table} is a source of the dbt project already", str(folder), f"edit {model}")
-    names = _names([column.path for column in columns])
-    lines = [f"    bronze_rows._id as {_key_name(table)}"]
-    lines += [
-        f"    {{{{ warehouse.bronze_value(bronze, '{column.path}', '{_TYPES.get(column.type, column.type)}') }}}}"
-        f" as {names[column.path]}"
-        for column in columns
-    ]
-    sql = "\n".join(
-        (
-            f"{{%- set bronze = warehouse.bronze_table('{source}', '{table}') -%}}",
-            "select",
-            ",\n".join(lines),
-            "from {{ bronze.rows }}",
-            "",
-        )
-    )
-    return _write({folder / f"{model}.sql": sql, folder / f"{model}.yml": _yaml(source, table, relation, names)})
-
-
-def _key_name(table: str) -> str:
-    """Return the name of a table's key: that of one row."""
-    last = table.rsplit("__", 1)[-1]
-    one = re.sub(r"ies$", "y", last) if last.endswith("ies") else last.removesuffix("s")
-    return f"{one}_id"
-
-
-def _names(paths: Sequence[str]) -> dict[str, str]:
-    """Return a column name for each path: small letters, words joined by underscores, each once."""
-    found: dict[str, str] = {}
-    taken: set[str] = set()
-    for path in paths:
-        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", path)
-        name = re.sub(r"\W+", "_", words).strip("_").lower() or "value"
-        name = f"_{name}" if name[0].isdigit() else name
-        unique, number = name, 2
-        while unique in taken:
-            unique, number = f"{name}_{number}", number + 1
-        taken.add(unique)
-        found[path] = unique
-    return found
 
 
 def _yaml(source: str, table: str, relation: str, names: Mapping[str, str]) -> str:
-    key = _key_name(table)
+    key = key_name(table)
     columns = "".join(
         f"      - name: {json.dumps(name)}\n        description: {json.dumps(f'Field {path} of the source.')}\n"
-        for path, name in names.items()
+        for name, path in names.items()
     )
     return f"""\
 sources:
@@ -208,8 +206,3 @@ def _write(texts: Mapping[Path, str]) -> list[Path]:
             path.write_text(text, encoding="utf-8")
             written.append(path)
     return written
-
-
-def own_columns(columns: Sequence[BronzeColumn]) -> list[BronzeColumn]:
-    """Return the columns without those that loading adds."""
-    return [column for column in columns if not _OURS.fullmatch(column.path)]

@@ -21,6 +21,16 @@ def of_table(db: Executor, key: TableKey) -> dict[str, str]:
     return {child: relation for child, relation in rows}
 
 
+def named(db: Executor, source: str, name: str) -> tuple[TableKey, str, str] | None:
+    """Return table, child path and relation of what people call `source.name`: a table, or `orders__items`."""
+    row = db.execute(
+        "select table_name, child, relation from ops.tables"
+        " where source = %s and substr(relation, length(source) + 3) = %s",
+        [source, name],
+    ).fetchone()
+    return (TableKey(source, row[0]), row[1], row[2]) if row else None
+
+
 def add(db: Executor, key: TableKey, children: Collection[str]) -> bool:
     """Give names to those of a table's relations that have none; return whether there was one.
 

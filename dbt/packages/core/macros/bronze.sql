@@ -38,11 +38,15 @@
     {{ return({'relation': relation, 'columns': columns, 'beside': beside, 'rows': rows, 'read': []}) }}
 {% endmacro %}
 
-{#- Path and name of each column that takes what the column of its path could neither take nor be widened for. -#}
+{#-
+  Path and name of each column that a path alone does not tell: one that takes what the column of its path could neither take
+  nor be widened for, and one whose name is another than its path.
+-#}
 {% macro columns_beside(relation_name) %}
     {%- set query -%}
         select path, column_name from ops.bronze_columns
-        where relation = '{{ relation_name }}' and place > 1 order by path, place
+        where relation = '{{ relation_name }}' and (place > 1 or column_name <> replace(path, '.', '__'))
+        order by path, place
     {%- endset -%}
     {{ return(run_query(query).rows | map('list') | list) }}
 {% endmacro %}
@@ -64,7 +68,7 @@
             {%- do there.append(warehouse.is_given(expression, bronze.columns[column])) -%}
         {%- endfor -%}
         {%- if '_rescued' in bronze.columns -%}
-            {%- set expression = "bronze_rows._rescued -> '" ~ path ~ "'" -%}
+            {%- set expression = "bronze_rows._rescued -> '" ~ path | replace("'", "''") ~ "'" -%}
             {%- do parts.append(warehouse.cast_column(expression, 'jsonb', type)) -%}
             {%- do there.append(warehouse.is_given(expression, 'jsonb')) -%}
         {%- endif -%}
@@ -89,7 +93,7 @@
 {% macro bronze_unreadable(bronze, types=['numeric', 'double precision', 'bigint', 'integer']) %}
     {%- set found = [] -%}
     {%- for field in bronze.read if field.type in types -%}
-        {%- do found.append('case when ' ~ field.is_unreadable ~ " then '" ~ field.path ~ "' end") -%}
+        {%- do found.append('case when ' ~ field.is_unreadable ~ " then '" ~ field.path | replace("'", "''") ~ "' end") -%}
     {%- endfor -%}
     {%- if found -%}
         nullif(concat_ws(', ', {{ found | join(', ') }}), '')
