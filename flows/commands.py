@@ -47,6 +47,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "drift show": ("warehouse drift show", "warehouse drift show shop.orders --limit 10 --all"),
     "drift resolve": ('warehouse drift resolve 17 18 --why "renamed on purpose, stg_shop__orders reads both"',),
     "drift write-dbt": ("warehouse drift write-dbt shop.orders", "warehouse drift write-dbt shop.orders__items --yes"),
+    "drift timeline": ("warehouse drift timeline shop.orders",),
+    "drift message": ("warehouse drift message shop.orders", "warehouse drift message shop.orders --since 2026-01-31"),
     "contract": ("warehouse contract shop.orders",),
     "rescue": ("warehouse rescue shop.orders",),
     "rejects list": ("warehouse rejects list", "warehouse rejects list shop.orders --json"),

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from flows import drift_timeline
 from flows.commands import tables_of
 from tasks.errors import ConfigError
 
@@ -28,6 +29,7 @@ drift_app = typer.Typer(cls=_ShownByDefault, help="Changes of the documents' sha
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    drift_timeline.register(drift_app)
     app.add_typer(drift_app, name="drift")
     app.command()(contract)
     app.command()(rescue)

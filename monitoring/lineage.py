@@ -126,3 +126,11 @@ def save(connection: psycopg.Connection[Any], nodes: Iterable[Node]) -> None:
                 for node in found
             ],
         )
+
+
+def made_of(connection: psycopg.Connection[Any], table: str) -> list[str]:
+    """Return the relations of the models that are made of `source.table`, by name, as of the last dbt run."""
+    rows = connection.execute(
+        "select relation from monitoring.lineage where %s = any(sources) order by relation", [table]
+    ).fetchall()
+    return [relation for (relation,) in rows]

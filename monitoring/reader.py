@@ -107,6 +107,13 @@ def apply(connection: psycopg.Connection[Any], role: str, password: str | None, 
     return said
 
 
+def personal(connection: psycopg.Connection[Any]) -> frozenset[str]:
+    """Return the names of personal columns: the usual ones, and those that the company added."""
+    [[listed]] = connection.execute("select to_regclass('ops.personal_columns') is not null").fetchall()
+    added = connection.execute("select column_name from ops.personal_columns").fetchall() if listed else []
+    return frozenset((*PERSONAL, *(name for (name,) in added)))
+
+
 def _create(connection: psycopg.Connection[Any], role: str, password: str | None) -> str:
     name = sql.Identifier(role)
     exists = connection.execute("select from pg_roles where rolname = %s", [role]).fetchone() is not None

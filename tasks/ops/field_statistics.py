@@ -46,6 +46,14 @@ class Presence(NamedTuple):
     rows_since: int
 
 
+class Seen(NamedTuple):
+    """What some batches showed of a field: of so many rows so many had it, and so many values fit no column."""
+
+    rows: int
+    present: int
+    rescued: int
+
+
 def write(
     cursor: psycopg.Cursor[Any],
     key: TableKey,
@@ -96,6 +104,24 @@ def presence(db: Executor, key: TableKey, child: str, batch_id: str, batches: in
         {"source": key.source, "table": key.table_name, "child": child, "batch": batch_id, "limit": batches},
     ).fetchall()
     return {names.landed(path): Presence(min(rate or 0.0, 1.0), since) for path, rate, since in rows}
+
+
+def since(db: Executor, key: TableKey, child: str, path: str, batch_id: str) -> Seen:
+    """Return what a batch and those after it showed of a field, as far as their statistics are kept."""
+    [row] = db.execute(
+        """
+        select coalesce(sum(row_count), 0)::int8, coalesce(sum(present), 0)::int8, coalesce(sum(rescued), 0)::int8
+        from (
+            select max(row_count) as row_count, max(present) filter (where path = %(path)s) as present,
+                max(rescued) filter (where path = %(path)s) as rescued
+            from ops.field_statistics
+            where (source, table_name, child) = (%(source)s, %(table)s, %(child)s) and batch_id >= %(batch)s
+            group by batch_id
+        ) batches
+        """,
+        {"source": key.source, "table": key.table_name, "child": child, "path": names.stored(path), "batch": batch_id},
+    ).fetchall()
+    return Seen(*row)
 
 
 def paths(db: Executor, key: TableKey) -> set[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -34,6 +34,13 @@ class SchemaChange:
     resolved_at: datetime | None
     resolved_by: str | None
     resolved_why: str | None
+
+
+class Dated(NamedTuple):
+    """A change, and when the batch that showed it was read."""
+
+    change: SchemaChange
+    at: datetime
 
 
 def write(cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, changes: Iterable[Change]) -> None:
@@ -121,3 +128,21 @@ def of_batches(db: Executor, batch_ids: Sequence[str]) -> list[SchemaChange]:
         [list(batch_ids)],
     ).fetchall()
     return [SchemaChange(row[0], TableKey(*row[1:3]), *row[3:]) for row in rows]
+
+
+def history(db: Executor, key: TableKey) -> list[Dated]:
+    """Return all changes of a table, by batch, oldest first, without the columns of its first load."""
+    rows = db.execute(
+        """
+        select c.id, c.source, c.table_name, c.field, c.change, c.old_type, c.new_type, c.batch_id, c.seen_at, c.action,
+            c.evidence, c.resolved_at, c.resolved_by, c.resolved_why, coalesce(read.extracted_at, c.seen_at)
+        from ops.schema_changes c left join ops.batches read using (source, table_name, batch_id)
+        where (c.source, c.table_name) = (%s, %s)
+          and (c.change <> 'appeared' or exists (
+            select from ops.batches b
+            where b.source = c.source and b.table_name = c.table_name and b.batch_id < c.batch_id))
+        order by c.batch_id, c.id
+        """,
+        [*key],
+    ).fetchall()
+    return [Dated(SchemaChange(row[0], TableKey(*row[1:3]), *row[3:-1]), row[-1]) for row in rows]
