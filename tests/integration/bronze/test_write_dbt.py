@@ -15,6 +15,7 @@ from bson.decimal128 import Decimal128
 from flows import cli
 from tasks import dbt
 from tasks.dbt.company import write_project
+from tasks.mongodb.config import MongoTable
 from tasks.settings import Settings, get_settings
 from tests.integration.bronze.conftest import Warehouse
 
@@ -119,3 +120,25 @@ def test_a_model_without_a_block_is_left_alone_and_the_block_shown(
     model.unlink()
     assert run("drift", "write-dbt", "app.orders", "--yes") == cli.WRONG_USE
     assert "`warehouse model new app.orders`" in capsys.readouterr().err
+
+
+def test_the_model_of_a_child_table_and_that_of_a_history_follow_drift(
+    warehouse: Warehouse, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warehouse.table = MongoTable(arrays={"items": "table"}, history=True)
+    warehouse.load([{"_id": n, "note": "x", "items": [{"sku": f"a{n}", "qty": 1}]} for n in range(5)])
+    assert run("model", "new", "app.orders__items") == cli.DONE
+    assert run("model", "new", "app.orders__history") == cli.DONE
+    warehouse.load(
+        [{"_id": n, "note": "x", "gift": True, "items": [{"sku": "b", "qty": 0.5, "tax": 1}]} for n in (1, 2)]
+    )
+    for table in ("orders__items", "orders__history"):
+        assert run("drift", "write-dbt", f"app.{table}", "--yes") == cli.DONE
+    items, history = (
+        (project / f"models/silver/app/stg_app__{table}.sql").read_text()
+        for table in ("orders__items", "orders__history")
+    )
+    assert "bronze_value(bronze, 'qty', 'double precision') }} as qty,\n" in items
+    assert "bronze_value(bronze, 'tax', 'bigint') }} as tax\n" in items
+    assert "gift" not in items and "sku" not in history
+    assert "bronze_value(bronze, 'gift', 'boolean') }} as gift\n" in history
