@@ -57,7 +57,8 @@ def two_releases(warehouse: Warehouse) -> None:
     )
     warehouse.load([{"_id": 5, "total": "a\x1bb", "card": "4000-plain", "contact": {"email": "ann", "via": "web"}}])
     warehouse.ticks += 600
-    warehouse.load([{"_id": 6, "note": "write to jane.doe@example.com"}])
+    deep = {"list": [1, {"email": "ann"}]}
+    warehouse.load([{"_id": 6, "note": "write to jane.doe@example.com", "long": "y" * 2_000, "deep": deep}])
 
 
 def test_a_timeline_tells_two_releases_with_samples_and_without_personal_data(
@@ -79,6 +80,8 @@ def test_a_timeline_tells_two_releases_with_samples_and_without_personal_data(
     assert (conflict["rescued"], conflict["since"], conflict["before"]) == (1, ["a\\x1bb"], ["0", "1", "2"])
     assert found[1, "items[].qty", "type_conflict"]["since"] == ["`two`"]
     assert found[2, "note", "appeared"]["since"] == ["write to <e-mail>"]
+    assert found[2, "long", "appeared"]["since"] == ["(more than 1,000 characters)"]
+    assert found[2, "deep.list", "appeared"]["since"] == ['[1, {"email": "***"}]']
     for field in ("card", "contact.email"):
         hidden = found[1, field, "appeared"]
         assert hidden["since"] == hidden["before"] == [] and hidden["hidden"]
