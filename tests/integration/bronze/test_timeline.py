@@ -106,7 +106,7 @@ def test_the_message_is_about_what_is_open_since_a_time(warehouse: Warehouse, co
 
     later = command("message", "shop.orders", "--since", "2026-01-01T05:00:00")
     assert "`note` is new" in later and "status" not in later
-    number = warehouse.value("select id from ops.schema_changes where field = 'note'")
-    command("resolve", str(number), "--why", "intended")
+    found = warehouse.rows("select id from ops.schema_changes where field in ('note', 'long', 'deep.list')")
+    command("resolve", *(str(number) for (number,) in found), "--why", "intended")
     assert "nothing to ask" in command("message", "shop.orders", "--since", "2026-01-01T05:00:00Z")
     assert ": intended" in command("timeline", "shop.orders").rpartition("note: appeared")[2]
