@@ -25,6 +25,8 @@ ARGUMENTS = {
     "sql": ["select 1"],
     "incidents acknowledge": ["1"],
     "anomalies judge": ["3f2a", "confirmed"],
+    "drift resolve": ["1", "--why", "as intended"],
+    "source new": ["files", str(CHECKOUT / "README.md"), "--dry-run"],
 }
 # Commands that have to come as far as Prefect, so that this test cannot pass by their failing earlier.
 REACHING = {"run", "run shop.orders", "reset", "deploy", "demo"}
