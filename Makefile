@@ -78,8 +78,9 @@ $(VENV)/.stamp-dashboard: $(VENV)/.stamp-demo requirements/dashboard.lock
 	@$(UV) pip install --quiet --require-hashes -r requirements/dashboard.lock
 	@touch $@
 
-test: setup ## Unit and integration tests
-	$(PYTEST) -m "not faults and not kubernetes and not browser and not readme and not superset"
+# Two processes, each with servers of its own.
+test: setup ## Unit and integration tests but the slow ones: minutes
+	$(PYTEST) -n 2 -m "not slow and not faults and not kubernetes and not browser and not readme and not superset"
 
 test-unit: setup ## Unit tests alone: seconds, no servers
 	$(PYTEST) -m "not integration and not faults and not kubernetes and not browser and not readme and not superset"

@@ -78,6 +78,7 @@ def run(*arguments: str) -> int:
     return cli._run([*arguments], debug=False)
 
 
+@pytest.mark.slow
 def test_one_run_with_everything_that_can_go_wrong_beside_a_table_that_is_well(
     place: Path,
     postgres_url: str,

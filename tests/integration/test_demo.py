@@ -21,6 +21,8 @@ SCRIPT = """\
 import sys
 from flows.demo import run_demo
 from tasks.settings import get_settings
+
+pytestmark = pytest.mark.slow
 sys.exit(run_demo(get_settings(), customers=60))
 """
 

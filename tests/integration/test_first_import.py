@@ -16,6 +16,8 @@ import typer.main
 from flows import cli, demo
 from tests.integration import first_import
 
+pytestmark = pytest.mark.slow
+
 CHECKOUT = Path(cli.__file__).parents[1]
 # Arguments of the commands that do not do their work without any.
 ARGUMENTS = {

@@ -18,6 +18,8 @@ from tasks.errors import DbtError
 from tasks.ops import TableKey, resets
 from tests.integration.dbt.conftest import Shop
 
+pytestmark = pytest.mark.slow
+
 REPORT = "select orders, total::int, spend::int from gold.rpt_day"
 
 

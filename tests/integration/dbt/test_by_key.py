@@ -30,6 +30,8 @@ where orders._loaded_at is distinct from made._loaded_at
 ) }}
 select order_id, total, _loaded_at, clock_timestamp() as built_at
 from {{ ref('stg_orders') }}
+
+pytestmark = pytest.mark.slow
 where {{ warehouse.is_changed('order_id') }}
 """,
     "models/gold/twice.sql": """

@@ -20,6 +20,8 @@ from tasks.settings import Settings
 from tests.integration.dbt import by_hand
 from tests.integration.dbt.test_rules import money, order, utm, visit
 
+pytestmark = pytest.mark.slow
+
 FACTS = (
     *("fct_order", "fct_order_item", "fct_payment", "fct_refund"),
     *("fct_session", "fct_touchpoint", "fct_ad_spend_daily"),

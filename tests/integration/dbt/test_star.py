@@ -27,6 +27,8 @@ from tasks.settings import Settings
 from tests.integration.bronze.conftest import Warehouse
 from tests.integration.dbt import by_hand
 
+pytestmark = pytest.mark.slow
+
 SIZE = Size(customers=250, days=45, seed=11, end_date=datetime(2026, 3, 14, 15, tzinfo=UTC))
 Documents = dict[str, list[dict[str, Any]]]
 

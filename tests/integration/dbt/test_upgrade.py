@@ -6,11 +6,15 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tasks import dbt
 from tasks.dbt import compare
 from tasks.dbt.compare import Difference
 from tests.integration.dbt.conftest import Shop
 from tests.integration.dbt.test_blue_green import REPORT
+
+pytestmark = pytest.mark.slow
 
 
 def command(shop: Shop) -> subprocess.CompletedProcess[str]:

@@ -20,6 +20,8 @@ from prefect.events.schemas.automations import AutomationCore
 
 from flows import deploy
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from conftest import Shop
 
