@@ -16,13 +16,13 @@ import pytest
 from flows import demo
 from infra.embedded import postgres
 
+pytestmark = pytest.mark.slow
+
 CHECKOUT = Path(demo.__file__).parents[1]
 SCRIPT = """\
 import sys
 from flows.demo import run_demo
 from tasks.settings import get_settings
-
-pytestmark = pytest.mark.slow
 sys.exit(run_demo(get_settings(), customers=60))
 """
 

@@ -11,6 +11,8 @@ from tasks.errors import DbtError
 from tests.integration.dbt.conftest import Shop
 from tests.integration.dbt.test_blue_green import REPORT, Reader
 
+pytestmark = pytest.mark.slow
+
 FILES = {
     "packages.yml": f"packages: [{{local: '{dbt.SHIPPED / 'packages' / 'core'}'}}]",
     "macros/changed.sql": """
@@ -30,8 +32,6 @@ where orders._loaded_at is distinct from made._loaded_at
 ) }}
 select order_id, total, _loaded_at, clock_timestamp() as built_at
 from {{ ref('stg_orders') }}
-
-pytestmark = pytest.mark.slow
 where {{ warehouse.is_changed('order_id') }}
 """,
     "models/gold/twice.sql": """
