@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -74,7 +75,7 @@ class Fault:
     where: Callable[[Asked], bool] = lambda asked: True
 
 
-class Fake:
+class Fake(ABC):
     """One service: answers requests, keeps a log of them, and fails where it is told to."""
 
     def __init__(self) -> None:
@@ -96,9 +97,9 @@ class Fake:
                     return fault.answer
             return self.answer(asked)
 
+    @abstractmethod
     def answer(self, asked: Asked) -> Answer:
         """Return the true answer."""
-        raise NotImplementedError
 
 
 class Server:

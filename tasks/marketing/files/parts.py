@@ -65,5 +65,6 @@ def _members(table: FilesTable, name: str, path: Path) -> Parts:
             for member in found:
                 with archive.open(member) as stream:
                     yield f"{name}!{member}", _records(table, iter(lambda: stream.read(_CHUNK_BYTES), b""))
+    # zipfile raises the last two for a password and for a compression that it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise FileProblem(f"the zip cannot be read: {error}") from None

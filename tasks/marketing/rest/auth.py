@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -118,7 +119,7 @@ class MemoryTokens:
         self.tokens[key] = token
 
 
-class _Token(NoAuth):
+class _Token(NoAuth, ABC):
     """An access token that ends and is fetched anew."""
 
     def __init__(self, where: str, clock: Clock, secrets: Secrets) -> None:
@@ -151,8 +152,9 @@ class _Token(NoAuth):
         self._took(body)
         return True
 
+    @abstractmethod
     def _form(self) -> tuple[str, Mapping[str, str]]:
-        raise NotImplementedError
+        """Return the address that gives tokens, and the form that it is sent."""
 
     def _took(self, body: Mapping[str, Any]) -> None:
         """Look at what else came with a token."""
