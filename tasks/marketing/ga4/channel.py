@@ -96,16 +96,14 @@ class Ga4Channel(Channel):
         found = self._source.tables[table]
         dimensions, metrics = self._fields(table)
         kinds = {snake(metric): "int" if _WHOLE.search(metric) else "decimal" for metric in metrics}
-        return Layout(
+        return Layout.of(
+            found,
             key=("date", *(snake(dimension) for dimension in dimensions)),
             day="date",
             types=kinds,
-            lookback=(found.lookback or timedelta(days=_LOOKBACK)).days,
+            lookback=_LOOKBACK,
             # One day at a time: the fewer events a report looks at, the less is sampled.
-            step=(found.step or timedelta(days=1)).days,
-            start=found.start,
-            current_day=found.current_day,
-            empty=found.empty,
+            step=1,
         )
 
     def endings(self) -> Sequence[Ending]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from tasks.errors import SourceError
@@ -132,16 +131,14 @@ class GoogleAdsChannel(Channel):
         _, fields, key = self._report(table)
         day = None if table in ENTITIES and found.resource is None else "segments_date"
         metrics = [column_of(field) for field in fields if field.startswith("metrics.") or field.endswith("_micros")]
-        return Layout(
+        return Layout.of(
+            found,
             key=(*((day,) if day else ()), *key),
             day=day,
             types={name: "decimal" if name in _DECIMALS else "int" for name in metrics},
-            lookback=(found.lookback or timedelta(days=_LOOKBACK)).days,
-            step=(found.step or timedelta(days=_STEP)).days,
-            start=found.start,
+            lookback=_LOOKBACK,
+            step=_STEP,
             oldest=_OLDEST,
-            current_day=found.current_day,
-            empty=found.empty,
         )
 
     def endings(self) -> Sequence[Ending]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 from urllib.parse import quote
 
@@ -80,15 +80,13 @@ class LinkedinAdsChannel(Channel):
         if report in ENTITIES:
             return Layout(key=("id",), empty=found.empty)
         column = PIVOTS[report][1]
-        return Layout(
+        return Layout.of(
+            found,
             key=("date", *((column,) if column else ())),
             day="date",
             types=found.metrics,
-            lookback=(found.lookback or timedelta(days=_LOOKBACK)).days,
-            step=(found.step or timedelta(days=_STEP)).days,
-            start=found.start,
-            current_day=found.current_day,
-            empty=found.empty,
+            lookback=_LOOKBACK,
+            step=_STEP,
         )
 
     def endings(self) -> Sequence[Ending]:

@@ -7,7 +7,7 @@ import hmac
 import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -180,17 +180,15 @@ class MetaAdsChannel(Channel):
             return Layout(key=("id",), types={"daily_budget": "int"}, empty=found.empty)
         types = {"impressions": "int", "reach": "int", "clicks": "int", "inline_link_clicks": "int", "spend": "decimal"}
         types |= {"purchases": "decimal", "purchase_value": "decimal", "actions": "decimal", "action_value": "decimal"}
-        return Layout(
+        return Layout.of(
+            found,
             key=("date_start", *LEVELS[report][2], *found.breakdowns),
             day="date_start",
             types=types
             | {f"{kind}_{window}": "decimal" for kind in ("actions", "value") for window in found.attribution},
-            lookback=(found.lookback or timedelta(days=_LOOKBACK)).days,
-            step=(found.step or timedelta(days=_STEP)).days,
-            start=found.start,
+            lookback=_LOOKBACK,
+            step=_STEP,
             oldest=_OLDEST,
-            current_day=found.current_day,
-            empty=found.empty,
         )
 
     def endings(self) -> Sequence[Ending]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from typing import Any
 
@@ -102,17 +102,15 @@ class MicrosoftAdsChannel(Channel):
         """See `Channel`."""
         found = self._source.tables[table]
         _, _, key = REPORTS[found.report or table]
-        return Layout(
+        return Layout.of(
+            found,
             key=("date", *key, *found.columns),
             day="date",
             types={name: "int" if name in ("impressions", "clicks") else "decimal" for name in METRICS},
             nulls=_NULLS,
-            lookback=(found.lookback or timedelta(days=_LOOKBACK)).days,
-            step=(found.step or timedelta(days=_STEP)).days,
-            start=found.start,
+            lookback=_LOOKBACK,
+            step=_STEP,
             oldest=_OLDEST,
-            current_day=found.current_day,
-            empty=found.empty,
         )
 
     def endings(self) -> Sequence[Ending]:

@@ -6,11 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Required, TypedDict, Unpack
 
 from tasks.marketing.rest.client import Client
 from tasks.sources.connector import Finding
 from tasks.sources.window import Window
+
+if TYPE_CHECKING:
+    from tasks.marketing.rest.config import ChannelTable
 
 ACCOUNT = "account_id"
 """Column that names the account of each row, in every table of every channel."""
@@ -36,6 +39,17 @@ class Account:
 
     def __str__(self) -> str:
         return f"{self.id} ({self.name})" if self.name else self.id
+
+
+class _OfChannel(TypedDict, total=False):
+    """What of a layout no configuration changes."""
+
+    key: Required[Sequence[str]]
+    day: str | None
+    cursor: str | None
+    types: Mapping[str, str]
+    nulls: frozenset[str]
+    oldest: int | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,29 @@ class Layout:
     oldest: int | None = None
     current_day: bool = True
     empty: str = "fail"
+
+    @classmethod
+    def of(
+        cls, table: ChannelTable, *, lookback: int, step: int, most_step: int | None = None, **told: Unpack[_OfChannel]
+    ) -> Layout:
+        """Return the layout of a table: what sources.yaml says of its days, else the channel's own.
+
+        Args:
+            table: As sources.yaml has it.
+            lookback: The channel's days, where the table says none.
+            step: The channel's days of one request, where the table says none.
+            most_step: Days that one request may ask for at most; None where the service sets no limit.
+            told: What the channel alone knows.
+        """
+        steps = table.step.days if table.step else step
+        return cls(
+            **told,
+            lookback=table.lookback.days if table.lookback else lookback,
+            step=min(steps, most_step or steps),
+            start=table.start,
+            current_day=table.current_day,
+            empty=table.empty,
+        )
 
 
 @dataclass(frozen=True)

@@ -180,18 +180,16 @@ class DeclaredChannel(Channel):
     def layout(self, table: str) -> Layout:
         """See `Channel`."""
         found = self._source.tables[table]
-        return Layout(
+        return Layout.of(
+            found,
             key=found.key,
             day=found.day,
             cursor=found.cursor,
             types=found.types,
             nulls=frozenset(found.nulls),
-            lookback=(found.lookback or timedelta(days=3)).days,
-            step=(found.step or timedelta(days=30)).days,
-            start=found.start,
+            lookback=3,
+            step=30,
             oldest=found.oldest.days if found.oldest else None,
-            current_day=found.current_day,
-            empty=found.empty,
         )
 
     def endings(self) -> Sequence[Ending]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import Any
 
 from tasks.errors import SourceError
@@ -90,16 +89,15 @@ class TiktokAdsChannel(Channel):
         if report in ENTITIES:
             return Layout(key=(ENTITIES[report][1],), empty=found.empty)
         _, dimension, _ = REPORTS[report]
-        return Layout(
+        return Layout.of(
+            found,
             key=("stat_time_day", *((dimension,) if dimension else ())),
             day="stat_time_day",
             types=found.metrics,
             nulls=frozenset({"-"}),
-            lookback=(found.lookback or timedelta(days=_LOOKBACK)).days,
-            step=min((found.step or timedelta(days=_STEP)).days, _STEP),
-            start=found.start,
-            current_day=found.current_day,
-            empty=found.empty,
+            lookback=_LOOKBACK,
+            step=_STEP,
+            most_step=_STEP,
         )
 
     def endings(self) -> Sequence[Ending]:
