@@ -86,3 +86,37 @@ def run_pipeline(shop: Shop, prefect_server: str) -> Callable[..., Any]:
             return pipeline(**{"models": False, **parameters}, return_state=True)
 
     return run
+
+
+@pytest.fixture
+def orders_alone(
+    tmp_path: Path,
+    mongodb_uri: str,
+    mongodb_database: str,
+    postgres_url: str,
+    prefect_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[[str], Any]]:
+    """Configure a source of one table `orders` with these options, and return its empty database."""
+    from pymongo import MongoClient
+
+    config = tmp_path / "sources.yaml"
+    for name, value in {
+        "MONGODB_URI": mongodb_uri,
+        "WAREHOUSE_URL": postgres_url,
+        "WAREHOUSE_SOURCES": str(config),
+        "WAREHOUSE_HOME": str(tmp_path),
+    }.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    with MongoClient[dict[str, Any]](mongodb_uri) as client:
+
+        def configure(options: str) -> Any:
+            config.write_text(
+                f"sources: {{shop: {{kind: mongodb, uri: '${{MONGODB_URI}}', database: {mongodb_database}, "
+                f"tables: {{orders: {options}}}}}}}"
+            )
+            return client[mongodb_database]
+
+        yield configure
+    get_settings.cache_clear()

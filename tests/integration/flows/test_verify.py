@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
-from pymongo import MongoClient
 
 
 @pytest.fixture
-def shop(
-    tmp_path: Path,
-    mongodb_uri: str,
-    mongodb_database: str,
-    postgres_url: str,
-    prefect_server: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Any]:
-    from tasks.settings import get_settings
-
-    config = tmp_path / "sources.yaml"
-    config.write_text(
-        f"sources: {{shop: {{kind: mongodb, uri: '${{MONGODB_URI}}', database: {mongodb_database}, "
-        "tables: {orders: {mode: cdc}}}}"
-    )
-    for name, value in {
-        "MONGODB_URI": mongodb_uri,
-        "WAREHOUSE_URL": postgres_url,
-        "WAREHOUSE_SOURCES": str(config),
-        "WAREHOUSE_HOME": str(tmp_path),
-    }.items():
-        monkeypatch.setenv(name, value)
-    get_settings.cache_clear()
-    with MongoClient(mongodb_uri) as client:
-        yield client[mongodb_database]
-    get_settings.cache_clear()
+def shop(orders_alone: Callable[[str], Any]) -> Any:
+    return orders_alone("{mode: cdc}")
 
 
 def test_verify_by_sample_whole_and_after_a_change_behind_our_back(shop: Any, postgres_url: str) -> None:
