@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -62,6 +64,15 @@ def test_help_needs_none_of_the_slow_libraries() -> None:
     )
     assert "slow: []" in done.stdout
     assert "checkpoint" in done.stdout
+
+
+def test_the_installed_command_finds_its_packages(tmp_path: Path) -> None:
+    command = Path(sysconfig.get_path("scripts")) / "warehouse"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(command), "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0 and "checkpoint" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
