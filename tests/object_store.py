@@ -72,6 +72,8 @@ class ObjectStore:
     def pause(self) -> None:
         """Let connections be opened, and nothing be answered."""
         self._process.send_signal(signal.SIGSTOP)
+        # Its threads may still answer between the signal and the stop.
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def go_on(self) -> None:
         """Answer again."""
