@@ -70,7 +70,11 @@ def dbt_transform(
         wanted = dbt.Wanted(tuple(refs) if tables else None, changed)
         result = dbt.run(settings, wanted=wanted, process=process, full_refresh=full_refresh)
     with connect(settings.database_url(), autocommit=True) as connection:
-        lineage.save(connection, lineage.read(result.target / "manifest.json"))
+        if (project := lineage.read(result.target / "manifest.json")) is not None:
+            lineage.save(connection, project)
+            for node in project.nodes:
+                if node.problem:
+                    get_run_logger().warning("%s: %s; the default holds", node.relation, node.problem)
     _publish(result)
     if not result.success:
         held = f"; kept as they were: {', '.join(result.held_back)}" if result.held_back else ""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
-from monitoring import freshness, incidents, measures, queries, reconciliation, retention
+from monitoring import freshness, incidents, lineage, measures, queries, reconciliation, retention, source_freshness
 from tasks.errors import WarehouseError
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ def check_freshness(connection: psycopg.Connection[Any], settings: Settings, now
     """Judge each table and mart."""
     sources = _sources(settings)
     freshness.check(connection, [ref.name for ref in sources.refs()], promises_of(sources), now)
+
+
+def check_source_freshness(connection: psycopg.Connection[Any], settings: Settings, now: datetime) -> None:
+    """Ask how old the sources of the dbt project are, by its own rules."""
+    source_freshness.check(connection, now)
 
 
 def check_measures(connection: psycopg.Connection[Any], settings: Settings, now: datetime) -> None:
@@ -69,6 +74,7 @@ def send_heartbeat(connection: psycopg.Connection[Any], settings: Settings, now:
 
 CHECKS: dict[str, Callable[[Any, Settings, datetime], None]] = {
     "freshness": check_freshness,
+    "source freshness": check_source_freshness,
     "measures": check_measures,
     "reconciliation": check_reconciliation,
     "incidents": check_incidents,
@@ -95,10 +101,10 @@ def policy_of(settings: Settings) -> incidents.Policy:
 
 def promises_of(sources: Sources) -> freshness.Promises:
     """Return what sources.yaml promises: `freshness` of a table, else the default."""
-    from monitoring.lineage import seconds_of
-
     said = {ref.name: ref.table.freshness for ref in sources.refs()}
-    return freshness.Promises({name: timedelta(seconds=seconds_of(span)) for name, span in said.items() if span})
+    return freshness.Promises(
+        {name: timedelta(seconds=lineage.seconds_of(span)) for name, span in said.items() if span}
+    )
 
 
 def verdicts(connection: psycopg.Connection[Any]) -> list[freshness.Verdict]:
@@ -113,7 +119,7 @@ def verdicts(connection: psycopg.Connection[Any]) -> list[freshness.Verdict]:
 
 
 def notes(connection: psycopg.Connection[Any]) -> list[str]:
-    """Return what every report says of monitoring itself: that nobody is told, and what is open."""
+    """Return what every report says of monitoring itself: that nobody is told, what is open, what it cannot read."""
     said = []
     look = connection.execute("select told from monitoring.looks").fetchone()
     if look is not None and look[0] == 0:
@@ -122,6 +128,7 @@ def notes(connection: psycopg.Connection[Any]) -> list[str]:
     if open_:
         waiting = sum(one.acknowledged_at is None for one in open_)
         said.append(f"{len(open_)} open incident(s), {waiting} not acknowledged: `warehouse incidents list`.")
+    said += [f"Configuration: {relation}: {problem}." for relation, problem in lineage.problems(connection)]
     return said
 
 

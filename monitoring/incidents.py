@@ -9,7 +9,7 @@ from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from monitoring import queries
+from monitoring import lineage, queries
 from monitoring.masking import mask
 from monitoring.taxonomy import CLASSES, first_line
 
@@ -27,7 +27,7 @@ class Problem:
     """One thing that is wrong now.
 
     Attributes:
-        kind: failure, freshness, anomaly or reconciliation.
+        kind: failure, configuration, freshness, anomaly or reconciliation.
         subject: What it is of: `extract shop.orders`, `gold.fct_order`.
         error_class: Key of its class.
         message: One sentence.
@@ -100,7 +100,14 @@ class News:
 
 def problems(connection: psycopg.Connection[Any]) -> list[Problem]:
     """Return what is wrong now, as the tables of monitoring say."""
-    return [*_failures(connection), *_stale(connection), *_anomalies(connection), *_differences(connection)]
+    return [
+        *_failures(connection),
+        *_misconfigured(connection),
+        *_stale(connection),
+        *_old_sources(connection),
+        *_anomalies(connection),
+        *_differences(connection),
+    ]
 
 
 def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
@@ -144,6 +151,19 @@ def _stale(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
             since = f"{row.as_of:%Y-%m-%d %H:%M} UTC" if row.as_of else "never"
             said = f"as of {since}, promised within {row.sla_seconds / 3600:g} h, because of {row.because}"
             yield Problem("freshness", row.relation, "data_quality", said, row.owner or "analytics engineer")
+
+
+def _misconfigured(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
+    for relation, said in lineage.problems(connection):
+        yield Problem("configuration", relation, "config", said, "owner of the model", severity="low")
+
+
+def _old_sources(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
+    """Yield sources that somebody else loads: those of ours are judged by their reads, and may just not change."""
+    for row in queries.source_freshness(connection):
+        if row.status in ("error", "runtime error") and not row.is_ours:
+            said = row.message or (f"newest row {row.newest:%Y-%m-%d %H:%M} UTC" if row.newest else "no row")
+            yield Problem("freshness", f"source {row.name}", "data_quality", said, "owner of the source")
 
 
 def _anomalies(connection: psycopg.Connection[Any]) -> Iterable[Problem]:

@@ -1,4 +1,7 @@
-"""Which tables each dbt node is made of, kept in the warehouse: who monitors has no dbt project at hand."""
+"""What monitoring knows of the dbt project, kept in the warehouse, as who monitors has no project at hand.
+
+Which tables each node is made of and what is promised of it; and what the project says of its sources' freshness.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from monitoring import source_freshness
+from monitoring.source_freshness import Rule
 
 if TYPE_CHECKING:
     import psycopg
@@ -28,6 +34,7 @@ class Node:
         sla_seconds: How old its data may be at most (`meta.sla: 26h`); None means the default.
         parents: Ids of the nodes that it reads directly.
         sources: Bronze relations that it is made of, through all nodes between.
+        problem: What is wrong with its configuration, which is taken for absent; None: nothing.
     """
 
     node: str
@@ -38,14 +45,25 @@ class Node:
     sla_seconds: int | None
     parents: tuple[str, ...]
     sources: tuple[str, ...]
+    problem: str | None = None
 
 
-def read(manifest: Path) -> list[Node]:
-    """Return the nodes of a dbt manifest; none when there is no such file."""
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A dbt project: its nodes, and the rules of those of its sources that have one for their freshness."""
+
+    nodes: tuple[Node, ...]
+    rules: tuple[Rule, ...]
+
+
+def read(manifest: Path) -> Project | None:
+    """Return what a dbt manifest says; None when there is no such file, as nothing was built."""
     try:
-        return nodes_of(json.loads(manifest.read_bytes()))
+        told = json.loads(manifest.read_bytes())
     except FileNotFoundError:
-        return []
+        return None
+    rules = (source_freshness.rule_of(source) for source in told["sources"].values())
+    return Project(tuple(nodes_of(told)), tuple(rule for rule in rules if rule is not None))
 
 
 def nodes_of(manifest: Mapping[str, Any]) -> list[Node]:
@@ -61,6 +79,7 @@ def nodes_of(manifest: Mapping[str, Any]) -> list[Node]:
         meta = config.get("meta") or {}
         owner = meta.get("owner") or groups.get(config.get("group") or "", {}).get("name")
         above = _all_above(key, parents)
+        sla, problem = _sla(meta)
         found.append(
             Node(
                 key,
@@ -68,12 +87,21 @@ def nodes_of(manifest: Mapping[str, Any]) -> list[Node]:
                 f"{node['schema']}.{node.get('alias') or node['name']}",
                 node["schema"],
                 str(owner) if owner else None,
-                seconds_of(meta["sla"]) if "sla" in meta else None,
+                sla,
                 tuple(parent for parent in parents.get(key, ()) if parent in manifest["nodes"]),
                 tuple(sorted(relations[one] for one in above if one in relations)),
+                problem,
             )
         )
     return found
+
+
+def _sla(meta: Mapping[str, Any]) -> tuple[int | None, str | None]:
+    """Return the promise of a model in seconds, and what is wrong with it: one mistake must not stop all models."""
+    try:
+        return (seconds_of(meta["sla"]) if "sla" in meta else None), None
+    except ValueError as error:
+        return None, f"meta.sla of its dbt model: {error}; until it is corrected, the usual promise holds"
 
 
 def _all_above(key: str, parents: Mapping[str, Iterable[str]]) -> set[str]:
@@ -98,11 +126,8 @@ def seconds_of(text: object) -> int:
     raise ValueError(f"{value!r} is no span of time such as 90m, 26h or 2d")
 
 
-def save(connection: psycopg.Connection[Any], nodes: Iterable[Node]) -> None:
-    """Replace the lineage in the warehouse by that of the project as it is now; nothing is done for no nodes."""
-    found = list(nodes)
-    if not found:
-        return
+def save(connection: psycopg.Connection[Any], project: Project) -> None:
+    """Replace what the warehouse knows of the project by what it is."""
     with connection.transaction(), connection.cursor() as cursor:
         tables = {
             relation: f"{source}.{table}"
@@ -110,8 +135,8 @@ def save(connection: psycopg.Connection[Any], nodes: Iterable[Node]) -> None:
         }
         cursor.execute("delete from monitoring.lineage")
         cursor.executemany(
-            "insert into monitoring.lineage (node, relation, layer, owner, sla_seconds, parents, sources) "
-            "values (%s, %s, %s, %s, %s, %s, %s)",
+            "insert into monitoring.lineage (node, relation, layer, owner, sla_seconds, parents, sources, problem) "
+            "values (%s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 (
                     node.node,
@@ -122,10 +147,19 @@ def save(connection: psycopg.Connection[Any], nodes: Iterable[Node]) -> None:
                     list(node.parents),
                     # A table's arrays are tables of their own in bronze; what is promised is the table.
                     sorted({tables.get(name, name.replace("__", ".", 1)) for name in node.sources}),
+                    node.problem,
                 )
-                for node in found
+                for node in project.nodes
             ],
         )
+        source_freshness.save(cursor, project.rules)
+
+
+def problems(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
+    """Return the relations whose configuration in dbt is wrong, each with what is."""
+    return connection.execute(
+        "select relation, problem from monitoring.lineage where problem is not null order by relation"
+    ).fetchall()
 
 
 def made_of(connection: psycopg.Connection[Any], table: str) -> list[str]:

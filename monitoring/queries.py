@@ -96,6 +96,21 @@ class Freshness:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFreshness:
+    """How old a source of the dbt project is by its own rule; `status` is dbt's word, `is_ours` who loads it."""
+
+    name: str
+    relation: str
+    status: str
+    newest: datetime | None
+    warn_seconds: int | None
+    error_seconds: int | None
+    message: str | None
+    is_ours: bool
+    checked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """One failure, with who acts and what they do first."""
 
@@ -341,6 +356,23 @@ def freshness(connection: psycopg.Connection[Any], layer: str | None = None) -> 
         limit %(most)s
         """,
         {"layer": layer},
+    )
+
+
+def source_freshness(connection: psycopg.Connection[Any]) -> list[SourceFreshness]:
+    """Return the sources that are in the warehouse and have a rule in dbt, the worst first."""
+    return _read(
+        connection,
+        SourceFreshness,
+        """
+        select s.name, s.relation, s.status, s.newest, s.warn_seconds, s.error_seconds, s.message,
+            exists (select from ops.tables t where 'bronze.' || t.relation = s.relation) as is_ours, s.checked_at
+        from monitoring.source_freshness s
+        where s.status is not null
+        order by s.status = 'pass', s.status = 'warn', s.name
+        limit %(most)s
+        """,
+        {},
     )
 
 

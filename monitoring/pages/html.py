@@ -29,6 +29,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _WIDE, _NARROW = 860, 330
 # The figures beside a chart, for those who cannot see it, and rows of a table: more is the dashboard's.
 _ROWS = 50
+_GOOD = frozenset({"ok", "completed", "fresh", "pass", "equal", "agrees"})
+_BAD = frozenset({"failed", "crashed", "missing", "stale", "error", "runtime error", "different", "differs"})
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,7 @@ def _cell(value: Any, column: Column) -> Markup:
 def _tone(state: str) -> str:
     """Return the class of a state: its colour and mark."""
     low = state.lower()
-    if low in ("ok", "completed", "fresh", "equal", "agrees"):
-        return "ok"
-    return "failed" if low in ("failed", "crashed", "missing", "stale", "different", "differs") else "late"
+    return "ok" if low in _GOOD else "failed" if low in _BAD else "late"
 
 
 def as_table(result: Result) -> Table:

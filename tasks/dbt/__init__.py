@@ -25,14 +25,7 @@ from tasks.dbt import swap
 from tasks.dbt.graph import BY_KEY, EPHEMERAL, Graph, Plan, held_back
 from tasks.dbt.process import DbtProcess, fresh_target
 from tasks.dbt.project import SHIPPED, Project, environment, selection, source_names
-from tasks.dbt.results import (
-    DbtResult,
-    Freshness,
-    NodeResult,
-    read_freshness,
-    read_nodes,
-    with_failing,
-)
+from tasks.dbt.results import DbtResult, NodeResult, read_nodes, with_failing
 from tasks.ops import dbt_nodes, dbt_projects
 from tasks.ops.migrations import migrate
 from tasks.settings import Settings
@@ -45,7 +38,6 @@ __all__ = [
     "SHIPPED",
     "DbtProcess",
     "DbtResult",
-    "Freshness",
     "NodeResult",
     "Project",
     "Wanted",
@@ -229,10 +221,9 @@ class _Build:
         finally:
             for schema in sorted(schemas):
                 swap.clean(self._connection, schema)
-        freshness = self._freshness(wanted)
         nodes = tuple(replace(node, published=node.node not in back) for node in nodes)
         hidden = tuple(sorted(".".join(self._graph.nodes[key].relation) for key in back if self._is_relation(key)))
-        return DbtResult(nodes, 0.0, exit_code, target, freshness, hidden)
+        return DbtResult(nodes, 0.0, exit_code, target, hidden)
 
     def _chosen(self, wanted: Wanted) -> set[str]:
         graph, plan = self._graph, self._plan
@@ -263,15 +254,6 @@ class _Build:
                 [self._relation(key) for key in shown if key in by_key],
                 lambda: dbt_nodes.write(self._connection, self._graph, until, began),
             )
-
-    def _freshness(self, wanted: Wanted) -> tuple[Freshness, ...]:
-        """Ask dbt how fresh the loaded sources with a rule are; one that is not must not fail the models."""
-        names = [self._graph.sources[key] for key in self._graph.fresh]
-        asked = [f"source:{name}" for name in names if name in self._plan.state.changed]
-        if not asked or wanted.select:
-            return ()
-        self._process.command(["source", "freshness", "--select", *asked, "--quiet"])
-        return read_freshness(self._process.target)
 
     def _compiled(self, failed: Collection[str]) -> dict[str, str]:
         """Return the compiled SQL of failed data tests."""

@@ -69,14 +69,12 @@ class Graph:
         nodes: By unique id, parents before children.
         tests: By unique id.
         sources: Name (`source.table`) of each source table by unique id.
-        fresh: Unique ids of the sources that have a rule for their freshness.
     """
 
     root: str
     nodes: Mapping[str, Node]
     tests: Mapping[str, NodeTest]
     sources: Mapping[str, str]
-    fresh: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the graph as JSON has it."""
@@ -90,7 +88,7 @@ class Graph:
             key: NodeTest(tuple(test["parents"]), test["unit"], test["fingerprint"])
             for key, test in data["tests"].items()
         }
-        return cls(data["root"], nodes, tests, data["sources"], tuple(data["fresh"]))
+        return cls(data["root"], nodes, tests, data["sources"])
 
     def above(self) -> dict[str, frozenset[str]]:
         """Return by node the names of all source tables that it is made of."""

@@ -68,27 +68,6 @@ class NodeResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Freshness:
-    """How fresh a source is by dbt's own rule.
-
-    Attributes:
-        source: Name of the source.
-        table_name: Name of its table.
-        status: pass, warn, error or runtime error.
-        newest: Time of the newest row, None when unknown.
-        age_seconds: How long ago that was.
-        message: Why it could not be found out, else "".
-    """
-
-    source: str
-    table_name: str
-    status: str
-    newest: datetime | None
-    age_seconds: float | None
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class DbtResult:
     """What one dbt command did.
 
@@ -97,7 +76,6 @@ class DbtResult:
         seconds: Wall time of the whole run.
         exit_code: dbt's exit code: 0 all good, 1 a node failed.
         target: Folder with dbt's own artifacts of this run.
-        freshness: One per source table that has a rule.
         held_back: Relations that were built but not shown to readers, because something in their group failed.
     """
 
@@ -105,7 +83,6 @@ class DbtResult:
     seconds: float
     exit_code: int
     target: Path
-    freshness: tuple[Freshness, ...] = ()
     held_back: tuple[str, ...] = ()
 
     @property
@@ -160,31 +137,9 @@ def read_nodes(target: Path) -> tuple[NodeResult, ...]:
     return tuple(_node(result, known, groups) for result in results)
 
 
-def read_freshness(target: Path) -> tuple[Freshness, ...]:
-    """Return what `dbt source freshness` found; nothing when it did not run."""
-    try:
-        results = json.loads((target / "sources.json").read_bytes())["results"]
-    except FileNotFoundError:
-        return ()
-    return tuple(_freshness(result) for result in results)
-
-
 def with_failing(nodes: Sequence[NodeResult], rows: Mapping[str, Sequence[str]]) -> tuple[NodeResult, ...]:
     """Return the nodes with the ids of their failing rows, by unique id."""
     return tuple(replace(node, failing=tuple(rows.get(node.node, ()))) for node in nodes)
-
-
-def _freshness(result: Mapping[str, Any]) -> Freshness:
-    _, _, source, table = result["unique_id"].split(".", 3)
-    newest = result.get("max_loaded_at")
-    return Freshness(
-        source,
-        table,
-        str(result["status"]),
-        datetime.fromisoformat(newest) if newest else None,
-        result.get("max_loaded_at_time_ago_in_s"),
-        redact(result.get("error") or ""),
-    )
 
 
 def _node(

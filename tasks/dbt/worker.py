@@ -146,7 +146,6 @@ def _graph(manifest: Manifest) -> dict[str, Any]:
         "nodes": nodes,
         "tests": tests,
         "sources": {key: f"{source.source_name}.{source.name}" for key, source in manifest.sources.items()},
-        "fresh": [key for key, source in manifest.sources.items() if source.has_freshness],
     }
 
 

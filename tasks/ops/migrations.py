@@ -505,6 +505,23 @@ MIGRATIONS: tuple[str, ...] = (
     comment on column ops.dbt_nodes.tested is 'Which version of its tests the model has passed.';
     delete from ops.dbt_projects;
     """,
+    """
+    alter table monitoring.lineage add column problem text;
+    comment on column monitoring.lineage.problem is 'What is wrong with its configuration in dbt; taken for absent.';
+    create table monitoring.source_freshness (
+        name text primary key,
+        relation text not null,
+        query text not null,
+        warn_seconds bigint,
+        error_seconds bigint,
+        status text,
+        newest timestamptz,
+        message text,
+        checked_at timestamptz
+    );
+    comment on table monitoring.source_freshness is
+        'One row per source table whose dbt project says how old it may be: the rule, and what the last look found.';
+    """,
 )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
 
+from monitoring import lineage, queries, source_freshness
 from tasks import dbt
 from tasks.dbt import swap
 from tasks.errors import DbtError
@@ -276,12 +279,27 @@ dbt.run(get_settings(), wanted=dbt.Wanted(changed=True))
     assert shop.leftovers() == 0
 
 
-def test_freshness_reaches_the_result(shop: Shop) -> None:
-    [orders] = shop.build().freshness
-    assert (orders.source, orders.table_name, orders.status) == ("shop", "orders", "pass")
-    shop.connection.execute("update bronze.shop__orders set _loaded_at = now() - interval '3 hours'")
-    shop.spend(tuesday=1)
-    result = shop.build()
-    assert result.success
-    [orders] = result.freshness
-    assert orders.status == "warn" and orders.age_seconds is not None and orders.age_seconds > 3 * 3600 - 60
+def freshness_by_dbt(shop: Shop) -> list[dict[str, Any]]:
+    """Return the results of `dbt source freshness` itself."""
+    project, target = dbt.Project.of(shop.settings), shop.settings.home / "by-dbt"
+    command = [sys.executable, "-P", "-m", "dbt.cli.main", "source", "freshness", *project.arguments(target)]
+    env = dict(dbt.environment(shop.settings.database_url(), os.environ))
+    subprocess.run(command, env=env, cwd=project.folder, check=True, capture_output=True)
+    results: list[dict[str, Any]] = json.loads((target / "sources.json").read_text())["results"]
+    return results
+
+
+def test_source_freshness_is_what_dbt_finds(shop: Shop) -> None:
+    project = lineage.read(shop.build().target / "manifest.json")
+    assert project is not None
+    lineage.save(shop.connection, project)
+    for age in ("1 minute", "3 hours"):
+        shop.connection.execute(
+            f"update bronze.shop__orders set _loaded_at = now() - interval '{age}'"  # type: ignore[arg-type]
+        )
+        source_freshness.check(shop.connection, datetime.now(UTC))
+        [ours] = queries.source_freshness(shop.connection)
+        [theirs] = freshness_by_dbt(shop)
+        assert theirs["unique_id"] == f"source.own.{ours.name}"
+        assert (ours.status, ours.newest) == (theirs["status"], datetime.fromisoformat(theirs["max_loaded_at"]))
+    assert ours.status == "warn"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ import pytest
 
 from monitoring import (
     anomalies,
+    checks,
     freshness,
     incidents,
     lineage,
@@ -21,6 +23,7 @@ from monitoring import (
     queries,
     reconciliation,
     retention,
+    source_freshness,
 )
 
 NOW = datetime.now(UTC).replace(hour=12)
@@ -111,9 +114,54 @@ def node(name: str, **more: Any) -> lineage.Node:
     return lineage.Node(f"model.p.{name}", name, f"gold.{name}", "gold", **made)
 
 
+def save(connection: psycopg.Connection[Any], *nodes: lineage.Node, rules: tuple[Any, ...] = ()) -> None:
+    lineage.save(connection, lineage.Project(nodes, rules))
+
+
+def test_what_is_wrong_in_the_projects_configuration_is_an_incident_until_it_is_not(
+    connection: psycopg.Connection[Any],
+) -> None:
+    save(connection, node("fct", problem="meta.sla: 'soon' is no span of time"), node("rpt"))
+    assert open_now(connection) == ["gold.fct: configuration"]
+    (one,) = queries.incidents(connection)
+    assert (one.error_class, one.severity, one.owner) == ("config", "low", "owner of the model")
+    assert checks.notes(connection)[-1] == "Configuration: gold.fct: meta.sla: 'soon' is no span of time."
+    save(connection, node("fct"), node("rpt"))
+    assert open_now(connection) == []
+
+
+def rule(table: str, query: str = "") -> source_freshness.Rule:
+    asked = query or f"select max(at) from bronze.{table}"
+    return source_freshness.Rule(f"shop.{table}", f"bronze.{table}", asked, 3_600, 7_200)
+
+
+def test_sources_are_judged_by_their_projects_rule(connection: psycopg.Connection[Any]) -> None:
+    for table, age in (("new", "1 minute"), ("old", "90 minutes"), ("foreign", "1 day"), ("ours", "1 day")):
+        connection.execute(
+            f"create table bronze.{table} as select now() - interval '{age}' as at"  # type: ignore[arg-type]
+        )
+    connection.execute("create table bronze.day as select current_date + 1 as at")
+    connection.execute("insert into ops.tables (source, table_name, relation) values ('shop', 'ours', 'ours')")
+    writing = rule("new", "delete from bronze.new returning at")
+    rules = (*map(rule, ("new", "old", "foreign", "ours", "absent", "day")), replace(writing, name="shop.writing"))
+    save(connection, rules=rules)
+    source_freshness.check(connection, datetime.now(UTC))
+    found = {row.name: row for row in queries.source_freshness(connection)}
+    assert {name: row.status for name, row in found.items()} == {
+        "shop.new": "pass", "shop.old": "warn", "shop.foreign": "error", "shop.ours": "error", "shop.day": "pass",
+        "shop.writing": "runtime error",
+    }  # fmt: skip
+    assert "read-only" in (found["shop.writing"].message or "")
+    # Ours is judged by its reads: a table that does not change is not late.
+    assert open_now(connection) == ["source shop.foreign: freshness", "source shop.writing: freshness"]
+    # A project without the rule has no verdict on it.
+    save(connection, rules=rules[:1])
+    assert [row.name for row in queries.source_freshness(connection)] == ["shop.new"]
+
+
 def test_freshness_by_lineage(connection: psycopg.Connection[Any]) -> None:
     now = datetime.now(UTC)
-    lineage.save(connection, [node("fct", owner="Sales data"), node("rpt", parents=("model.p.fct",), sla_seconds=3600)])
+    save(connection, node("fct", owner="Sales data"), node("rpt", parents=("model.p.fct",), sla_seconds=3600))
     run = uuid4()
     began = now - timedelta(hours=3)
 

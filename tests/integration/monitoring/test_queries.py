@@ -37,6 +37,7 @@ def test_an_empty_warehouse_has_nothing_to_show(connection: psycopg.Connection[A
         queries.throughput,
         queries.durations,
         queries.freshness,
+        queries.source_freshness,
         queries.failures,
         queries.incidents,
         queries.anomalies,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks import dbt
-from tasks.dbt.results import read_freshness, read_nodes
+from tasks.dbt.results import read_nodes
 from tasks.errors import DbtError
 
 
@@ -81,15 +81,3 @@ def test_failures_have_a_class_and_an_owner(target: Path) -> None:
     assert (nodes["unique_x"].error_class, nodes["unique_x"].owner) == ("data_quality", "ana@example.com")
     assert (nodes["rpt"].error_class, nodes["rpt"].owner) == ("model", "Sales")
     assert (nodes["stg_orders"].error_class, nodes["stg_orders"].owner) == ("", "")
-
-
-def test_freshness_is_that_of_dbt(tmp_path: Path) -> None:
-    assert read_freshness(tmp_path) == ()
-    told = {"status": "warn", "max_loaded_at": "2026-01-02T03:04:05+00:00", "max_loaded_at_time_ago_in_s": 90.5}
-    broken = {"status": "runtime error", "error": "no such column postgresql://ana:secret@db/x"}
-    results = [{"unique_id": "source.p.shop.orders", **told}, {"unique_id": "source.p.shop.events", **broken}]
-    (tmp_path / "sources.json").write_text(json.dumps({"results": results}))
-    orders, events = read_freshness(tmp_path)
-    assert (orders.source, orders.table_name, orders.status, orders.age_seconds) == ("shop", "orders", "warn", 90.5)
-    assert orders.newest is not None and orders.newest.minute == 4
-    assert (events.newest, events.message) == (None, "no such column postgresql://***@db/x")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from monitoring import lineage
+from monitoring import lineage, source_freshness
 from monitoring.freshness import Mart, Table, Verdict, judge
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -72,7 +75,7 @@ def test_a_model_that_failed_is_the_reason_before_its_tables() -> None:
     assert (found.state, found.because) == ("behind", "int_a failed: column y does not exist")
 
 
-MANIFEST = {
+MANIFEST: dict[str, Any] = {
     "groups": {"group.p.sales": {"name": "sales", "owner": {"name": "Sales data"}}},
     "sources": {
         "source.p.shop.orders__items": {"identifier": "shop__orders__items"},
@@ -99,6 +102,49 @@ def test_lineage_reaches_through_models_to_the_tables() -> None:
     assert (stg.relation, stg.layer, stg.owner, stg.sla_seconds) == ("silver.stg", "silver", None, None)
     assert (fct.relation, fct.owner, fct.sla_seconds) == ("gold.fct_v2", "Sales data", 5400)
     assert (fct.sources, fct.parents) == (("shop__orders__items", "shop__tags"), ("model.p.stg",))
+
+
+def test_a_promise_that_cannot_be_read_is_told_and_taken_for_absent() -> None:
+    fct = {**MANIFEST["nodes"]["model.p.fct"], "config": {"meta": {"sla": "26 hours", "owner": "ana"}}}
+    stg, found = lineage.nodes_of({**MANIFEST, "nodes": {**MANIFEST["nodes"], "model.p.fct": fct}})
+    assert (found.sla_seconds, found.owner, stg.problem) == (None, "ana", None)
+    assert found.problem is not None and "'26 hours' is no span of time" in found.problem
+
+
+def source(**more: Any) -> dict[str, Any]:
+    limits = {"warn_after": {"count": 1, "period": "hour"}, "error_after": {"count": 2, "period": "day"}}
+    named = {"source_name": "shop", "name": "orders", "schema": "bronze", "identifier": "shop__orders"}
+    return {**named, "loaded_at_field": "_loaded_at", "freshness": limits, **more}
+
+
+def test_the_rule_of_a_source_is_that_of_its_project(tmp_path: Path) -> None:
+    manifest = {**MANIFEST, "sources": {"source.p.shop.orders": source(), "source.p.shop.x": source(freshness=None)}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    project = lineage.read(tmp_path / "manifest.json")
+    assert project is not None and len(project.nodes) == 2
+    (rule,) = project.rules
+    assert (rule.name, rule.relation, rule.warn_seconds, rule.error_seconds) == (
+        "shop.orders", "bronze.shop__orders", 3_600, 172_800
+    )  # fmt: skip
+    assert rule.query == 'select max(_loaded_at) from "bronze"."shop__orders"'
+    assert [rule.status(newest, NOW) for newest in (hours(0.9), hours(1.1), hours(49), None)] == [
+        "pass", "warn", "error", "error"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "query"),
+    [
+        ({"freshness": {"warn_after": {"count": 1, "period": "day"}, "filter": "region = 'eu'"}},
+         """select max(_loaded_at) from "bronze"."shop__orders" where region = 'eu'"""),
+        ({"loaded_at_query": "select max(t) from {{ this }}"}, 'select max(t) from "bronze"."shop__orders"'),
+        ({"loaded_at_field": None}, None),
+        ({"freshness": {"warn_after": {"count": None, "period": None}}}, None),
+    ],
+)  # fmt: skip
+def test_what_a_rule_asks(more: dict[str, Any], query: str | None) -> None:
+    rule = source_freshness.rule_of(source(**more))
+    assert (rule and rule.query) == query
 
 
 @pytest.mark.parametrize("text", ["", "h", "26", "26 hours", "-1h"])
