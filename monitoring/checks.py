@@ -41,7 +41,9 @@ def check_measures(connection: psycopg.Connection[Any], settings: Settings, now:
 
 def check_reconciliation(connection: psycopg.Connection[Any], settings: Settings, now: datetime) -> None:
     """Compare source, bronze and gold, once a day and after each load."""
-    reconciliation.check(connection, [ref.name for ref in _sources(settings).refs()], now)
+    refs = list(_sources(settings).refs())
+    reconciliation.check(connection, [ref.name for ref in refs], now)
+    reconciliation.check_sources(connection, refs, now)
 
 
 def check_incidents(connection: psycopg.Connection[Any], settings: Settings, now: datetime) -> None:

@@ -177,7 +177,8 @@ def _anomalies(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
 def _differences(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
     for row in queries.reconciliation(connection, 2):
         if row.state == "differs":
-            said = f"source {row.source_value}, bronze {row.bronze_value}, gold {row.gold_value}"
+            values = (("source", row.source_value), ("bronze", row.bronze_value), ("gold", row.gold_value))
+            said = ", ".join(f"{place} {value:f}" for place, value in values if value is not None)
             yield Problem("reconciliation", row.line, "data_quality", said)
 
 

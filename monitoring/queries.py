@@ -202,7 +202,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """One figure at the source, in bronze and in gold; `state` is equal, differs or unknown."""
+    """One figure at the source, in bronze and in gold; `state` is equal, about, differs or unknown."""
 
     day: date
     line: str

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import psycopg
+
+    from tasks.sources import TableRef
+    from tasks.sources.connector import Count
+
+COUNT_SECONDS = 5.0
+"""How long a source may take to say how many rows its tables have."""
+_LIVE = "rows at the source now: "
+# A source that was read longer ago has moved on.
+_SOON = timedelta(hours=1)
+# So many rows come or go while a small table is asked.
+_FEW = Decimal(10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +36,8 @@ class Line:
         bronze_value: As bronze has it.
         gold_value: As gold has it; None where gold has no such figure.
         note: What to know of the comparison.
+        tolerance: A difference up to this is `about` equal: the source goes on while it is asked.
+        bronze_may_have_more: Bronze keeps what the source has deleted, as nobody told it.
     """
 
     line: str
@@ -35,6 +48,8 @@ class Line:
     bronze_value: Decimal | None
     gold_value: Decimal | None
     note: str | None = None
+    tolerance: Decimal = Decimal(0)
+    bronze_may_have_more: bool = False
 
     @property
     def difference(self) -> Decimal | None:
@@ -44,10 +59,14 @@ class Line:
 
     @property
     def state(self) -> str:
-        """`equal`, `differs`, or `unknown` where there is nothing to compare with."""
+        """`equal`, `about` (within the tolerance), `differs`, or `unknown` where there is nothing to compare with."""
         if self.difference is None:
             return "unknown"
-        return "differs" if self.difference else "equal"
+        if not self.difference:
+            return "equal"
+        surplus = (self.bronze_value or 0) - (self.source_value or 0)
+        more = self.bronze_may_have_more and surplus > 0
+        return "about" if more or self.difference <= self.tolerance else "differs"
 
 
 def check(connection: psycopg.Connection[Any], names: Sequence[str], now: datetime, every: bool = False) -> int:
@@ -61,7 +80,81 @@ def check(connection: psycopg.Connection[Any], names: Sequence[str], now: dateti
     """
     if not every and _is_done(connection, now.date()):
         return 0
-    lines = [*_rows(connection, names), *_gold(connection)]
+    lines = [*_rows(connection, names), *_gold(connection), *_spend(connection)]
+    _write(connection, lines, now)
+    return sum(one.state == "differs" for one in lines)
+
+
+def check_sources(connection: psycopg.Connection[Any], refs: Sequence[TableRef], now: datetime) -> None:
+    """Ask sources how many rows their tables have, once a day for each table, soon after it was read.
+
+    Later the source has moved on, and would only differ by what the next run reads.
+
+    Args:
+        connection: A connection to the warehouse.
+        refs: The configured tables.
+        now: The time.
+    """
+    from tasks.errors import WarehouseError
+    from tasks.ops import relations
+
+    due = _due(connection, now)
+    by_source: dict[str, list[TableRef]] = {}
+    for ref in refs:
+        if ref.name in due:
+            by_source.setdefault(ref.source_name, []).append(ref)
+    lines = []
+    for tables in by_source.values():
+        counts: Mapping[str, Count] = {}
+        unasked = None
+        try:
+            counts = tables[0].connector.count(tables, COUNT_SECONDS)
+        except WarehouseError as error:
+            unasked = f"not asked: {error.what}"
+        for ref in tables:
+            if ref.name in counts or unasked:
+                relation = relations.of_table(connection, ref.key).get("")
+                lines.append(_live(connection, ref, relation, counts.get(ref.name), unasked))
+    _write(connection, lines, now)
+
+
+def _due(connection: psycopg.Connection[Any], now: datetime) -> frozenset[str]:
+    """Return the tables that were read within the last hour and whose source was not asked today."""
+    rows = connection.execute(
+        "select relation from monitoring.freshness f where layer = 'bronze' and as_of > %s and not exists "
+        "(select from monitoring.reconciliation r where r.day = %s and r.line = %s || f.relation)",
+        [now - _SOON, now.date(), _LIVE],
+    ).fetchall()
+    return frozenset(name for (name,) in rows)
+
+
+def _live(
+    connection: psycopg.Connection[Any], ref: TableRef, relation: str | None, count: Count | None, unasked: str | None
+) -> Line:
+    """Return the line of a table's rows at the source and in bronze; refused documents are at the source alone."""
+    held = _held(connection, relation) if relation else Decimal(0)
+    place = (f"{_LIVE}{ref.name}", ref.source_name, ref.table_name, "rows")
+    if count is None:
+        return Line(*place, None, held, None, unasked)
+    refused = _one(
+        connection,
+        "select count(distinct coalesce(document_id, id::text)) from ops.rejects where (source, table_name) = (%s, %s)",
+        ref.key,
+    )
+    notes = [
+        "counted" if count.counted else "as the source's own books say",
+        f"{refused} refused, and not in bronze" if refused else "",
+        "" if count.deletes else "deleted rows stay in bronze, as `deletes: sweep` is not set",
+    ]
+    share = Decimal(count.rows) / 100
+    return Line(
+        *(*place, Decimal(count.rows), held, None, "; ".join(filter(None, notes))),
+        tolerance=max(share.to_integral_value(), _FEW) + refused,
+        bronze_may_have_more=not count.deletes,
+    )
+
+
+def _write(connection: psycopg.Connection[Any], lines: Sequence[Line], now: datetime) -> None:
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
             "insert into monitoring.reconciliation (day, line, source, table_name, measure, source_value, "
@@ -78,7 +171,6 @@ def check(connection: psycopg.Connection[Any], names: Sequence[str], now: dateti
                 for one in lines
             ],
         )
-    return sum(one.state == "differs" for one in lines)
 
 
 def _is_done(connection: psycopg.Connection[Any], day: date) -> bool:
@@ -94,11 +186,8 @@ def _is_done(connection: psycopg.Connection[Any], day: date) -> bool:
 def _rows(connection: psycopg.Connection[Any], names: Sequence[str]) -> Iterator[Line]:
     """Yield the rows of each table: what its last whole read found, and what bronze holds.
 
-    The source itself is asked by `warehouse verify`; what is known here is what was read of it. Only a read of the
-    whole table says how many rows it has.
+    What is known here is what was read of the source: only a read of the whole table says how many rows it has.
     """
-    from psycopg import sql
-
     landed = _whole_reads(connection)
     relations = {
         f"{source}.{table}": relation
@@ -110,15 +199,18 @@ def _rows(connection: psycopg.Connection[Any], names: Sequence[str]) -> Iterator
         relation = relations.get(name)
         if relation is None or not _exists(connection, "bronze", relation):
             continue
-        query = sql.SQL("select count(*) from bronze.{} where _deleted_at is null").format(sql.Identifier(relation))
-        held = _one(connection, query)
+        held = _held(connection, relation)
         source, _, table = name.partition(".")
-        note = (
-            None
-            if name in landed
-            else "the last read was of changes alone: `warehouse verify` compares with the source"
-        )
+        note = None if name in landed else "the last read was of changes alone; `warehouse verify` compares row by row"
         yield Line(f"rows of {name}", source, table, "rows", landed.get(name), held, None, note)
+
+
+def _held(connection: psycopg.Connection[Any], relation: str) -> Decimal:
+    """Return how many rows of a bronze table the source still has, as far as bronze knows."""
+    from psycopg import sql
+
+    query = sql.SQL("select count(*) from bronze.{} where _deleted_at is null").format(sql.Identifier(relation))
+    return _one(connection, query)
 
 
 def _whole_reads(connection: psycopg.Connection[Any]) -> Mapping[str, Decimal]:
@@ -181,6 +273,39 @@ def _gold(connection: psycopg.Connection[Any]) -> Iterator[Line]:
             yield Line(line, source, table, measure, None, held, shown)
 
 
+def _spend(connection: psycopg.Connection[Any]) -> Iterator[Line]:
+    """Yield the spend of each advertising platform, in the accounts' own currencies.
+
+    What bronze has is read through the platform's staging view, which knows its column and unit. What the channel said
+    is the sum of the last pull of each day, where days are pulled by account.
+    """
+    from psycopg import sql
+
+    if not _exists(connection, "gold", "fct_ad_spend_daily"):
+        return
+    platforms = connection.execute(
+        "select split_part(relation, '__', 2), relation, sources from monitoring.lineage "
+        r"where relation like 'silver.stg\_ads\_\_%%' order by relation",
+    ).fetchall()
+    for platform, relation, sources in platforms:
+        name = relation.partition(".")[2]
+        if not _exists(connection, "silver", name) or len(sources) != 1:
+            continue
+        source, _, table = sources[0].partition(".")
+        pulled = connection.execute(
+            "select sum(coalesce((totals ->> 'spend')::numeric, (totals ->> 'cost_micros')::numeric / 1000000, "
+            "(totals ->> 'costInLocalCurrency')::numeric)) "
+            "from ops.account_days where (source, table_name) = (%s, %s)",
+            [source, table],
+        ).fetchone()
+        held = _one(connection, sql.SQL("select sum(spend) from silver.{}").format(sql.Identifier(name)))
+        shown = _one(
+            connection, "select sum(original_spend) from gold.fct_ad_spend_daily where platform = %s", [platform]
+        )
+        note = None if pulled and pulled[0] is not None else "files and their days have no totals of their own"
+        yield Line(f"spend of {platform}", source, table, "spend", pulled and pulled[0], held, shown, note)
+
+
 def _exists(connection: psycopg.Connection[Any], schema: str, name: str) -> bool:
     row = connection.execute(
         "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace "
@@ -190,6 +315,6 @@ def _exists(connection: psycopg.Connection[Any], schema: str, name: str) -> bool
     return row == (True,)
 
 
-def _one(connection: psycopg.Connection[Any], query: Any) -> Decimal:
-    row = connection.execute(query).fetchone()
+def _one(connection: psycopg.Connection[Any], query: Any, parameters: Sequence[object] = ()) -> Decimal:
+    row = connection.execute(query, parameters).fetchone()
     return Decimal(row[0] or 0) if row else Decimal(0)

@@ -29,7 +29,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _WIDE, _NARROW = 860, 330
 # The figures beside a chart, for those who cannot see it, and rows of a table: more is the dashboard's.
 _ROWS = 50
-_GOOD = frozenset({"ok", "completed", "fresh", "pass", "equal", "agrees"})
+_GOOD = frozenset({"ok", "completed", "fresh", "pass", "equal", "about", "agrees"})
 _BAD = frozenset({"failed", "crashed", "missing", "stale", "error", "runtime error", "different", "differs"})
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.mongodb.config import MongoRef, MongoSource, MongoTable
 from tasks.sources import TableRef
-from tasks.sources.connector import Connector, Finding, Proposal, Sample, Shared
+from tasks.sources.connector import Connector, Count, Finding, Proposal, Sample, Shared
 
 if TYPE_CHECKING:
     import polars as pl
@@ -98,6 +98,12 @@ class MongoConnector(Connector[MongoSource, MongoTable]):
         from tasks.mongodb.sampling import estimated_count
 
         return estimated_count(ref)
+
+    def count(self, refs: Sequence[MongoRef], seconds: float) -> Mapping[str, Count]:
+        """See `Connector`; a collection that is read whole is not counted, one that is read through a filter is."""
+        from tasks.mongodb.sampling import counts
+
+        return counts(refs, seconds)
 
     def decode_reject(self, ref: MongoRef, raw: bytes) -> dict[str, pl.DataFrame]:
         """See `Connector`."""

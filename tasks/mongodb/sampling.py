@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import pymongo
+from pymongo.errors import PyMongoError
+
+from tasks.errors import MissingCollection
 from tasks.landing.transforms import Transforms
 from tasks.landing.typed import TableTypes
-from tasks.mongodb.client import connect, named_errors, open_collection
+from tasks.mongodb.client import connect, named_errors, open_collection, translate
 from tasks.mongodb.config import MongoRef
 from tasks.mongodb.extract import projection_of
 from tasks.mongodb.reading import decoder_of
-from tasks.sources.connector import Sample
+from tasks.sources.connector import Count, Sample
 
 
 def sample_documents(ref: MongoRef, documents: int) -> Sample:
@@ -53,3 +58,27 @@ def estimated_count(ref: MongoRef) -> int:
             return int(collection.estimated_document_count())
     finally:
         client.close()
+
+
+def counts(refs: Sequence[MongoRef], seconds: float) -> dict[str, Count]:
+    """Return how many documents the tables of one source have, for as many as this can be told in time.
+
+    Raises:
+        SourceError: The server does not answer, or refuses.
+    """
+    found: dict[str, Count] = {}
+    with connect(refs[0].source) as client, pymongo.timeout(seconds):
+        for ref in refs:
+            try:
+                collection, _ = open_collection(client, ref)
+                wanted = ref.table.filter
+                rows = collection.count_documents(wanted) if wanted else collection.estimated_document_count()
+            except MissingCollection:
+                continue
+            except PyMongoError as error:
+                if error.timeout and found:
+                    break
+                raise translate(error, ref.name) from error
+            deletes = ref.table.mode != "incremental" or ref.table.deletes == "sweep"
+            found[ref.name] = Count(int(rows), bool(wanted), deletes)
+    return found

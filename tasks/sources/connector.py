@@ -62,6 +62,21 @@ class Sample:
     children: Mapping[str, Sequence[pl.DataFrame]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Count:
+    """How many rows a table has at its source.
+
+    Attributes:
+        rows: How many.
+        counted: Whether they were counted; else the source's own books say so.
+        deletes: Whether loading learns of deleted rows; else bronze may have more.
+    """
+
+    rows: int
+    counted: bool
+    deletes: bool
+
+
 class Shared(Protocol):
     """What tables of one source share in a run, such as a change stream; used by the run's threads."""
 
@@ -249,6 +264,21 @@ class Connector(ABC, Generic[_Source, _Table]):
             SourceError: The source could not be read.
         """
         return None
+
+    def count(self, refs: Sequence[TableRef[_Source, _Table]], seconds: float) -> Mapping[str, Count]:
+        """Return how many rows tables of one source have there at this moment, where that takes no read of them.
+
+        Args:
+            refs: The tables.
+            seconds: How long it may take for all of them.
+
+        Returns:
+            By `source.table`; tables of which it cannot be told in this time are left out.
+
+        Raises:
+            SourceError: The source does not answer.
+        """
+        return {}
 
     def recount(self, ref: TableRef[_Source, _Table]) -> int | None:
         """Count a table's rows at the source by another reader than extraction's; None where there is none.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import psycopg
@@ -25,6 +28,10 @@ from monitoring import (
     retention,
     source_freshness,
 )
+from tasks.errors import SourceUnreachable
+from tasks.sources import TableRef
+from tasks.sources.connector import Count
+from tests.toy_kind.toy_source import ToyConnector, ToySource, ToyTable
 
 NOW = datetime.now(UTC).replace(hour=12)
 MIDNIGHT = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -263,6 +270,124 @@ def test_source_bronze_and_gold_line_by_line(connection: psycopg.Connection[Any]
     first = queries.reconciliation(connection)[0]
     assert (first.line, first.difference is not None and float(first.difference)) == ("sum of orders' totals", 0.01)
     assert open_now(connection) == ["sum of orders' totals: reconciliation"]
+
+
+def test_spend_of_each_platform_is_the_same_at_the_channel_in_bronze_and_in_gold(
+    connection: psycopg.Connection[Any],
+) -> None:
+    connection.execute(
+        "create schema silver; create schema gold;"
+        "create view silver.stg_ads__google_ads as select 12.5 as spend;"
+        "create view silver.stg_ads__meta_ads as select 7::numeric as spend;"
+        "create table gold.fct_ad_spend_daily as select * from (values ('google_ads', 12.5, 11), ('meta_ads', 6.5, 6)) "
+        "as v (platform, original_spend, spend);"
+        "insert into ops.pulls (source, table_name, account, day, pulled_at, batch_id, row_count, final, totals) values"
+        # The later pull of a day counts, as it restated it.
+        " ('ads', 'google_ads', 'a', '2026-11-01', '2026-11-02', '1', 1, false, '{\"cost_micros\": \"9\"}'),"
+        " ('ads', 'google_ads', 'a', '2026-11-01', '2026-11-03', '2', 1, true, '{\"cost_micros\": \"12500000\"}')"
+    )
+    staging = [
+        replace(node(name), relation=f"silver.{name}", layer="silver", sources=(f"ads__{name[9:]}",))
+        for name in ("stg_ads__google_ads", "stg_ads__meta_ads")
+    ]
+    save(connection, *staging)
+    assert reconciliation.check(connection, [], datetime.now(UTC)) == 1
+    meta, google = queries.reconciliation(connection)
+    assert (google.line, google.state) == ("spend of google_ads", "equal")
+    assert google.source_value == google.bronze_value == google.gold_value == Decimal("12.5")
+    assert (meta.line, meta.state, meta.source_value, meta.difference) == (
+        "spend of meta_ads", "differs", None, Decimal("0.5"),
+    )  # fmt: skip
+    (one,) = incidents.problems(connection)
+    assert one.message == "bronze 7, gold 6.5"
+
+
+class Counting(ToyConnector):
+    """A source that knows how many rows its tables have."""
+
+    counts: ClassVar[dict[str, Count]] = {}
+    asked: ClassVar[list[list[str]]] = []
+
+    def count(self, refs: Sequence[TableRef], seconds: float) -> Mapping[str, Count]:
+        self.asked.append([ref.name for ref in refs])
+        if not self.counts:
+            raise SourceUnreachable("nobody answers", "shop", "start it")
+        return self.counts
+
+
+@pytest.fixture
+def counted(connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch) -> tuple[Counting, list[TableRef]]:
+    """Three tables of 1000 rows in bronze, of which two were read just now."""
+    made = Counting()
+    made.asked.clear()
+    monkeypatch.setattr(TableRef, "connector", property(lambda ref: made))
+    tables = {name: ToyTable(file=name) for name in ("orders", "events", "old")}
+    refs = [
+        TableRef("shop", name, ToySource(kind="toy", folder=Path(), tables=tables), tables[name]) for name in tables
+    ]
+    for name in tables:
+        connection.execute(
+            f"create table bronze.shop__{name} as "  # type: ignore[arg-type]
+            "select n as _id, null::timestamptz as _deleted_at from generate_series(1, 1000) n"
+        )
+        connection.execute("insert into ops.tables values ('shop', %s, '', %s)", [name, f"shop__{name}"])
+    now = datetime.now(UTC)
+    read = [extract(0, 0, name, started_at=now - timedelta(minutes=5)) for name in ("orders", "events")]
+    log.write(connection, [*read, extract(0, 0, "old", started_at=now - timedelta(hours=3))])
+    freshness.check(connection, [ref.name for ref in refs], freshness.Promises(), now)
+    return made, refs
+
+
+@pytest.mark.parametrize(
+    ("count", "state"),
+    [
+        (Count(1000, True, True), "equal"),
+        (Count(1010, True, True), "about"),
+        (Count(990, True, True), "about"),
+        (Count(1011, True, True), "differs"),
+        (Count(400, True, True), "differs"),
+        (Count(400, True, False), "about"),
+        (Count(1100, True, False), "differs"),
+    ],
+)
+def test_rows_at_the_source_are_asked_once_a_day_after_a_read(
+    connection: psycopg.Connection[Any], counted: tuple[Counting, list[TableRef]], count: Count, state: str
+) -> None:
+    connector, refs = counted
+    connector.counts = {"shop.orders": count}
+    reconciliation.check_sources(connection, refs, datetime.now(UTC))
+    reconciliation.check_sources(connection, refs, datetime.now(UTC))
+    assert connector.asked == [["shop.orders", "shop.events"], ["shop.events"]], "what was not told is asked again"
+    (line,) = queries.reconciliation(connection)
+    assert (line.line, line.state) == ("rows at the source now: shop.orders", state)
+    assert (line.source_value, line.bronze_value) == (count.rows, 1000)
+
+
+def test_refused_documents_are_at_the_source_alone(
+    connection: psycopg.Connection[Any], counted: tuple[Counting, list[TableRef]]
+) -> None:
+    connector, refs = counted
+    connector.counts = {"shop.orders": Count(1030, False, True)}
+    connection.execute(
+        "insert into ops.rejects (source, table_name, batch_id, stage, document_id, reason) "
+        "select 'shop', 'orders', batch::text, 'load', n, 'odd' "
+        "from generate_series(1, 25) n, generate_series(1, 2) batch"
+    )
+    reconciliation.check_sources(connection, refs, datetime.now(UTC))
+    (line,) = queries.reconciliation(connection)
+    assert (line.state, line.note) == ("about", "as the source's own books say; 25 refused, and not in bronze")
+
+
+def test_a_source_that_does_not_answer_is_told_and_not_asked_again_that_day(
+    connection: psycopg.Connection[Any], counted: tuple[Counting, list[TableRef]]
+) -> None:
+    connector, refs = counted
+    connector.counts = {}
+    reconciliation.check_sources(connection, refs, datetime.now(UTC))
+    reconciliation.check_sources(connection, refs, datetime.now(UTC))
+    assert len(connector.asked) == 1
+    lines = queries.reconciliation(connection)
+    assert {line.note for line in lines} == {"not asked: nobody answers"} and open_now(connection) == []
 
 
 def test_what_is_rolled_up_adds_up_and_is_removed_once(connection: psycopg.Connection[Any]) -> None:

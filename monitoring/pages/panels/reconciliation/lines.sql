@@ -1,7 +1,9 @@
 /*
 title: Source, bronze and gold
 question: Does the money agree?
-definition: The same figure at the source, in bronze and in gold, line by line, as it was last looked at.
+definition: >
+  The same figure at the source, in bronze and in gold, line by line, as it was last looked at. Spend is in the accounts'
+  own currencies. About: within one percent, as the source goes on while it is asked.
 order: 10
 needs: [monitoring.reconciliation]
 columns:
