@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -172,7 +172,7 @@ def load_flow(name: str) -> Callable[..., State[Any]]:
     return flow
 
 
-def quiet_heartbeat() -> Any:
+def quiet_heartbeat() -> AbstractContextManager[object]:
     """Return a context without Prefect's heartbeat thread.
 
     Joining that thread costs each in-process flow run close to a second, as it sleeps in whole seconds, and no

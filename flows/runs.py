@@ -71,14 +71,30 @@ def run_pipeline(
     _load_prefect(progress)
     from flows.pipeline import pipeline
     from flows.progress import shown
+    from tasks.settings import get_settings
 
     ready()
     progress(f"running the pipeline: {', '.join(names) or 'every table'}")
-    with shown(progress):
+    with heartbeat(get_settings().home), shown(progress):
         state: Any = pipeline(tables=list(names) or None, models=models, **how.parameters(), return_state=True)
     _send_the_rest()
     run_id = str(state.state_details.flow_run_id)
     return RunOutcome(state.is_completed(), state.message or state.name or "", run_id)
+
+
+def heartbeat(home: Path) -> contextlib.AbstractContextManager[object]:
+    """Return a context without a heartbeat where none is needed: at the embedded server.
+
+    Prefect waits up to a second for its thread to end. All runs of the embedded server are processes of this machine,
+    and whether these are alive each look of monitoring finds out by itself.
+
+    Args:
+        home: Where the embedded server lives.
+    """
+    from flows.launch import quiet_heartbeat
+    from infra.embedded import services
+
+    return contextlib.nullcontext() if services.configured("prefect", home) else quiet_heartbeat()
 
 
 def _send_the_rest() -> None:
@@ -132,7 +148,7 @@ def run_reset(
     ready()
     before = read_report(settings)
     progress(f"resetting {name}")
-    with shown(progress):
+    with heartbeat(settings.home), shown(progress):
         state: Any = reset(name, since, by=by, why=why, return_state=True)
     _send_the_rest()
     # The report is that of the pipeline, which the reset runs last, or not at all when it fails itself.

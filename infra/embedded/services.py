@@ -103,6 +103,8 @@ def use(home: Path, environment: MutableMapping[str, str] = os.environ) -> None:
         environment["PREFECT_API_URL"] = prefect.url(home)
         # Without this Prefect would keep results and logs of embedded runs in the user's home.
         environment.setdefault("PREFECT_HOME", str((home / "prefect").resolve()))
+        # Without this Prefect would tell its makers of the first run on a terminal, in the midst of our progress.
+        environment.setdefault("DO_NOT_TRACK", "1")
 
 
 def prefect_is_known(home: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -91,17 +92,18 @@ class _Yaml(YAML):
         self.repeated: list[tuple[int, str]] = []
 
 
-def _parsed(text: str, problems: list[tuple[int, str]]) -> Any:
-    """Return the document; where a source is not valid YAML, what is left without it, or None."""
+# A run reads its file several times, and parsing is nine tenths of that; nobody changes the document.
+@lru_cache(maxsize=2)
+def _parsed(text: str) -> tuple[Any, list[tuple[int, str]]]:
+    """Return the document and its mistakes; where a source is not valid YAML, what is left without it, or None."""
     yaml = _Yaml()
     try:
         document = yaml.load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problems.append((line, f"not valid YAML: {error.problem or error.context}"))
-        return _parsed_without(text, line, problems)
-    problems += yaml.repeated
-    return document
+        problems = [(line, f"not valid YAML: {error.problem or error.context}")]
+        return _parsed_without(text, line, problems), problems
+    return document, yaml.repeated
 
 
 def _parsed_without(text: str, line: int, problems: list[tuple[int, str]]) -> Any:
@@ -148,11 +150,11 @@ def load_sources(path: Path, environment: Mapping[str, str] | None = None) -> So
         raise ConfigError(f"cannot read sources: {error.strerror}", str(path), "set WAREHOUSE_SOURCES") from None
     except UnicodeDecodeError:
         raise _no_text(path) from None
-    problems: list[tuple[int, str]] = []
     try:
-        document = _parsed(text, problems)
+        document, mistakes = _parsed(text)
     except YAMLError:
         raise _no_text(path) from None
+    problems = list(mistakes)
     if not isinstance(document, Mapping) and not problems:
         raise ConfigError("sources.yaml is empty", str(path), "it starts with `sources:`")
     sources = _checked(document, {**_DEFAULTS, **(os.environ if environment is None else environment)}, problems)

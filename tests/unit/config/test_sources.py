@@ -200,6 +200,22 @@ def test_yaml_mistakes_are_told_beside_all_others(tmp_path: Path) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_reading_twice_tells_the_same_and_a_corrected_file_or_variable_counts_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "sources:\n  shop: {kind: mongodb, uri: '${URI}', database: '${DATABASE}', tables: {a: {}, a: {}}}\n"
+    )
+    told = []
+    for _ in range(2):
+        with pytest.raises(ConfigError) as error:
+            load_sources(path, {})
+        told.append(error.value.problems)
+    assert told[0] == told[1] and len(told[0]) == 3
+    write(tmp_path, path.read_text().replace("a: {}, a: {}", "a: {}"))
+    for database in ("before", "after"):
+        (ref,) = load_sources(path, {"URI": "mongodb://a", "DATABASE": database}).refs()
+        assert ref.source.model_dump()["database"] == database
+
+
 def test_the_home_is_a_variable_that_always_has_a_value(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD.replace("    path: ", "    path: ${WAREHOUSE_HOME}/"))
     for environment, home in ((ENVIRONMENT, ".warehouse"), (ENVIRONMENT | {"WAREHOUSE_HOME": "/far"}, "/far")):
