@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import socket
 import threading
@@ -10,13 +11,16 @@ from datetime import UTC, datetime, time, timedelta
 from email import message_from_bytes
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from monitoring import alerts, history, incidents
 from monitoring.incidents import Policy, Problem
+from tests.integration.monitoring.chat import Chat
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 NO_REST = Policy()
@@ -142,6 +146,67 @@ def test_what_somebody_took_is_not_escalated(connection: psycopg.Connection[Any]
     look(connection, [REFUSED], 5)
     assert second.received == []
     second.server.shutdown()
+
+
+SLACK, TEAMS = "hooks.slack.com", "prod-00.westeurope.logic.azure.com"
+TOKENS = "/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7"
+FLOW = "/workflows/3e8e/triggers/manual/paths/invoke?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=S"
+
+
+@pytest.fixture
+def chat(tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chat]:
+    """Slack and Teams as channels, at their own addresses."""
+    from prefect.blocks.notifications import MicrosoftTeamsWebhook, SlackWebhook
+
+    made = Chat(tmp_path, SLACK, TEAMS)
+    monkeypatch.setenv("HTTPS_PROXY", made.url)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(made.authority))
+    SlackWebhook(url=SecretStr(f"https://{SLACK}{TOKENS}")).save("warehouse-alert-slack", overwrite=True)
+    MicrosoftTeamsWebhook(url=SecretStr(f"https://{TEAMS}:443{FLOW}")).save("warehouse-alert-teams", overwrite=True)
+    yield made
+    SlackWebhook.delete("warehouse-alert-slack")
+    MicrosoftTeamsWebhook.delete("warehouse-alert-teams")
+    made.close()
+
+
+def said(post: dict[str, Any], host: str) -> tuple[str, str]:
+    """Return title and text of a post, each where the service looks for it."""
+    if host == SLACK:
+        (attachment,) = post["attachments"]
+        return attachment["title"], html.unescape(attachment["text"])
+    (card,) = post["attachments"]
+    assert (post["type"], card["contentType"]) == ("message", "application/vnd.microsoft.card.adaptive")
+    blocks = {block["id"]: block["text"] for block in card["content"]["body"] if block["type"] == "TextBlock"}
+    return blocks["title"], blocks["body"]
+
+
+def test_slack_and_teams_get_the_message_in_their_own_form(connection: psycopg.Connection[Any], chat: Chat) -> None:
+    assert look(connection, [REFUSED, REJECTED]) == []
+    assert sorted(chat.paths) == sorted([TOKENS, FLOW])
+    for host, (post,) in chat.received.items():
+        title, text = said(post, host)
+        assert title == "Warehouse: 2 new"
+        assert text.splitlines()[0] == "[high] extract shop.orders: credentials or rights"
+        assert "Runbook: docs/runbooks/classes/auth.md" in text and "warehouse incidents acknowledge" in text
+        assert "[low] load ads.meta" in text and "hunter2" not in json.dumps(post)
+    assert look(connection, [REFUSED, REJECTED], 1) == []
+    assert look(connection, [REJECTED], 2) == []
+    for host, posts in chat.received.items():
+        title, text = said(posts[-1], host)
+        assert (len(posts), title) == (2, "Warehouse: 1 well again")
+        assert text.startswith("Well again: extract shop.orders")
+
+
+def test_a_webhook_that_was_taken_back_is_told_without_its_address(
+    connection: psycopg.Connection[Any], chat: Chat
+) -> None:
+    chat.status = 404
+    failed = look(connection, [REFUSED])
+    assert sorted(failed) == [
+        "ms-teams-webhook/warehouse-alert-teams: NotificationError",
+        "slack-webhook/warehouse-alert-slack: NotificationError",
+    ]
+    assert connection.execute("select told_at from monitoring.incidents").fetchall() == [(None,)]
 
 
 class Mailbox:
