@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="source.table", autocompletion=tables_of)]
 _HEADERS = (
     *("release", "id", "field", "change", "was", "is", "action", "read", "rows since", "with the field", "rescued"),
-    *("before", "since", "hidden", "state", "models"),
+    *("before", "since", "hidden", "state", "next", "models"),
 )
 
 
@@ -78,7 +78,7 @@ def _row(number: int, told: Told, found: Timeline) -> tuple[Any, ...]:
     return (
         *(number, change.id, change.field, change.change, change.old_type, change.new_type, change.action, told.at),
         *((seen.rows, seen.present, seen.rescued) if seen else (None, None, None)),
-        *(list(told.old), list(told.new), told.hidden or None, _state(told), found.models),
+        *(list(told.old), list(told.new), told.hidden or None, _state(told), _next(told), found.models),
     )
 
 
@@ -113,6 +113,15 @@ def _change_lines(told: Told) -> Iterator[str]:
     for when, values in (("before", told.old), ("since", told.new)):
         if values:
             yield f"      {when}: {' | '.join(values)}"
+    if step := _next(told):
+        yield f"      next: {step}"
+
+
+def _next(told: Told) -> str | None:
+    """Return what a person does about an open change."""
+    from tasks.drift.kinds import KINDS
+
+    return KINDS[told.change.change].next_step if told.change.resolved_at is None else None
 
 
 def _state(told: Told) -> str:

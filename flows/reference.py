@@ -208,6 +208,16 @@ def commands_page() -> str:
     return "\n".join(lines)
 
 
+def changes_page() -> str:
+    """Return the page of the kinds of changes."""
+    from tasks.drift.kinds import KINDS
+
+    lines = ["# Kinds of changes", "", "As `ops.schema_changes.change` and `warehouse drift` name them.", ""]
+    lines += ["| kind | what was seen | next step |", "|---|---|---|"]
+    lines += [_row(f"`{name}`", kind.meaning, kind.next_step) for name, kind in KINDS.items()]
+    return "\n".join(lines) + "\n"
+
+
 def _commands(command: Any, words: str, parent: Any) -> Iterator[tuple[str, Any, Any]]:
     """Yield every command that does something, with its words and its context."""
     import click
@@ -231,6 +241,7 @@ def files() -> dict[str, str]:
         "settings.md": settings_page(),
         "commands.md": commands_page(),
         "sources.md": sources_page(),
+        "changes.md": changes_page(),
         "sources.schema.json": json.dumps(schema(), indent=2) + "\n",
     }
 

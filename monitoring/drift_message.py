@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from monitoring.drift import Timeline, Told, printable
 from monitoring.masking import mask
+from tasks.drift.kinds import KINDS
 
 _BACKTICKS = re.compile("`+")
 _ASKED = (
@@ -81,7 +82,7 @@ def _what(told: Told) -> str:
         case "renamed":
             return f"{field} probably is the new name of {_field(str(change.evidence['renamed_from']))}."
         case other:
-            return f"{field}: {other.replace('_', ' ')}."
+            return f"{field}: {KINDS[other].meaning}."
 
 
 def _field(path: str) -> str:

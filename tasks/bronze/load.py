@@ -866,6 +866,10 @@ class Loader:
             evidence.write_statistics(
                 self._cursor, self._manifest, child, relation.statistics, relation.rows_read, rescued, sanitised
             )
+            if not self._rebuild and not self._late:
+                self._changes += evidence.unusual(
+                    self._cursor, self._manifest, relation.plan, relation.statistics, relation.rows_read
+                )
         if self._days is not None and not self._rebuild:
             self._days.record(relations[0].name, relations[0].plan)
         if not self._rebuild:

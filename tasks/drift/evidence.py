@@ -10,15 +10,12 @@ from psycopg import sql
 
 from tasks.bronze import ddl
 from tasks.bronze.plan import Change, Column, Plan
+from tasks.drift import notice
+from tasks.drift.chance import is_gone
 from tasks.landing import Manifest
-from tasks.ops import TableKey, columns, field_statistics
+from tasks.ops import TableKey, columns, field_statistics, usual_fields
 from tasks.ops.field_statistics import FieldStatistics, Presence
 
-# A field is held to be gone when its absence would be a one in ten thousand chance at the rate seen so far.
-_CHANCE = 1e-4
-# Documents of one batch are alike, so a field that all others have proves no more by its absence than a coin that is
-# tossed: 14 documents, and not one, are needed even where every document so far had it.
-_MOST_RATE = 0.5
 _RECENT_BATCHES = 20
 # A rename is suggested when nine of ten updated rows carry the old column's value under the new name.
 _SAME_SHARE = 0.9
@@ -92,14 +89,26 @@ def vanished_and_back(
     return changes
 
 
-def is_gone(rate: float, rows: int) -> bool:
-    """Return whether a field that a share of rows carried would hardly be missing in so many by chance.
+def unusual(
+    cursor: psycopg.Cursor[Any], manifest: Manifest, plan: Plan, fields: Mapping[str, Any], rows: int
+) -> list[Change]:
+    """Return what changed in the fields of one relation, and keep what is usual after the batch.
 
     Args:
-        rate: Share of the rows up to the last batch that had the field, 0 to 1.
-        rows: Rows since then, none of which has it.
+        cursor: Inside the load's transaction.
+        manifest: The batch, which no younger one was loaded before.
+        plan: Of the relation.
+        fields: By path what extract counted.
+        rows: Rows that extract counted.
     """
-    return bool((1 - min(rate, _MOST_RATE)) ** rows < _CHANCE)
+    if not rows:
+        return []
+    kept = usual_fields.read(cursor, _key(manifest), plan.child)
+    usual = {path: notice.Usual.model_validate(one) for path, one in kept.items()}
+    found = list(notice.changes(usual, fields, rows, plan.field_name))
+    after = {path: one.model_dump(exclude_defaults=True) for path, one in usual.items()}
+    usual_fields.write(cursor, _key(manifest), plan.child, manifest.batch_id, after)
+    return found
 
 
 def mark(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, changes: Mapping[str, Change]) -> None:

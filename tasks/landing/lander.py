@@ -17,6 +17,7 @@ from tasks.landing.decoder import Decoder, make_decoder
 from tasks.landing.kinds import KINDS
 from tasks.landing.manifest import Segment
 from tasks.landing.rules import Rules
+from tasks.landing.seen import Seen
 from tasks.landing.store import BatchWriter
 from tasks.landing.transforms import Transforms
 from tasks.landing.typed import TableTypes
@@ -82,6 +83,7 @@ class Lander:
     _types: TableTypes = field(init=False)
     _transforms: Transforms = field(init=False)
     _rules: Rules = field(init=False)
+    _seen: Seen = field(init=False, default_factory=Seen)
     _started: float = field(init=False, default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -201,6 +203,7 @@ class Lander:
         """Write frames by child path, those documents apart that break a rule."""
         found = self._rules.sort(frames)
         for path, frame in found.kept.items():
+            self._seen.add(path, frame)
             self.writer.write(frame, kind="child" if path else "rows", child=path)
         for path, frame in found.held.items():
             self.writer.write(frame, kind="held", child=path)
@@ -239,7 +242,7 @@ class Lander:
         for path, counted in self._frame_fields.items():
             _add(fields, path, counted)
         statistics[""] = {**main, "rows": main["rows"] + self._frame_rows, "fields": fields}
-        return self._transforms.apply_statistics(self._types.statistics(statistics))
+        return self._seen.add_to(self._transforms.apply_statistics(self._types.statistics(statistics)))
 
 
 def _add(fields: dict[str, Any], path: str, counted: dict[str, Any]) -> None:

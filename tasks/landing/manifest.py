@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.landing.seen import is_many
+
+_Key = TypeVar("_Key", int, str)
 
 
 class _Model(BaseModel):
@@ -44,12 +48,18 @@ class FieldStatistics(_Model):
     A missing field is `rows_read - present`; a null is counted under type `null`; an empty text, array or document
     under `empty`. The three are different facts. `converted` counts those that came as another type than the one that
     sources.yaml declares and tell the same value as that.
+
+    Of a share of the rows as landed (see tasks.landing.seen): `values` has how often each was seen, as JSON, where they
+    are few, and `many` says that they are not; `magnitudes` has by step of their logarithm how many numbers were seen.
     """
 
     present: int = 0
     types: dict[str, int] = Field(default_factory=dict)
     empty: int = 0
     converted: int = 0
+    values: dict[str, int] = Field(default_factory=dict)
+    many: bool = False
+    magnitudes: dict[int, int] = Field(default_factory=dict)
 
     @property
     def is_mixed(self) -> bool:
@@ -58,14 +68,23 @@ class FieldStatistics(_Model):
 
     def add(self, other: FieldStatistics) -> FieldStatistics:
         """Return the sum of both."""
-        types = Counter(self.types)
-        types.update(other.types)
+        values = _sum(self.values, other.values)
+        many = self.many or other.many or is_many(values)
         return FieldStatistics(
             present=self.present + other.present,
-            types=dict(sorted(types.items())),
+            types=_sum(self.types, other.types),
             empty=self.empty + other.empty,
             converted=self.converted + other.converted,
+            values={} if many else values,
+            many=many,
+            magnitudes=_sum(self.magnitudes, other.magnitudes),
         )
+
+
+def _sum(counts: Mapping[_Key, int], others: Mapping[_Key, int]) -> dict[_Key, int]:
+    total = Counter(counts)
+    total.update(others)
+    return dict(sorted(total.items()))
 
 
 class Child(_Model):

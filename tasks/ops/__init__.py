@@ -14,6 +14,7 @@
 | `relations` | `ops.tables` | relation of bronze |
 | `resets` | `ops.resets` | reset of a table |
 | `schema_changes` | `ops.schema_changes` | change of a source's schema |
+| `usual_fields` | `ops.usual_fields` | relation of bronze whose fields are watched |
 
 Functions commit nothing: they take part in the transaction of whoever calls them.
 """

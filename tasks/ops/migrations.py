@@ -522,6 +522,20 @@ MIGRATIONS: tuple[str, ...] = (
     comment on table monitoring.source_freshness is
         'One row per source table whose dbt project says how old it may be: the rule, and what the last look found.';
     """,
+    """
+    create table ops.usual_fields (
+        source text not null,
+        table_name text not null,
+        child text not null,
+        batch_id text not null,
+        fields jsonb not null,
+        primary key (source, table_name, child)
+    );
+    comment on table ops.usual_fields is
+        'What is usual for the fields of each relation, against which each batch is held; see docs/runbooks/drift.md.';
+    comment on table ops.schema_changes is
+        'The ledger of drift: every change of the documents'' shape; docs/runbooks/drift.md lists its kinds.';
+    """,
 )
 
 

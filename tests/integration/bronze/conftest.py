@@ -16,6 +16,7 @@ from tasks.bronze import copying
 from tasks.bronze.load import LoadResult, load_batch
 from tasks.landing import Landing, Manifest
 from tasks.landing.decoder import make_decoder
+from tasks.landing.seen import Seen
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings
 from tasks.sources import TableRef
@@ -52,7 +53,7 @@ class Warehouse:
         batch_id = f"{extracted_at:%Y%m%dT%H%M%S%fZ}-{self.ticks:08x}"
         decoder = make_decoder(children=self.table.child_paths, seed=self.table.fingerprint(), with_op=mode == "cdc")
         source, table_name = self.place
-        rejected = 0
+        rejected, seen = 0, Seen()
         with self.landing.writer(source, table_name, batch_id) as writer:
             chunks = [documents[start : start + part_rows] for start in range(0, len(documents), part_rows)] or [[]]
             for number, chunk in enumerate(chunks):
@@ -63,6 +64,8 @@ class Warehouse:
                     for key in deletes:
                         decoder.push_delete(bson.encode({"_id": key}))
                 decoded = decoder.flush()
+                for path, frame in decoded.tables.items():
+                    seen.add(path, frame)
                 writer.write(decoded.tables.pop(""))
                 for path, frame in decoded.tables.items():
                     writer.write(frame, kind="child", child=path)
@@ -72,7 +75,7 @@ class Warehouse:
                 sweeper = make_decoder()
                 sweeper.push(b"".join(bson.encode({"_id": key}) for key in ids))
                 writer.write(sweeper.flush().tables[""].select("_id"), kind="ids")
-            segment = writer.finish(decoder.stats(), 0, 0.1, rejected)
+            segment = writer.finish(seen.add_to(decoder.stats()), 0, 0.1, rejected)
         previous = self.state if previous is None else previous
         self.state = {"tick": self.ticks} if checkpoint is None else checkpoint
         return self.landing.commit(

@@ -11,6 +11,7 @@ import pytest
 
 from flows import cli, console
 from monitoring import lineage
+from tasks.drift.kinds import KINDS
 from tasks.mongodb.config import MongoTable
 from tasks.settings import get_settings
 from tests.integration.bronze.conftest import Warehouse
@@ -92,6 +93,7 @@ def test_a_timeline_tells_two_releases_with_samples_and_without_personal_data(
     assert "release 1, read 2026-01-01 00:02 to 2026-01-01 00:03 UTC" in said
     assert "note: appeared (text); column note added; open" in said
     assert "      rows read since: 3 of 6 have it" in said and "      since: s0 | s1 | s2" in said
+    assert f"      next: {KINDS['appeared'].next_step}" in said
     assert not any(secret in said for secret in ("4000-plain", "ann", "jane.doe", "\x1b"))
 
 

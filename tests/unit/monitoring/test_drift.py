@@ -100,7 +100,7 @@ def test_the_message_tells_what_changed_since_when_how_much_and_what_is_asked() 
         told("email", "appeared", None, "text", hidden="it is named like personal data"),
         told("status", "appeared", None, "text"),
         told("status", "renamed", "text", "text"),
-        told("by.jane\\.doe@example\\.com", "became_empty", None, None),
+        told("by.jane\\.doe@example\\.com", "became_null", None, None),
     ]
     said = message(Timeline("shop.orders", [changes], []))
     assert said.splitlines()[0] == "# Documents of `shop.orders` have changed" and "Since 2026-01-03 its" in said
@@ -112,7 +112,7 @@ def test_the_message_tells_what_changed_since_when_how_much_and_what_is_asked() 
         " read since then have it.",
         "- `email` is new, of type `text`. No examples are shown, as it may hold personal data.",
         "- `status` probably is the new name of `state`.",
-        "- `<e-mail>`: became empty.",
+        "- `<e-mail>`: a field that had values is always null.",
         "## What we ask",
     ]
     assert "Was each of these changes intended?" in said and "already be migrated" in said
