@@ -330,6 +330,10 @@ def _from_prefect(settings: Settings, flow_run_id: str, unreachable: WarehouseEr
     return report.build(rows, context=report.Context(notes=[said]))
 
 
+MODEL_DOCS = "models.html"
+"""Name of the file with the documentation of silver and gold."""
+
+
 def write_report(settings: Settings, flow_run_id: str, path: Path) -> Path:
     """Write the report of a run, of the last one when the id is empty, and of the last days as one HTML file.
 
@@ -350,14 +354,28 @@ def write_report(settings: Settings, flow_run_id: str, path: Path) -> Path:
             results = html.recent(connection)
     except WarehouseUnreachable as unreachable:
         found, results = _from_prefect(settings, flow_run_id, unreachable), []
-    path.write_text(html.render(found, results, _links(found, path)), encoding="utf-8")
+    path.write_text(html.render(found, results, _links(settings, found, path)), encoding="utf-8")
     return path.resolve()
 
 
-def _links(found: RunReport, path: Path) -> Links:
-    """Return what the report points to: the run at Prefect, and the models' documentation where it lies beside it."""
+def _links(settings: Settings, found: RunReport, path: Path) -> Links:
+    """Return what the report points to: the run at Prefect, dashboard, runbooks, and the models' documentation.
+
+    The latter is where `make docs` writes it, or beside the report.
+    """
     from monitoring.pages.html import Links
 
     prefect = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
     run = f"{prefect.rstrip('/')}/runs/flow-run/{found.run_id}" if prefect and found.run_id else ""
-    return Links(run=run, models="models.html" if (path.parent / "models.html").exists() else "")
+    made = next((place for place in (path.parent, settings.home) if (place / MODEL_DOCS).exists()), None)
+    models = "" if made is None else MODEL_DOCS if made == path.parent else (made / MODEL_DOCS).resolve().as_uri()
+    return Links(run, models, settings.docs_url or _own_docs(), settings.dashboard_url or "")
+
+
+def _own_docs() -> str:
+    """Return the address of the documentation of this checkout; empty where the product is installed without it."""
+    root = Path(__file__).resolve().parents[1]
+    site = root / "dist" / "site"
+    if (site / "index.html").exists():
+        return site.as_uri()
+    return root.as_uri() if (root / "docs").is_dir() else ""

@@ -39,6 +39,8 @@ class Settings(BaseSettings):
         alert_timezone: Time zone of these hours.
         alert_escalate_minutes: After so long without an acknowledgement the escalation is told too.
         heartbeat_url: Address that is asked after each look, so that a service outside notices when monitoring is dead.
+        docs_url: Address of the documentation's pages (`make site`), for links of reports; unset means the checkout's.
+        dashboard_url: Address of the dashboard, for the links of reports.
         pod_patience: Seconds that a pod may wait for its image or a node that fits, before its step is given up.
     """
 
@@ -57,6 +59,8 @@ class Settings(BaseSettings):
     alert_timezone: str = "UTC"
     alert_escalate_minutes: float = Field(default=120.0, gt=0)
     heartbeat_url: SecretStr | None = None
+    docs_url: str | None = Field(default=None, pattern="^https?://")
+    dashboard_url: str | None = Field(default=None, pattern="^https?://")
     # Autoscalers bring a node within some five minutes, a registry is seldom away for longer.
     pod_patience: float = Field(default=900.0, gt=0)
 

@@ -136,6 +136,8 @@ def _column(column: Column) -> Any:
         return st.column_config.DateColumn(column.title, format="YYYY-MM-DD", help=about)
     if column.format == "table":
         return st.column_config.LinkColumn(column.title, display_text=r"source=(.*)&table=.*", help=about)
+    if column.format == "link":
+        return st.column_config.LinkColumn(column.title, display_text=column.title, help=about)
     return st.column_config.TextColumn(column.title, help=about)
 
 

@@ -22,6 +22,7 @@ Format = Literal[
     "code",
     "owner",
     "table",
+    "link",
 ]
 NUMERIC: frozenset[str] = frozenset({"count", "number", "money", "percent", "ratio", "bytes", "seconds", "age"})
 """Formats whose cells stand at the right."""

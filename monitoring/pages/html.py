@@ -40,14 +40,23 @@ class Links:
     Attributes:
         run: The run at Prefect.
         models: The documentation of silver and gold.
-        runbooks: Address of the folder of runbooks.
+        docs: The documentation: a folder of HTML pages (`make site`), or of the Markdown that they are made of.
         dashboard: The live dashboard.
     """
 
     run: str = ""
     models: str = ""
-    runbooks: str = ""
+    docs: str = ""
     dashboard: str = ""
+
+    def page(self, path: str) -> str:
+        """Return the address of a page of the documentation by its path in the repository, empty without one."""
+        if not self.docs:
+            return ""
+        # A checkout and a code host show the Markdown itself.
+        written = "/blob/" in self.docs or (self.docs.startswith("file:") and not self.docs.endswith("/dist/site"))
+        name = path if written else path.replace("README.md", "index.md").removesuffix(".md") + ".html"
+        return f"{self.docs.rstrip('/')}/{name}"
 
     def named(self) -> list[tuple[str, str]]:
         """Return title and address of those that there are."""
@@ -55,7 +64,7 @@ class Links:
             ("Run at Prefect", self.run),
             ("Live dashboard", self.dashboard),
             ("Models and lineage", self.models),
-            ("Runbooks", self.runbooks),
+            ("Runbooks", self.page("docs/runbooks/README.md")),
         )
         return [pair for pair in pairs if pair[1]]
 
@@ -106,7 +115,7 @@ def render(
         .get_template("report.html.j2")
         .render(
             found=found,
-            run=_run_tables(found) if found else [],
+            run=_run_tables(found, links) if found else [],
             days=DAYS,
             pages=[pair for pair in pages if pair[1]],
             links=links,
@@ -144,6 +153,8 @@ def _cell(value: Any, column: Column) -> Markup:
     if column.format == "owner":
         kind = CLASSES.get(str(value))
         return escape(f"{kind.title}: {kind.who}" if kind else formats.show(value))
+    if column.format == "link" and value:
+        return Markup('<a href="{}">{}</a>').format(value, column.title)
     shown = formats.show(value, column.format)
     return Markup("<code>{}</code>").format(shown) if column.format == "code" and value is not None else escape(shown)
 
@@ -174,10 +185,10 @@ def _chart(result: Result) -> Markup:
     return Markup("".join(drawn))  # noqa: S704 - the renderer escapes what comes from rows
 
 
-def _run_tables(found: report.RunReport) -> list[tuple[str, Table]]:
+def _run_tables(found: report.RunReport, links: Links) -> list[tuple[str, Table]]:
     """Return the tables of one run, each with its title."""
     tables = [
-        ("Failures", _failures(found)),
+        ("Failures", _failures(found, links)),
         ("Tables", _tables(found)),
         ("Schema changes", _schema_changes(found)),
         ("Slowest models and tests", _models(found)),
@@ -185,7 +196,7 @@ def _run_tables(found: report.RunReport) -> list[tuple[str, Table]]:
     return [(title, table) for title, table in tables if table.rows]
 
 
-def _failures(found: report.RunReport) -> Table:
+def _failures(found: report.RunReport, links: Links) -> Table:
     rows = [
         {
             "what": item.name,
@@ -194,12 +205,14 @@ def _failures(found: report.RunReport) -> Table:
             "who": item.who,
             "first": item.action,
             "error": item.message,
+            "runbook": links.page(item.runbook) or item.runbook,
         }
         for item in found.failures[:_ROWS]
     ]
     titles = {"who": "who acts", "first": "what to do first", "error": "first error line"}
     columns = {name: Column(title=titles.get(name, name)) for name in ("what", "stage", "kind", "who", "first")}
     columns["error"] = Column(title=titles["error"], format="code")
+    columns["runbook"] = Column(title="runbook", format="link" if links.docs else "code")
     return Table("Failures of the run", columns, rows, len(found.failures) > _ROWS)
 
 

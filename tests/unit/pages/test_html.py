@@ -107,6 +107,24 @@ def test_it_calls_nobody() -> None:
 def test_links_are_there_where_they_are_known() -> None:
     made = page(links=html.Links(run="https://prefect.example.com/runs/1", models="models.html"))
     assert 'href="https://prefect.example.com/runs/1"' in made and 'href="models.html"' in made
+    assert "<code>docs/runbooks/classes/network.md</code>" in made, "without a documentation its path is told"
+
+
+@pytest.mark.parametrize(
+    ("docs", "address"),
+    [
+        ("https://docs.example.com/", "https://docs.example.com/docs/runbooks/{}.html"),
+        ("file:///srv/dist/site", "file:///srv/dist/site/docs/runbooks/{}.html"),
+        ("file:///srv/warehouse", "file:///srv/warehouse/docs/runbooks/{}.md"),
+        ("https://git.example.com/w/blob/main", "https://git.example.com/w/blob/main/docs/runbooks/{}.md"),
+    ],
+)
+def test_each_failure_links_to_its_runbook(docs: str, address: str) -> None:
+    made = page(links=html.Links(docs=docs, dashboard="https://warehouse.example.com"))
+    assert f'<a href="{address.format("classes/network")}">runbook</a>' in made
+    index = "README" if docs.endswith(("main", "warehouse")) else "index"
+    assert f'<a href="{address.format(index)}">Runbooks</a>' in made
+    assert '<a href="https://warehouse.example.com">Live dashboard</a>' in made
 
 
 def test_every_bar_tells_its_values() -> None:
