@@ -82,20 +82,15 @@ def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Findin
 def _versions() -> Iterator[Finding]:
     from importlib.metadata import version
 
-    from tasks.landing.decoder import native_available
+    from tasks.landing import decoder
 
     yield Finding(
         "ok", "versions", f"Python {sys.version.split()[0]}, Prefect {version('prefect')}, dbt {version('dbt-core')}"
     )
-    if native_available():
+    if decoder.native_available():
         yield Finding("ok", "decoder", "native")
     else:
-        yield Finding(
-            "warning",
-            "decoder",
-            "the driver's, 27 thousand documents a second",
-            "install a Rust toolchain and run `make native`: 20 times as fast",
-        )
+        yield Finding("warning", "decoder", decoder.SLOW, decoder.INSTALL)
 
 
 def _settings(findings: list[Finding]) -> Settings | None:

@@ -206,15 +206,11 @@ def down(
 def status() -> None:
     """Show servers, decoder, and each table's last load."""
     from flows.console import say
-    from tasks.landing.decoder import native_available
+    from tasks.landing import decoder
 
     settings = _settings()
     _print_servers(settings)
-    say(
-        "decoder: native"
-        if native_available()
-        else "decoder: the driver's, at a twentieth of the native one's rate (`make native` builds it)"
-    )
+    say(f"decoder: {'native' if decoder.native_available() else f'{decoder.SLOW}; {decoder.INSTALL}'}")
     _print_last_loads(settings)
 
 

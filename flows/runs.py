@@ -71,9 +71,12 @@ def run_pipeline(
     _load_prefect(progress)
     from flows.pipeline import pipeline
     from flows.progress import shown
+    from tasks.landing import decoder
     from tasks.settings import get_settings
 
     ready()
+    if not decoder.native_available():
+        progress(f"decoder: {decoder.SLOW}; {decoder.INSTALL}")
     progress(f"running the pipeline: {', '.join(names) or 'every table'}")
     with heartbeat(get_settings().home), shown(progress):
         state: Any = pipeline(tables=list(names) or None, models=models, **how.parameters(), return_state=True)

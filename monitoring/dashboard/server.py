@@ -38,7 +38,7 @@ def serve(settings: Settings, host: str, port: int) -> NoReturn:
         ConfigError: Streamlit is not installed, or no read-only role is configured.
     """
     if importlib.util.find_spec("streamlit") is None:
-        action = "install the extra: pip install 'sales-marketing-warehouse[dashboard]'"
+        action = "`make dashboard` in a checkout; elsewhere install the package with its extra `dashboard`"
         raise ConfigError("the dashboard needs Streamlit, which is not installed", "", action)
     # The server knows the reader's URL and no other: what it does not have, no page can leak.
     environment = {name: value for name, value in os.environ.items() if name != f"{PREFIX}URL"}

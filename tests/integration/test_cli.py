@@ -16,6 +16,7 @@ import pytest
 from pymongo import MongoClient
 
 from flows import cli
+from tasks.landing import decoder
 from tasks.settings import get_settings
 from tests.line import Line
 
@@ -162,7 +163,8 @@ def test_a_run_that_refused_a_file_fails_until_the_file_is_mended(
     )
     for _ in range(2):
         assert run("run", "--no-models") == cli.FAILED
-        report = capsys.readouterr().out
+        report, progress = capsys.readouterr()
+        assert (decoder.SLOW in progress) is not decoder.native_available()
         assert "1 file(s) refused, ads.bad: bad.csv: none of its 1 row(s) could be read" in report
         assert "Mend the files" in report
     assert rows(postgres_url, "select id from bronze.ads__good") == [("a",)]

@@ -147,6 +147,12 @@ def native_available() -> bool:
     return importlib.util.find_spec("warehouse_native") is not None
 
 
+SLOW = "the driver's, 27 thousand documents a second: a twentieth of the native one's rate, with the same results"
+"""What decodes where the native decoder is not installed."""
+INSTALL = "`make native` installs the native decoder, built with Rust or from a release's wheel (docs/release.md)"
+"""What to do about it."""
+
+
 def make_decoder(
     *,
     children: Sequence[str] = (),
