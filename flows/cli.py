@@ -14,7 +14,7 @@ from uuid import UUID
 
 import typer
 
-from flows import dbt_commands, drift_commands, monitoring_commands, reference, source_commands
+from flows import connector_commands, dbt_commands, drift_commands, monitoring_commands, reference, source_commands
 from flows.commands import Commands, sources_of, tables_of
 from tasks.errors import ConfigError, WarehouseError, redact
 
@@ -40,6 +40,7 @@ app.add_typer(checkpoint_app, name="checkpoint")
 app.add_typer(rejects_app, name="rejects")
 monitoring_commands.register(app)
 drift_commands.register(app)
+connector_commands.register(app)
 
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="source.table", autocompletion=tables_of)]
 Tables = Annotated[

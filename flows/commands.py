@@ -24,6 +24,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "up": ("warehouse up",),
     "down": ("warehouse down", "warehouse down --wipe"),
     "status": ("warehouse status", "warehouse status --json"),
+    "connectors list": ("warehouse connectors list", "warehouse connectors list --json"),
+    "connectors install": ("warehouse connectors install snapchat-marketing",),
+    "connectors check": ("warehouse connectors check snapchat",),
+    "connectors discover": ("warehouse connectors discover snapchat",),
     "check": ("warehouse check", "warehouse check google_ads", "warehouse check --json --quiet"),
     "sql": ('warehouse sql "select count(*) from bronze.shop__orders"', 'warehouse sql --json "select 1 as one"'),
     "run": (

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
         landing: Landing root, a folder or `s3://`, `gs://`, `az://`; unset means `<home>/landing`.
         sources: Path of sources.yaml.
         home: Folder of everything embedded or local.
+        connectors: Folder of installed connectors; unset means `<home>/connectors`.
         execution: How the pipeline starts its steps: as function calls, or as runs of their own deployments.
         memory_bytes: Memory budget of one process in bytes; unset means the cgroup's limit, else 2 GiB.
         dbt: Folder of the dbt project to build; unset means the product's own, which is that of the demo.
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     landing: str | None = None
     sources: Path = Path("sources.yaml")
     home: Path = Path(".warehouse")
+    connectors: Path | None = None
     execution: Literal["in_process", "deployments"] = "in_process"
     memory_bytes: int | None = Field(default=None, ge=64 << 20)
     dbt: Path | None = None
@@ -101,6 +103,10 @@ class Settings(BaseSettings):
         """Return the landing root: an absolute folder or an object store URL."""
         root = self.landing or str(self.home / "landing")
         return root if "://" in root else str(Path(root).resolve())
+
+    def connectors_folder(self) -> Path:
+        """Return the folder of installed connectors, absolute."""
+        return (self.connectors or self.home / "connectors").resolve()
 
     def memory_budget(self) -> int:
         """Return the memory in bytes that this process may use."""

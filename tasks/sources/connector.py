@@ -77,6 +77,23 @@ class Count:
     deletes: bool
 
 
+@dataclass(frozen=True)
+class Offer:
+    """Something that a source offers to be read.
+
+    Attributes:
+        name: As the source calls it.
+        modes: Ways in which a table may read it.
+        key: Fields that identify a row, where the source names them.
+        fields: Its fields.
+    """
+
+    name: str
+    modes: tuple[str, ...]
+    key: tuple[str, ...]
+    fields: tuple[str, ...]
+
+
 class Shared(Protocol):
     """What tables of one source share in a run, such as a change stream; used by the run's threads."""
 
@@ -144,6 +161,19 @@ class Connector(ABC, Generic[_Source, _Table]):
             SourceError: The source could not be read; nothing was committed.
             LandingError: The landing could not be written; nothing was committed.
         """
+
+    def offers(self, name: str, source: _Source) -> Iterator[Offer]:
+        """Yield what a source offers to be read.
+
+        Args:
+            name: The source's name.
+            source: Its configuration.
+
+        Raises:
+            SourceError: The source could not be read.
+            ConfigError: Sources of this kind do not tell.
+        """
+        raise ConfigError("sources of this kind do not tell what they offer", name, "see the page of its kind")
 
     def propose(self, uri: str, database: str | None, name: str | None) -> Proposal:
         """Look at a source, read-only, and propose how to ingest it.

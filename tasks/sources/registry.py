@@ -20,6 +20,7 @@ ENTRY_POINTS = "warehouse.sources"
 _OWN = {
     "mongodb": "tasks.mongodb.connector:MongoConnector",
     "files": "tasks.marketing.files.connector:FilesConnector",
+    "airbyte": "tasks.marketing.airbyte.connector:AirbyteConnector",
     "rest": "tasks.marketing.rest.connector:RestConnector",
     "ga4": "tasks.marketing.ga4.connector:Ga4Connector",
     "google_ads": "tasks.marketing.google_ads.connector:GoogleAdsConnector",

@@ -28,6 +28,9 @@ ARGUMENTS = {
     "incidents acknowledge": ["1"],
     "anomalies judge": ["3f2a", "confirmed"],
     "drift resolve": ["1", "--why", "as intended"],
+    "connectors install": ["nobody"],
+    "connectors check": ["shop"],
+    "connectors discover": ["shop"],
     "source new": ["files", str(CHECKOUT / "README.md"), "--dry-run"],
 }
 # Commands that have to come as far as Prefect, so that this test cannot pass by their failing earlier.

@@ -13,7 +13,7 @@ from tasks.marketing.ga4.config import REPORTS, Ga4Source
 from tasks.marketing.google import refusals
 from tasks.marketing.rest.auth import TokenStore
 from tasks.marketing.rest.budget import shared
-from tasks.marketing.rest.channel import Account, Ask, Channel, Ending, Layout
+from tasks.marketing.rest.channel import Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Reply, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.decode import positional
@@ -53,7 +53,7 @@ def snake(name: str) -> str:
     return _WORD.sub("_", name).lower().replace(":", "_").replace(".", "_")
 
 
-class Ga4Channel(Channel):
+class Ga4Channel(ApiChannel):
     """Properties of Google Analytics 4.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from tasks.marketing.google import GoogleCredentials
-from tasks.marketing.rest.config import ChannelSource, ChannelTable
+from tasks.marketing.rest.config import ApiSource, ChannelTable
 from tasks.sources.config import Name
 
 REPORTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -40,7 +40,7 @@ class Ga4Table(ChannelTable):
     _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms", "dimensions", "metrics"))
 
 
-class Ga4Source(ChannelSource):
+class Ga4Source(ApiSource):
     """Properties of Google Analytics 4.
 
     Attributes:

@@ -12,7 +12,7 @@ from tasks.marketing.google import refusals
 from tasks.marketing.google_ads.config import ENTITIES, REPORTS, GoogleAdsSource
 from tasks.marketing.rest.auth import TokenStore
 from tasks.marketing.rest.budget import shared
-from tasks.marketing.rest.channel import Account, Ask, Channel, Ending, Layout
+from tasks.marketing.rest.channel import Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.decode import elements
@@ -69,7 +69,7 @@ _OF_ACCOUNT = {
 }
 
 
-class GoogleAdsChannel(Channel):
+class GoogleAdsChannel(ApiChannel):
     """Accounts of Google Ads.
 
     Args:

@@ -8,7 +8,7 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_valid
 
 from tasks.marketing import versions
 from tasks.marketing.google import GoogleCredentials
-from tasks.marketing.rest.config import ChannelSource, ChannelTable
+from tasks.marketing.rest.config import ApiSource, ChannelTable
 from tasks.sources.config import Name
 
 _METRICS = (
@@ -102,7 +102,7 @@ class GoogleAdsTable(ChannelTable):
         return value
 
 
-class GoogleAdsSource(ChannelSource):
+class GoogleAdsSource(ApiSource):
     """Accounts of Google Ads.
 
     Attributes:

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from tasks.marketing import versions
-from tasks.marketing.rest.config import ChannelSource, ChannelTable, RestSource
+from tasks.marketing.rest.config import ApiSource, ChannelTable, RestSource
 from tasks.sources.config import Name
 
 
-class KlaviyoSource(ChannelSource):
+class KlaviyoSource(ApiSource):
     """One account of Klaviyo.
 
     Attributes:

@@ -12,7 +12,7 @@ from tasks.marketing import versions
 from tasks.marketing.linkedin_ads.config import ENTITIES, PIVOTS, LinkedinAdsSource
 from tasks.marketing.rest.auth import Auth, HeaderAuth, OAuthRefresh, TokenStore
 from tasks.marketing.rest.budget import shared
-from tasks.marketing.rest.channel import Account, Ask, Channel, Ending, Layout
+from tasks.marketing.rest.channel import Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.decode import merge
@@ -40,7 +40,7 @@ _MOST_ROWS = 15_000
 _PAGE = 100
 
 
-class LinkedinAdsChannel(Channel):
+class LinkedinAdsChannel(ApiChannel):
     """Ad accounts of LinkedIn.
 
     Args:

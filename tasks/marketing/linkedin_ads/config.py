@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, PrivateAttr, SecretStr, model_validator
 
 from tasks.marketing import versions
-from tasks.marketing.rest.config import Address, ChannelSource, ChannelTable
+from tasks.marketing.rest.config import Address, ApiSource, ChannelTable
 from tasks.sources.config import Name
 
 PIVOTS = {
@@ -54,7 +54,7 @@ class LinkedinAdsTable(ChannelTable):
     _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms", "report", "metrics"))
 
 
-class LinkedinAdsSource(ChannelSource):
+class LinkedinAdsSource(ApiSource):
     """Ad accounts of LinkedIn.
 
     Attributes:

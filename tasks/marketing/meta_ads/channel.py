@@ -17,7 +17,7 @@ from tasks.marketing.meta_ads.actions import action_rows, counted
 from tasks.marketing.meta_ads.config import ENTITIES, LEVELS, METRICS, MetaAdsSource
 from tasks.marketing.rest.auth import HeaderAuth, TokenStore
 from tasks.marketing.rest.budget import shared
-from tasks.marketing.rest.channel import ACCOUNT, Account, Ask, Channel, Ending, Layout
+from tasks.marketing.rest.channel import ACCOUNT, Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.errors import Rule, Wait, at
@@ -105,7 +105,7 @@ _PATIENCE = Patience(first=2.0, most=60.0, limit=1_800.0, stuck=300.0, orders=2)
 _STATES: dict[str, Any] = {"Job Completed": "done", "Job Failed": "failed", "Job Skipped": "failed"}
 
 
-class MetaAdsChannel(Channel):
+class MetaAdsChannel(ApiChannel):
     """Ad accounts of Meta.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from tasks.marketing import versions
-from tasks.marketing.rest.config import ChannelSource, ChannelTable
+from tasks.marketing.rest.config import ApiSource, ChannelTable
 from tasks.sources.config import Name
 
 LEVELS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
@@ -63,7 +63,7 @@ class MetaAdsTable(ChannelTable):
     )
 
 
-class MetaAdsSource(ChannelSource):
+class MetaAdsSource(ApiSource):
     """Ad accounts of Meta.
 
     Attributes:

@@ -13,7 +13,7 @@ from tasks.marketing.microsoft_ads.config import METRICS, REPORTS, ZONES, Micros
 from tasks.marketing.rest import decode
 from tasks.marketing.rest.auth import OAuthRefresh, TokenStore
 from tasks.marketing.rest.budget import shared
-from tasks.marketing.rest.channel import Account, Ask, Channel, Ending, Layout
+from tasks.marketing.rest.channel import Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.errors import Action, Rule, Wait, at
@@ -55,7 +55,7 @@ _STATES: dict[str, Any] = {"Success": "done", "Error": "failed"}
 _NULLS = frozenset({"", "--"})
 
 
-class MicrosoftAdsChannel(Channel):
+class MicrosoftAdsChannel(ApiChannel):
     """Accounts of Microsoft Advertising.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from tasks.marketing import versions
-from tasks.marketing.rest.config import Address, ChannelSource, ChannelTable
+from tasks.marketing.rest.config import Address, ApiSource, ChannelTable
 from tasks.sources.config import Name
 
 _ACCOUNT = {"date": "TimePeriod", "currency": "CurrencyCode"}
@@ -94,7 +94,7 @@ class MicrosoftAdsTable(ChannelTable):
     _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms", "report", "columns"))
 
 
-class MicrosoftAdsSource(ChannelSource):
+class MicrosoftAdsSource(ApiSource):
     """Accounts of Microsoft Advertising.
 
     Attributes:

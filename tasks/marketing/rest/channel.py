@@ -9,6 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar, Required, TypedDict, Unpack
 
 from tasks.marketing.rest.client import Client
+from tasks.marketing.rest.clock import Clock
 from tasks.sources.connector import Finding
 from tasks.sources.window import Window
 
@@ -47,6 +48,7 @@ class _OfChannel(TypedDict, total=False):
     key: Required[Sequence[str]]
     day: str | None
     cursor: str | None
+    state: bool
     types: Mapping[str, str]
     nulls: frozenset[str]
     oldest: int | None
@@ -60,6 +62,7 @@ class Layout:
         key: Columns that identify a row within its account.
         day: Column of the day, for tables that are read by windows; None replaces all rows of an account.
         cursor: Column that grows with every change, for tables of which only what is new is read.
+        state: Whether only what is new is read, by a position that the channel itself tells.
         types: Kinds of columns that arrive as text.
         nulls: The service's own spellings of nothing.
         lookback: Days after which the service changes a day no more.
@@ -73,6 +76,7 @@ class Layout:
     key: Sequence[str]
     day: str | None = None
     cursor: str | None = None
+    state: bool = False
     types: Mapping[str, str] = field(default_factory=dict)
     nulls: frozenset[str] = frozenset()
     lookback: int = 3
@@ -81,6 +85,11 @@ class Layout:
     oldest: int | None = None
     current_day: bool = True
     empty: str = "fail"
+
+    @property
+    def incremental(self) -> bool:
+        """Whether only what is new is read."""
+        return self.state or self.cursor is not None
 
     @classmethod
     def of(
@@ -114,7 +123,7 @@ class Ask:
         table: Name of the table.
         account: Whose rows.
         window: Days; None for tables without.
-        cursor: Greatest value of the cursor so far; None at the first time.
+        cursor: Greatest value of the cursor so far, or the channel's own position; None at the first time.
     """
 
     table: str
@@ -139,15 +148,20 @@ class Ending:
 
 
 class Channel(ABC):
-    """One source's service, open for reading.
+    """One source's service, open for reading."""
 
-    Attributes:
-        client: What requests are sent with.
-    """
-
-    client: Client
     ahead: ClassVar[int] = 1
     """How many asks `prepare` is told of."""
+
+    @property
+    @abstractmethod
+    def clock(self) -> Clock:
+        """The time that it goes by."""
+
+    @property
+    @abstractmethod
+    def bytes(self) -> int:
+        """Bytes that have come so far."""
 
     def prepare(self, asks: Sequence[Ask]) -> None:
         """Begin what takes the service its time: these are read next, in this order."""
@@ -183,6 +197,38 @@ class Channel(ABC):
     def endings(self) -> Sequence[Ending]:
         """Return the versions that are in use, with their ends."""
         return ()
+
+    def position(self, ask: Ask) -> str | None:
+        """Return from where the next read goes on after a whole one, where no column tells it."""
+        return None
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what people should know of the rows that were read."""
+        yield from ()
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what is open."""
+
+
+class ApiChannel(Channel):
+    """A service that is read over HTTP.
+
+    Attributes:
+        client: What requests are sent with.
+    """
+
+    client: Client
+
+    @property
+    def clock(self) -> Clock:
+        """See `Channel`."""
+        return self.client.clock
+
+    @property
+    def bytes(self) -> int:
+        """See `Channel`."""
+        return self.client.bytes
 
     def close(self) -> None:
         """Close connections."""

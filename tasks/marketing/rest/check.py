@@ -44,7 +44,7 @@ def check(name: str, source: ChannelSource, channel: Channel) -> Iterator[Findin
 
 
 def _endings(subject: str, channel: Channel) -> Iterator[Finding]:
-    now = channel.client.clock.now().date()
+    now = channel.clock.now().date()
     for ending in channel.endings():
         if ending.day is None:
             yield Finding("ok", subject, f"{ending.what}, no end announced")
@@ -75,7 +75,7 @@ def _table(source: str, table: str, channel: Channel, account: Account) -> Findi
     name = f"{source}.{table}"
     window = None
     if channel.layout(table).day is not None:
-        yesterday = today(account.timezone, channel.client.clock.now()) - timedelta(days=1)
+        yesterday = today(account.timezone, channel.clock.now()) - timedelta(days=1)
         window = Window(yesterday, yesterday)
     try:
         rows = list(islice(channel.read(Ask(table, account, window)), _SHOWN_ROWS))

@@ -61,14 +61,19 @@ class ChannelTable(Table):
 
 
 class ChannelSource(Source):
-    """What every channel can be told.
+    """A source that is read by accounts and days."""
+
+    tables: Mapping[Name, ChannelTable] = Field(min_length=1)
+
+
+class ApiSource(ChannelSource):
+    """What every channel over HTTP can be told.
 
     Attributes:
         base_url: Where the service answers; default its own address.
     """
 
     base_url: Address | None = None
-    tables: Mapping[Name, ChannelTable] = Field(min_length=1)
 
 
 # -- kind: rest -----------------------------------------------------------------------------------------------------
@@ -369,7 +374,7 @@ class RestTable(ChannelTable):
         )
 
 
-class RestSource(ChannelSource):
+class RestSource(ApiSource):
     """An API that is described here.
 
     Attributes:

@@ -70,7 +70,7 @@ class ChannelConnector(Connector[_Source, ChannelTable]):
         from tasks.marketing.rest.state import first_kept
 
         with closing(self._open(ref.source_name, ref.source)) as channel:
-            layout, today = channel.layout(ref.table_name), channel.client.clock.now().date()
+            layout, today = channel.layout(ref.table_name), channel.clock.now().date()
         if layout.day is None:
             raise ConfigError("this table is not read by days", ref.name, "run it without days: all of it is read")
         if window.first > today:
@@ -123,7 +123,7 @@ class DeclaredConnector(ChannelConnector[_Source]):
             yield from map(channel.client.shown, channel.account_requests())
             names = before.accounts or ["{account}"]
             accounts = channel.known_accounts() or [Account(name, channel.timezone) for name in names]
-            now = channel.client.clock.now()
+            now = channel.clock.now()
             for asks in Rounds(ref, channel.layout(ref.table_name), accounts, before, window, now):
                 for ask in asks:
                     days = f" ({ask.window.first} to {ask.window.last})" if ask.window else ""

@@ -10,7 +10,7 @@ from tasks.errors import SourceError
 from tasks.marketing.rest import auth as auths
 from tasks.marketing.rest import config, decode, paging, template
 from tasks.marketing.rest.budget import shared
-from tasks.marketing.rest.channel import ACCOUNT, Account, Ask, Channel, Ending, Layout
+from tasks.marketing.rest.channel import ACCOUNT, Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.errors import Rule, Wait, at, every
@@ -116,7 +116,7 @@ def _chunks(table: config.RestTable) -> list[Sequence[str]]:
     return [names[start : start + most] for start in range(0, len(names), most)]
 
 
-class DeclaredChannel(Channel):
+class DeclaredChannel(ApiChannel):
     """An API as sources.yaml describes it.
 
     Args:

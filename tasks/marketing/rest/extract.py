@@ -82,7 +82,7 @@ class _Run:
             asks: What is read.
             later: What is read in the rounds after it.
         """
-        extracted_at = self.channel.client.clock.now()
+        extracted_at = self.channel.clock.now()
         batch_id = new_batch_id(extracted_at)
         self.segment = 0
         pulled: list[_Pulled] = []
@@ -115,8 +115,8 @@ class _Run:
             self.ref.table_name,
             batch_id,
             [segment for found in pulled for segment in found.segments],
-            mode="incremental" if self.rounds.layout.cursor else "window",
-            scope=UpsertScope() if self.rounds.layout.cursor else scope,
+            mode="incremental" if self.rounds.layout.incremental else "window",
+            scope=UpsertScope() if self.rounds.layout.incremental else scope,
             window={
                 "from": min(window.first for window in windows).isoformat() if windows else None,
                 "to": max(window.last for window in windows).isoformat() if windows else None,
@@ -136,7 +136,8 @@ class _Run:
         """Note that something was read whole, and return what it replaces."""
         account, window = found.account, found.window
         if window is None:
-            self.rounds.state.of(account.id).cursor = found.cursor
+            state = self.rounds.state.of(account.id)
+            state.cursor, state.all = found.cursor, 0 if self.rounds.layout.incremental else found.rows
             return Replaced(account=account.id)
         day = self.rounds.today(account)
         if self.rounds.backfill is not None:
@@ -171,16 +172,16 @@ class _Run:
         return found
 
     def _piece(self, ask: Ask, batch_id: str, into: _Pulled) -> None:
-        before = self.channel.client.bytes
+        before = self.channel.bytes
         place = (self.ref.source_name, self.ref.table_name, batch_id)
         with self.context.landing.writer(*place, self.segment) as writer:
             self.segment += 1
             rows = Rows(self.ref.table, self.rounds.layout, ask, writer, self.context.memory_bytes)
             rows.take(self._watched(self.channel.read(ask)))
-            into.segments.append(rows.finish(self.channel.client.bytes - before))
+            into.segments.append(rows.finish(self.channel.bytes - before))
         into.by_day |= rows.by_day
         into.rows += rows.count
-        into.cursor = rows.cursor
+        into.cursor = self.channel.position(ask) or rows.cursor
 
     def _watched(self, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for number, record in enumerate(records, 1):
@@ -191,26 +192,26 @@ class _Run:
     def _suspicious(self, pulled: Sequence[_Pulled]) -> set[str]:
         """Return the accounts that answered nothing at all where they had something; they have failed."""
         found: set[str] = set()
-        if self.rounds.layout.empty == "accept" or self.rounds.layout.day is None:
+        if self.rounds.layout.empty == "accept":
             return found
         for account in {one.account.id: one.account for one in pulled}.values():
-            windows = [one.window for one in pulled if one.account.id == account.id and one.window]
-            held = (
-                self.rounds.state.of(account.id).rows
-                if self.rounds.backfill is None
-                else self.context.held.get(account.id, {})
-            )
-            had = sum(
-                count for day, count in held.items() if any(date.fromisoformat(day) in window for window in windows)
-            )
+            had = self._had(account, [one.window for one in pulled if one.account.id == account.id and one.window])
             if had and not any(one.rows for one in pulled if one.account.id == account.id):
                 found.add(account.id)
                 self.failures[account.id] = SuspiciousEmpty(
-                    f"{had} rows were there at the last read and none is there now, on any day",
+                    f"{had} rows were there at the last read and none is there now",
                     f"{self.ref.name}, account {account}",
                     "see whether the account can still be read; where it is true, set `empty: accept` and run again",
                 )
         return found
+
+    def _had(self, account: Account, windows: Sequence[Window]) -> int:
+        """Return how many rows an account had at the last read of these days, or of all."""
+        state = self.rounds.state.of(account.id)
+        if self.rounds.layout.day is None:
+            return state.all
+        held = state.rows if self.rounds.backfill is None else self.context.held.get(account.id, {})
+        return sum(count for day, count in held.items() if any(date.fromisoformat(day) in one for one in windows))
 
 
 def _replaced(account: Account, window: Window, final: date) -> Replaced:
@@ -234,7 +235,7 @@ def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable
     started = time.monotonic()
     state = TableState.read(context.state)
     with closing(open_channel()) as channel:
-        now = channel.client.clock.now()
+        now = channel.clock.now()
         accounts = channel.accounts()
         if not accounts:
             raise SourceError(
@@ -244,7 +245,7 @@ def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable
         rounds = Rounds(ref, layout, accounts, state, context.window, now)
         run = _Run(ref, context, channel, rounds, previous=dict(context.state))
         run.run()
-        warnings = (*_warnings(channel, now), *_not_kept(layout, context.window, now))
+        warnings = (*_endings(channel, now), *channel.warnings(), *_not_kept(layout, context.window, now))
     metrics = _metrics(run.manifests, started)
     error = run.stop or (_failed(ref, run) if run.failures else None)
     if error is not None:
@@ -270,7 +271,7 @@ WARN_DAYS = 60
 """A version that ends is told so many days before."""
 
 
-def _warnings(channel: Channel, now: datetime) -> tuple[str, ...]:
+def _endings(channel: Channel, now: datetime) -> tuple[str, ...]:
     """Return a sentence for each version in use that ends soon."""
     said = []
     for ending in channel.endings():

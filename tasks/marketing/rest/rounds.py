@@ -71,4 +71,4 @@ class Rounds:
         return self.state.of(account.id).due(self.layout, day, self.state.since)
 
     def _cursor(self, account: Account) -> str | None:
-        return self.state.of(account.id).cursor if self.layout.cursor else None
+        return self.state.of(account.id).cursor if self.layout.incremental else None

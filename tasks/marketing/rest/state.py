@@ -22,23 +22,27 @@ class AccountState:
     Attributes:
         final: Days that were read after the service was done changing them; they are not read again.
         rows: By day (ISO) the rows of the last read, for the days that are not final.
-        cursor: Greatest value of the cursor.
+        all: Rows of the last read, for tables of which each read brings all.
+        cursor: Greatest value of the cursor, or the channel's own position.
     """
 
     final: Days = field(default_factory=Days)
     rows: dict[str, int] = field(default_factory=dict)
+    all: int = 0
     cursor: str | None = None
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> AccountState:
         """Read what `json` gave."""
-        return cls(Days.read(state.get("final", ())), dict(state.get("rows", {})), state.get("cursor"))
+        final, rows = Days.read(state.get("final", ())), dict(state.get("rows", {}))
+        return cls(final, rows, state.get("all", 0), state.get("cursor"))
 
     def json(self) -> dict[str, Any]:
         """Return the state without what is empty."""
         made = {
             "final": self.final.state(),
             "rows": dict(sorted(self.rows.items())),
+            "all": self.all,
             "cursor": self.cursor,
         }
         return {name: value for name, value in made.items() if value}

@@ -10,7 +10,7 @@ from tasks.errors import SourceError
 from tasks.marketing import versions
 from tasks.marketing.rest.auth import HeaderAuth, TokenStore
 from tasks.marketing.rest.budget import shared
-from tasks.marketing.rest.channel import Account, Ask, Channel, Ending, Layout
+from tasks.marketing.rest.channel import Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.errors import Rule, Wait
@@ -42,7 +42,7 @@ _STEP = 30
 _PAGING = Numbered(Place("page"), Place("page_size"), pages="data.page_info.total_page")
 
 
-class TiktokAdsChannel(Channel):
+class TiktokAdsChannel(ApiChannel):
     """Advertisers of TikTok.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, PrivateAttr, SecretStr, model_validator
 
 from tasks.marketing import versions
-from tasks.marketing.rest.config import ChannelSource, ChannelTable
+from tasks.marketing.rest.config import ApiSource, ChannelTable
 from tasks.sources.config import Name
 
 REPORTS: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
@@ -49,7 +49,7 @@ class TiktokAdsTable(ChannelTable):
     _fingerprinted: tuple[str, ...] = PrivateAttr(default=("arrays", "transforms", "report", "metrics"))
 
 
-class TiktokAdsSource(ChannelSource):
+class TiktokAdsSource(ApiSource):
     """Advertisers of TikTok.
 
     Attributes:

@@ -146,7 +146,7 @@ def test_an_unknown_kind_is_answered_with_those_that_exist_and_hides_no_other_mi
     assert caught.value.problems == (
         "line 9: sources.shop.tables.products.cursr: unknown key",
         "line 11: sources.ads.kind: 'fils' is no kind of source; there are: "
-        "files, ga4, google_ads, klaviyo, linkedin_ads, meta_ads, microsoft_ads, mongodb, rest, tiktok_ads",
+        "airbyte, files, ga4, google_ads, klaviyo, linkedin_ads, meta_ads, microsoft_ads, mongodb, rest, tiktok_ads",
     )
     with pytest.raises(ConfigError, match=r"sources\.ads\.kind: Field required"):
         load_sources(write(tmp_path, GOOD.replace("    kind: files\n", "")), ENVIRONMENT)
@@ -195,7 +195,7 @@ def test_yaml_mistakes_are_told_beside_all_others(tmp_path: Path) -> None:
         "5: the key 'path' is there twice",
         "6: sources.first.tables.t.format: Input should be 'csv'",
         "9: not valid YAML: expected <block end>",
-        "10: sources.last.kind: 'fils' is no kind of source; there are: files",
+        "10: sources.last.kind: 'fils' is no kind of source; there are: airbyte",
     ]
     assert "secret" not in str(caught.value)
 
