@@ -59,8 +59,7 @@ def _load(target: Target, ahead_of: str | None) -> Mapping[str, Any]:
     import psycopg
     from prefect import get_run_logger
 
-    from tasks.bronze.ahead import Outgrown
-    from tasks.bronze.pending import load_ahead, load_pending
+    from tasks.bronze.pending import Deferred, load_ahead, load_pending
     from tasks.errors import WarehouseError
 
     settings = get_settings()
@@ -69,11 +68,15 @@ def _load(target: Target, ahead_of: str | None) -> Mapping[str, Any]:
         results = load_pending(ref, settings)
     else:
         try:
-            results = [load_ahead(ref, settings, partial(table_tasks.is_over, ahead_of))]
-        except (Outgrown, WarehouseError, psycopg.Error) as error:
+            result = load_ahead(ref, settings, partial(table_tasks.is_over, ahead_of))
+        except (WarehouseError, psycopg.Error) as error:
+            result = Deferred(table_tasks.say(error))
+        results = []
+        if isinstance(result, Deferred):
             # Nothing is committed and nothing lost: the batch is loaded as any other once it is whole.
-            get_run_logger().info("%s was not loaded ahead: %s", ref.name, table_tasks.say(error))
-            results = []
+            get_run_logger().info("%s was not loaded ahead: %s", ref.name, result.reason)
+        else:
+            results = [result]
     if results:
         table_tasks.mirror_checkpoint(settings, ref)
     return table_tasks.total([result.metrics for result in results])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -17,9 +17,8 @@ from psycopg import errors, sql
 from tasks import checkpoints, database
 from tasks.bronze import changed, ddl, kinds, merge, stage
 from tasks.bronze.account_days import AccountDays
-from tasks.bronze.ahead import Ahead, Outgrown
 from tasks.bronze.convert import Converted, convert
-from tasks.bronze.filling import Filling
+from tasks.bronze.new_tables import NewTables
 from tasks.bronze.plan import MOST_COLUMNS, Change, Plan, changes_of, make_plan
 from tasks.drift import evidence
 from tasks.errors import LoadError, RejectLimitExceeded
@@ -50,6 +49,8 @@ RefusedWidenings: TypeAlias = dict[tuple[str, str], str]
 """By (child, path) why a column cannot be widened: its values go to a variant of it, or are rescued."""
 LoadWith: TypeAlias = "Callable[[psycopg.Connection[Any], Landing, Manifest, Table], LoadResult]"
 """Loads one batch over an open connection; see `load_with`."""
+REFUSED = (errors.UniqueViolation, psycopg.DataError, errors.ProgramLimitExceeded)
+"""What Postgres says of rows that cannot be copied straight into a new relation."""
 _RETRIED = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
@@ -166,23 +167,68 @@ def _worth_retrying(error: psycopg.Error) -> bool:
 
 
 def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
-    """Load one batch over an open connection, in one transaction; see `load_batch`.
+    """Load one batch over an open connection, its rows in one transaction; see `load_batch` and `prepared`."""
+    with prepared(connection, landing, manifest, table) as loader:
+        return loader.write()
 
-    Names of new relations, and new or wider columns of those that exist, come before it in short transactions of
-    their own: whoever reads the relation, or loads another new table, waits for those alone and never for the rows.
+
+@contextmanager
+def prepared(
+    connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest, table: Table
+) -> Iterator[Loader]:
+    """Make names and columns final for a batch, and give the loader that writes it in the transaction that follows.
+
+    Names of new relations, and new or wider columns of those that exist, are committed in short transactions of their
+    own until none is missing: whoever reads the relation, or loads another new table, waits for those alone and never
+    for the rows.
+
+    Raises:
+        RejectLimitExceeded: Here or in the block; the rejects are kept, and nothing else of the batch.
     """
     migrations.migrate(connection)
     connection.commit()
     refused: RefusedWidenings = {}
-    while True:
-        try:
+    try:
+        while True:
             with connection.transaction():
                 loader = Loader(connection.cursor(), landing, manifest, table, refused=refused)
                 if loader.prepare():
-                    return loader.write()
-        except RejectLimitExceeded:
-            keep_rejects(connection, landing, manifest)
-            raise
+                    yield loader
+                    return
+    except RejectLimitExceeded:
+        keep_rejects(connection, landing, manifest)
+        raise
+
+
+def load_within(
+    cursor: psycopg.Cursor[Any],
+    landing: Landing,
+    manifest: Manifest,
+    table: Table,
+    targets: Mapping[str, str],
+    *,
+    rebuild: bool = False,
+) -> LoadResult:
+    """Load one batch into given relations within the caller's transaction, its names and columns included.
+
+    Args:
+        cursor: In a transaction.
+        landing: Where the batch is.
+        manifest: The batch.
+        table: The table's configuration.
+        targets: By child the relations to write.
+        rebuild: See `Loader`.
+    """
+    refused: RefusedWidenings = {}
+    while True:
+        loader = Loader(cursor, landing, manifest, table, rebuild=rebuild, refused=refused, targets=targets)
+        is_ready = loader.prepare()
+        if is_ready:
+            result = loader.write()
+        # Staging would live until the transaction ends, which may be many batches away.
+        merge.drop_stages(cursor)
+        if is_ready:
+            return result
 
 
 def holds_all(older: Manifest, previous_checkpoint: Mapping[str, Any] | None, mode: str) -> bool:
@@ -251,7 +297,7 @@ class Loader:
         table: The table's configuration.
         rebuild: Whether the batch was loaded before: checkpoint, ledger and what extract rejected stay as they are.
         refused: Widenings that Postgres refused; it grows.
-        ahead: What was copied of the batch, in the same transaction, while it was still being landed.
+        written: New relations that were filled from the batch while it grew, in the same transaction.
         targets: By child the relations to write, where they are not those that readers see.
     """
 
@@ -264,7 +310,7 @@ class Loader:
         *,
         rebuild: bool = False,
         refused: RefusedWidenings | None = None,
-        ahead: Ahead | None = None,
+        written: NewTables | None = None,
         targets: Mapping[str, str] | None = None,
     ) -> None:
         self._cursor = cursor
@@ -278,7 +324,7 @@ class Loader:
         # Of this attempt: beside those that Postgres refused, those that are known to be impossible.
         self._narrow = dict(self._refused)
         self._relations: list[_Relation] = []
-        self._ahead = ahead
+        self._new_tables = written
         self._targets = targets
         self._key = TableKey(manifest.source, manifest.table)
         self._result = LoadResult(
@@ -316,9 +362,10 @@ class Loader:
             wanted.append(HISTORY)
         if named.add(self._cursor, self._key, wanted):
             return False
-        self._stamp = merge.stamp(self._cursor, self._manifest.batch_id, self._manifest.extracted_at)
-        if self._ahead is not None:
-            self._take_over(self._ahead)
+        if self._new_tables is not None:
+            self._stamp = self._new_tables.stamp
+        else:
+            self._stamp = merge.stamp(self._cursor, self._manifest.batch_id, self._manifest.extracted_at)
         self._relations = self._plan_relations()
         self._result.rejected = sum(part.rows for part in self._manifest.of_kind("rejects"))
         self._enforce_limit()
@@ -346,11 +393,20 @@ class Loader:
         self._write_ops(self._relations)
         return self._result
 
-    def _take_over(self, ahead: Ahead) -> None:
-        """Go on from what was copied ahead."""
-        self._stamp = ahead.stamp
-        self._misfits, self._sanitised = ahead.misfits, ahead.sanitised
-        self._result.rescued = ahead.rescued
+    def confirm(self) -> str | None:
+        """Return why what was written while the batch grew is not what the whole batch asks for; None when it is.
+
+        Between `prepare` and `write`, and for such a load alone.
+
+        Raises:
+            psycopg.errors.UniqueViolation: An `_id` is there twice.
+        """
+        assert self._new_tables is not None  # noqa: S101  narrows the type
+        if any(self._frozen.values()):
+            return "documents have to be held back"
+        if "_op" in self._manifest.columns:
+            return "it may delete rows"
+        return self._new_tables.confirm(self._plans(), self._row_parts())
 
     def _already_loaded(self, known: batches.Loaded) -> None:
         result, counts = self._result, known.counts
@@ -396,8 +452,8 @@ class Loader:
         self, child: str, landed: list[str], fields: dict[str, Any], rows_read: int, number: int
     ) -> _Relation:
         name = self._names()[child]
-        filled = self._ahead is not None and child in self._ahead.fillings
-        exists = not filled and ddl.exists(self._cursor, name)
+        written = self._new_tables is not None and child in self._new_tables
+        exists = not written and ddl.exists(self._cursor, name)
         known = columns.of_relation(self._cursor, self._key, child, self._manifest.batch_id)
         types = {path: statistics["types"] for path, statistics in fields.items()}
         beyond = self._beyond_double(child, landed)
@@ -422,10 +478,6 @@ class Loader:
             for kind in found.get(path, ())
             if not plan.taking(path, kind)
         ]
-        if self._frozen[child] and self._ahead is not None:
-            raise Outgrown("documents have to be held back")
-        if filled and self._ahead is not None:
-            self._ahead.check(plan)
         presence = evidence.vanished_and_back(self._cursor, self._manifest, plan, fields, rows_read)
         gone = [
             change.field
@@ -497,9 +549,15 @@ class Loader:
         for part in self._manifest.parts:
             flush += part.kind == "rows"
             wanted = (part.kind, part.child) == (("child", child) if child else ("rows", ""))
-            if wanted and not (self._ahead is not None and self._ahead.holds(part)):
+            if wanted:
                 found.append((max(flush, 0), part))
         return found
+
+    def _plans(self) -> list[Plan]:
+        return [relation.plan for relation in self._relations]
+
+    def _row_parts(self) -> list[Part]:
+        return [part for relation in self._relations for _, part in relation.parts]
 
     def _drift_fails(self, what: str, fields: Sequence[str], key: str) -> None:
         raise LoadError(
@@ -562,59 +620,55 @@ class Loader:
         if isinstance(scope, AccountDaysScope):
             late = self._late and not self._rebuild
             self._days = AccountDays(self._cursor, self._key, scope, self._stamp, late=late)
-        left_out = self._days is not None and self._days.left_out > 0
-        direct = (
-            not left_out
-            and not self._held
-            and "_op" not in self._manifest.columns
-            and all(self._may_be_filled(relation) for relation in relations)
-        )
-        has_rows = any(relation.parts for relation in relations) or bool(self._ahead and self._ahead.fillings)
-        if direct and has_rows and self._load_first(relations):
+        if self._new_tables is None and self._may_be_copied(relations):
+            self._new_tables = self._copied(relations)
+        if self._new_tables is not None:
+            self._count_first(self._new_tables)
             self._result.plan = "first"
         else:
             self._load_staged(relations)
             self._result.plan = "staged" if relations[0].parts else "none"
 
-    def _may_be_filled(self, relation: _Relation) -> bool:
-        """Return whether rows may be copied straight into the relation: it is new or empty."""
-        return not relation.exists or (not self._table.history and ddl.empty(self._cursor, relation.name))
+    def _may_be_copied(self, relations: list[_Relation]) -> bool:
+        """Return whether there are rows, and all may go straight into relations that are new or empty."""
+        if not self._row_parts() or self._held or "_op" in self._manifest.columns:
+            return False
+        if self._days is not None and self._days.left_out:
+            return False
+        return all(
+            not relation.exists or (not self._table.history and ddl.empty(self._cursor, relation.name))
+            for relation in relations
+        )
 
-    def _load_first(self, relations: list[_Relation]) -> bool:
-        """Copy straight into new relations, keys afterwards; False when a value or key needs the careful way."""
-        rescued = self._result.rescued
+    def _copied(self, relations: list[_Relation]) -> NewTables | None:
+        """Copy straight into new relations, keys afterwards; None when a value or key needs the careful way."""
+        by_child = {relation.plan.child: relation for relation in relations}
+        tables = NewTables(
+            self._cursor,
+            {child: relation.name for child, relation in by_child.items()},
+            self._stamp,
+            lambda part, _: by_child[part.child].plan,
+            existing={child for child, relation in by_child.items() if relation.exists},
+        )
+        parts = ((part, self._read(relation, flush, part)) for relation in relations for flush, part in relation.parts)
         try:
-            # What was copied ahead is of the outer transaction, and so must the rest be.
-            with nullcontext() if self._ahead else self._cursor.connection.transaction():
-                for relation in relations:
-                    self._copy_first(relation)
-            self._result.inserted = self._manifest.rows
-        except (errors.UniqueViolation, psycopg.DataError, errors.ProgramLimitExceeded) as error:
-            if self._ahead:
-                raise Outgrown(str(error)) from error
-            self._misfits.clear()
-            self._sanitised.clear()
+            with self._cursor.connection.transaction():
+                tables.write(parts)
+                tables.confirm(self._plans(), self._row_parts())
+        except REFUSED:
             for relation in relations:
                 relation.plan.refused.clear()
-            self._result.child_rows = 0
-            self._result.rescued = rescued
-            return False
-        if self._table.history:
-            self._history(relations[0].plan, relations[0].name)
-        return True
+            return None
+        return tables
 
-    def _copy_first(self, relation: _Relation) -> None:
-        child = relation.plan.child
-        if self._ahead is not None and child in self._ahead.fillings:
-            filling = self._ahead.fillings[child]
-            filling.grow(relation.plan)
-        else:
-            filling = Filling(self._cursor, relation.name, relation.plan, self._stamp, fresh=not relation.exists)
-        with closing(self._converted(relation)) as parts:
-            filling.copy(converted.frame for _, _, converted in parts)
-        filling.finish()
-        if child:
-            self._result.child_rows += sum(part.rows for part in self._manifest.of_kind("child", child))
+    def _count_first(self, tables: NewTables) -> None:
+        """Note what was written into new relations, and begin their history."""
+        self._misfits, self._sanitised = tables.misfits, tables.sanitised
+        self._result.rescued += tables.rescued
+        self._result.inserted = self._manifest.rows
+        self._result.child_rows += sum(part.rows for part in self._manifest.of_kind("child"))
+        if self._table.history:
+            self._history(self._relations[0].plan, self._relations[0].name)
 
     def _load_staged(self, relations: list[_Relation]) -> None:
         root, children = relations[0], relations[1:]

@@ -68,6 +68,16 @@ def create_stage(cursor: psycopg.Cursor[Any], name: str, types: Sequence[tuple[s
     cursor.execute(sql.SQL("create temporary table {} ({}) on commit drop").format(sql.Identifier(name), columns))
 
 
+def drop_stages(cursor: psycopg.Cursor[Any]) -> None:
+    """Drop the temporary tables of a load whose transaction goes on."""
+    rows = cursor.execute(
+        "select relname from pg_class where relnamespace = pg_my_temp_schema() and relkind = 'r'"
+        " and relname like 'warehouse\\_%'"
+    ).fetchall()
+    for row in rows:
+        cursor.execute(sql.SQL("drop table pg_temp.{}").format(sql.Identifier(row[0])))
+
+
 def keep_last(cursor: psycopg.Cursor[Any], stage: str) -> int:
     """Keep the last row of each `_id` in staging; return how many earlier ones went."""
     cursor.execute(

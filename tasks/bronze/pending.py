@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
 from tasks import database
-from tasks.bronze import replace
-from tasks.bronze.ahead import Ahead, Outgrown
-from tasks.bronze.load import Loader, LoadResult, holds_all, load_batch, take_lock
+from tasks.bronze import merge, replace
+from tasks.bronze.load import REFUSED, Loader, LoadResult, holds_all, load_batch, take_lock
+from tasks.bronze.new_tables import LandedPart, NewTables, SeenPlans
 from tasks.errors import LandingError, LoadError
 from tasks.landing import Landing, Manifest
-from tasks.ops import TableKey, batches, migrations
+from tasks.ops import TableKey, batches, columns, migrations
 from tasks.ops import relations as named
 from tasks.ops.relations import HISTORY, ROOT
 from tasks.settings import Settings
@@ -74,7 +76,18 @@ def pending(url: str, landing: Landing, ref: TableRef) -> list[str]:
     return [batch_id for batch_id in landed if batch_id not in loaded]
 
 
-def load_ahead(ref: TableRef, settings: Settings, over: Callable[[], bool]) -> LoadResult:
+@dataclass(frozen=True)
+class Deferred:
+    """A batch was not loaded while it was being landed: nothing was committed, and it has to be loaded as any other.
+
+    Attributes:
+        reason: Why.
+    """
+
+    reason: str
+
+
+def load_ahead(ref: TableRef, settings: Settings, over: Callable[[], bool]) -> LoadResult | Deferred:
     """Load the first batch of a table while it is being landed: its last rows are all that is left when it is whole.
 
     Args:
@@ -83,77 +96,104 @@ def load_ahead(ref: TableRef, settings: Settings, over: Callable[[], bool]) -> L
         over: Whether to stop waiting for more, because extraction has ended.
 
     Raises:
-        Outgrown: Extraction ended without a batch, or the batch has to be loaded as any other; nothing was committed.
         WarehouseError, psycopg.Error: Loading failed; nothing was committed.
     """
     landing = Landing.open(settings.landing_root())
-    key = ref.key
     look = _Look(over)
     with database.connect(settings.database_url(), application="warehouse load") as connection:
         migrations.migrate(connection)
         connection.commit()
-        batch_id = _first_batch(landing, key, look)
-        with connection.transaction():
-            relations = [ROOT, *getattr(ref.table, "child_paths", ())]
-            if ref.table.history:
-                relations.append(HISTORY)
-            named.add(connection, key, relations)
-        with connection.transaction():
-            return _load_growing(connection.cursor(), landing, ref, batch_id, look)
+        batch_id = _first_batch(landing, ref.key, look)
+        if isinstance(batch_id, Deferred):
+            return batch_id
+        relations = [ROOT, *getattr(ref.table, "child_paths", ())]
+        if ref.table.history:
+            relations.append(HISTORY)
+        named.add(connection, ref.key, relations)
+        connection.commit()
+        try:
+            result = _load_growing(connection.cursor(), landing, ref, batch_id, look)
+        except REFUSED as error:
+            result = Deferred(str(error))
+        if isinstance(result, Deferred):
+            connection.rollback()
+        return result
 
 
 def _load_growing(
-    cursor: psycopg.Cursor[tuple[object, ...]], landing: Landing, ref: TableRef, batch_id: str, look: _Look
-) -> LoadResult:
+    cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, batch_id: str, look: _Look
+) -> LoadResult | Deferred:
+    """Load a batch as it grows within the caller's transaction, which must not be committed where it is deferred."""
     key = ref.key
     take_lock(cursor, *key)
     if batches.ids(cursor, key):
-        raise Outgrown("the table has been loaded")
-    ahead = Ahead(cursor, landing, ref, batch_id)
-    ahead.copy(_arriving(landing, key, batch_id, look))
-    manifest = landing.manifest(*key, batch_id)
-    ahead.confirm(manifest)
-    loader = Loader(cursor, landing, manifest, ref.table, ahead=ahead)
+        return Deferred("the table has been loaded")
+    names = named.of_table(cursor, key)
+    known = {child: columns.of_relation(cursor, key, child, batch_id) for child in names}
+    stamp = merge.stamp(cursor, batch_id, landing.plan(*key, batch_id).extracted_at)
+    tables = NewTables(cursor, names, stamp, SeenPlans(known, ref.table.declared_in))
+    parts = _Arriving(landing, key, batch_id, look)
+    if (reason := tables.write(parts)) is not None:
+        return Deferred(reason)
+    if not parts.is_whole:
+        return Deferred("extraction ended without a whole batch")
+    loader = Loader(cursor, landing, landing.manifest(*key, batch_id), ref.table, written=tables)
     if not loader.prepare():
-        raise Outgrown("relations have to be changed first")
+        return Deferred("relations have to be changed first")
+    if (reason := loader.confirm()) is not None:
+        return Deferred(reason)
     return loader.write()
 
 
-def _arriving(landing: Landing, key: TableKey, batch_id: str, look: _Look) -> Iterator[str | None]:
-    """Yield a batch's files as they come, until it is whole; None after each look in vain.
+class _Arriving:
+    """A growing batch's parts as they come, until it is whole or extraction is over; None after each look in vain.
 
-    Files of the kind of the last one come first, since each change of the relation ends a COPY.
+    Those of the kind of the last one come first, since each change of the relation ends a COPY.
+
+    Attributes:
+        is_whole: Whether the batch is; known once all parts were given.
     """
-    taken: set[str] = set()
-    kind = ""
-    while True:
-        found, whole = landing.growing(*key, batch_id)
-        new = [file for file in found if file not in taken]
-        if new:
-            look.found()
-            if not kind or not any(file.startswith(kind) for file in new):
-                kind = new[0].partition("-")[0]
-            files = [file for file in new if file.startswith(kind)]
-            taken.update(files)
-            yield from files
-        elif whole:
-            return
-        else:
-            look.again()
+
+    def __init__(self, landing: Landing, key: TableKey, batch_id: str, look: _Look) -> None:
+        self._landing = landing
+        self._batch = (*key, batch_id)
+        self._look = look
+        self.is_whole = False
+
+    def __iter__(self) -> Iterator[LandedPart | None]:
+        """Yield the parts."""
+        taken: set[str] = set()
+        kind = ""
+        while True:
+            found, whole = self._landing.growing(*self._batch)
+            new = [file for file in found if file not in taken]
+            if new:
+                self._look.found()
+                if not kind or not any(file.startswith(kind) for file in new):
+                    kind = new[0].partition("-")[0]
+                files = [file for file in new if file.startswith(kind)]
+                taken.update(files)
+                for file in files:
+                    yield self._landing.read_growing(*self._batch, file)
+                continue
+            self.is_whole = whole
+            if whole or not self._look.again():
+                return
             yield None
 
 
-def _first_batch(landing: Landing, key: TableKey, look: _Look) -> str:
+def _first_batch(landing: Landing, key: TableKey, look: _Look) -> str | Deferred:
     """Wait until a table's first batch begins; return the newest that is not whole yet."""
     while not (growing := landing.unfinished(*key)):
         if landing.batches(*key):
-            raise Outgrown("a batch is landed whole")
-        look.again()
+            return Deferred("a batch is landed whole")
+        if not look.again():
+            return Deferred("extraction ended without a batch")
     return growing[-1]
 
 
 class _Look:
-    """Waits between looks at the landing, and ends the waiting when extraction is over."""
+    """Waits between looks at the landing, until extraction is over."""
 
     def __init__(self, over: Callable[[], bool]) -> None:
         self._over = over
@@ -163,9 +203,10 @@ class _Look:
         """Say that something was there."""
         self._seconds = _LOOK_LEAST
 
-    def again(self) -> None:
-        """Wait for the next look."""
+    def again(self) -> bool:
+        """Wait for the next look; return whether there is one."""
         if self._over():
-            raise Outgrown("extraction ended without a whole batch")
+            return False
         time.sleep(self._seconds)
         self._seconds = min(self._seconds * _LOOK_GROWTH, _LOOK_MOST)
+        return True

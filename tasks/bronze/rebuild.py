@@ -12,7 +12,7 @@ from psycopg import sql
 from tasks import database
 from tasks.bronze import ddl, exchange, kept, kinds
 from tasks.bronze.kept import Kept
-from tasks.bronze.load import REPLAY, Loader, LoadResult, RefusedWidenings, take_lock
+from tasks.bronze.load import REPLAY, LoadResult, load_within, take_lock
 from tasks.bronze.plan import Change, Column, Plan, make_plan
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
@@ -20,7 +20,7 @@ from tasks.ops import TableKey, batches, columns, field_statistics, migrations, 
 from tasks.ops import relations as named
 from tasks.ops.relations import HISTORY, ROOT
 from tasks.settings import Settings
-from tasks.sources import Table, TableRef
+from tasks.sources import TableRef
 
 
 def rebuild_table(ref: TableRef, settings: Settings) -> list[LoadResult]:
@@ -121,7 +121,7 @@ def _rebuild(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, again
         told = _retype(cursor, key, landing, manifests, aside)
     kept.bring_back(cursor, key, targets, aside, base, history=history)
     _forget(cursor, key, manifests)
-    results = [_replay(cursor, landing, manifest, ref.table, targets) for manifest in manifests]
+    results = [load_within(cursor, landing, manifest, ref.table, targets, rebuild=True) for manifest in manifests]
     if HISTORY in aside and history:
         kept.join_versions(cursor, targets[HISTORY], base)
     kept.drop(cursor, aside)
@@ -131,28 +131,6 @@ def _rebuild(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, again
         told += exchange.exchange(cursor, live, shadows)
     results[-1].warnings += told
     return results
-
-
-def _replay(
-    cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest, table: Table, targets: Mapping[str, str]
-) -> LoadResult:
-    refused: RefusedWidenings = {}
-    while True:
-        loader = Loader(cursor, landing, manifest, table, rebuild=True, refused=refused, targets=targets)
-        result = loader.write() if loader.prepare() else None
-        _drop_staging(cursor)
-        if result is not None:
-            return result
-
-
-def _drop_staging(cursor: psycopg.Cursor[Any]) -> None:
-    # Staging lives until the transaction ends, which here is many batches away.
-    rows = cursor.execute(
-        "select relname from pg_class where relnamespace = pg_my_temp_schema() and relkind = 'r'"
-        " and relname like 'warehouse\\_%'"
-    ).fetchall()
-    for row in rows:
-        cursor.execute(sql.SQL("drop table pg_temp.{}").format(sql.Identifier(row[0])))
 
 
 def _retained(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef) -> list[Manifest]:

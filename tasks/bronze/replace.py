@@ -11,11 +11,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import ddl, exchange, kept, load
-from tasks.bronze.load import REPLAY, Loader, LoadResult, RefusedWidenings, take_lock
-from tasks.errors import LoadError, RejectLimitExceeded
+from tasks.bronze import ddl, exchange, kept
+from tasks.bronze.load import REPLAY, LoadResult, load_within, prepared
+from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
-from tasks.ops import TableKey, batches, migrations, rejects, resets
+from tasks.ops import TableKey, batches, rejects, resets
 from tasks.ops import relations as named
 from tasks.ops.relations import HISTORY, ROOT
 from tasks.sources import Table
@@ -23,40 +23,16 @@ from tasks.sources import Table
 
 def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
     """Load one batch as `load.load_with` does, or in place of all rows where a reset waits for it."""
-    migrations.migrate(connection)
-    connection.commit()
-    refused: RefusedWidenings = {}
-    try:
-        while (ready := _prepare(connection, landing, manifest, table, refused)) is not None:
-            if not ready:
-                continue
-            try:
-                with connection.transaction():
-                    result = _replace(connection.cursor(), landing, manifest, table, refused)
-            except exchange.CannotExchange as error:
-                with connection.transaction():
-                    result = _replace(connection.cursor(), landing, manifest, table, refused, against=str(error))
-            if result is not None:
-                return result
-    except RejectLimitExceeded:
-        load.keep_rejects(connection, landing, manifest)
-        raise
-    return load.load_with(connection, landing, manifest, table)
-
-
-def _prepare(
-    connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest, table: Table, refused: RefusedWidenings
-) -> bool | None:
-    """Make names and columns as for any other load, apart from the rows, one step at a time.
-
-    Returns:
-        Whether none was left to make; None where no reset waits for the batch.
-    """
-    with connection.transaction():
+    with prepared(connection, landing, manifest, table) as loader:
         cursor = connection.cursor()
         if not _replaces(cursor, manifest):
-            return None
-        return Loader(cursor, landing, manifest, table, refused=refused).prepare()
+            return loader.write()
+        try:
+            with connection.transaction():
+                return _replace(cursor, landing, manifest, table)
+        except exchange.CannotExchange as error:
+            with connection.transaction():
+                return _replace(cursor, landing, manifest, table, against=str(error))
 
 
 def _replaces(cursor: psycopg.Cursor[Any], manifest: Manifest) -> bool:
@@ -79,23 +55,21 @@ def _replace(
     landing: Landing,
     manifest: Manifest,
     table: Table,
-    refused: RefusedWidenings,
     against: str = "",
-) -> LoadResult | None:
-    """Load a batch in place of all rows, within the caller's transaction; None where another loader came first.
+) -> LoadResult:
+    """Load a batch in place of all rows, within the caller's transaction, which holds the table's lock.
 
     Args:
         cursor: In a transaction that ends with this.
         landing: Where the batch is.
-        manifest: The batch.
+        manifest: The batch, its names and columns final.
         table: The table's configuration.
-        refused: Widenings that Postgres refused.
         against: Why the relations cannot be exchanged, if they cannot: then rows are replaced within them.
+
+    Raises:
+        CannotExchange: That has turned out.
     """
     key = TableKey(manifest.source, manifest.table)
-    take_lock(cursor, *key)
-    if not _replaces(cursor, manifest):
-        return None
     names = named.of_table(cursor, key)
     live = ddl.existing(cursor, names)
     live.pop(HISTORY, None)
@@ -111,10 +85,7 @@ def _replace(
         old, targets = live, {**names, **shadows}
         if table.history:
             kept.make(cursor, key, ROOT, targets[ROOT])
-    loader = Loader(cursor, landing, manifest, table, refused=refused, targets=targets)
-    if not loader.prepare():
-        raise exchange.CannotExchange("its columns have to be changed first")
-    result = loader.write()
+    result = load_within(cursor, landing, manifest, table, targets)
     for child in live:
         kept.make(cursor, key, child, targets[child])
     _confirm(cursor, result, targets[ROOT], _keep_unreadable(cursor, key, manifest, old, targets))

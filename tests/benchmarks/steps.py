@@ -135,6 +135,7 @@ def through(
     from concurrent.futures import ThreadPoolExecutor
 
     os.environ["WAREHOUSE_URL"], os.environ["WAREHOUSE_LANDING"] = url, landing
+    from tasks.bronze.load import LoadResult
     from tasks.bronze.pending import load_ahead
     from tasks.extract import ExtractContext
     from tasks.landing import Landing
@@ -147,7 +148,7 @@ def through(
         loading = pool.submit(load_ahead, ref, settings, lambda: False)
         manifest = extract_table(ref, context).manifest
         result = loading.result()
-    assert manifest is not None and result.inserted == manifest.rows
+    assert manifest is not None and isinstance(result, LoadResult) and result.inserted == manifest.rows, result
     return {"rows": result.inserted, "seconds": clock.seconds, "plan": result.plan}
 
 

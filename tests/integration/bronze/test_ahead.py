@@ -15,9 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.bronze import copying
-from tasks.bronze.ahead import Outgrown
 from tasks.bronze.load import LoadResult
-from tasks.bronze.pending import load_ahead
+from tasks.bronze.pending import Deferred, load_ahead
 from tasks.landing import BatchPlan, BatchWriter, Manifest, new_batch_id
 from tasks.landing.decoder import Decoder, make_decoder
 from tasks.mongodb.config import MongoSource, MongoTable
@@ -49,7 +48,7 @@ class Growing:
         )
         ref = TableRef(*self.place, source, self.warehouse.table)
         known = Settings.model_validate({"url": self.warehouse.url, "landing": self.landing.root})
-        self.loading: Future[LoadResult] = self._pool.submit(load_ahead, ref, known, self._over)
+        self.loading: Future[LoadResult | Deferred] = self._pool.submit(load_ahead, ref, known, self._over)
 
     def _over(self) -> bool:
         self._idle.set()
@@ -80,6 +79,18 @@ class Growing:
         return self.landing.commit(
             *self.place, self.batch_id, [segment], mode="full", extracted_at=START, scope={"type": "snapshot"}
         )
+
+    def loaded(self) -> LoadResult:
+        """Return what the load did."""
+        result = self.loading.result(60)
+        assert isinstance(result, LoadResult), result
+        return result
+
+    def deferred(self) -> str:
+        """Return why the batch was not loaded while it grew."""
+        result = self.loading.result(60)
+        assert isinstance(result, Deferred), result
+        return result.reason
 
     def close(self) -> None:
         """End all threads."""
@@ -131,7 +142,7 @@ def test_rows_and_child_rows_are_there_as_soon_as_the_batch_is_whole(grow: Calla
     growing.add([{"_id": 3, "total": 7, "new": "x", "items": [{"sku": "c", "colour": "red"}]}])
     assert growing.warehouse.value("select to_regclass('bronze.shop__orders') is null")
     manifest = growing.commit()
-    result = growing.loading.result(60)
+    result = growing.loaded()
     assert (result.status, result.plan, result.inserted, result.child_rows) == ("loaded", "first", 3, 3)
     warehouse = growing.warehouse
     assert warehouse.rows("select _id, total, new, _batch_id from bronze.shop__orders order by 1") == [
@@ -152,8 +163,7 @@ def test_a_type_that_turns_out_otherwise_leaves_nothing_behind(grow: Callable[..
     growing.add([{"_id": 1, "total": 5}])
     growing.add([{"_id": 2, "total": "five"}, {"_id": 3, "total": "six"}])
     manifest = growing.commit()
-    with pytest.raises(Outgrown, match="total turned out to be otherwise"):
-        growing.loading.result(60)
+    assert "total turned out to be otherwise" in growing.deferred()
     warehouse = growing.warehouse
     assert warehouse.value("select to_regclass('bronze.shop__orders') is null")
     assert warehouse.load_landed(manifest).status == "loaded"
@@ -171,8 +181,7 @@ def test_a_whole_number_that_no_double_tells_leaves_the_choice_of_the_type_to_th
     growing.add([{"_id": 1, "total": 0.5}])
     growing.add([{"_id": 2, "total": Int64(2**53 + 1)}])
     manifest = growing.commit()
-    with pytest.raises(Outgrown, match="total turned out to be otherwise"):
-        growing.loading.result(60)
+    assert "total turned out to be otherwise" in growing.deferred()
     warehouse = growing.warehouse
     assert warehouse.load_landed(manifest).plan == "first"
     assert warehouse.rows("select _id, total::text, _rescued from bronze.shop__orders order by 1") == [
@@ -190,8 +199,7 @@ def test_files_of_a_reader_that_died_are_not_believed(grow: Callable[..., Growin
     growing.wait()
     growing.add([{"_id": 1, "total": 5}])
     manifest = growing.commit()
-    with pytest.raises(Outgrown):
-        growing.loading.result(60)
+    assert "is not of the batch" in growing.deferred()
     assert growing.warehouse.load_landed(manifest).inserted == 1
 
 
@@ -200,8 +208,7 @@ def test_an_id_that_comes_twice_is_left_to_the_careful_way(grow: Callable[..., G
     growing.add([{"_id": 1, "total": 5}])
     growing.add([{"_id": 1, "total": 6}])
     manifest = growing.commit()
-    with pytest.raises(Outgrown, match="duplicate key|could not create unique index"):
-        growing.loading.result(60)
+    assert "could not create unique index" in growing.deferred()
     assert growing.warehouse.load_landed(manifest).inserted == 1
     assert growing.warehouse.rows("select total from bronze.shop__orders") == [(6,)]
 
@@ -218,17 +225,15 @@ def test_parts_of_one_table_go_through_one_copy(grow: Callable[..., Growing], mo
     for number in range(3):
         growing.add([{"_id": number, "total": number}])
     growing.commit()
-    assert growing.loading.result(60).inserted == 3
-    # The second one has nothing to do: what the manifest lists and was not copied ahead.
-    assert len(copies) == 2
+    assert growing.loaded().inserted == 3
+    assert len(copies) == 1
 
 
 def test_an_extraction_that_ends_without_a_batch_ends_the_waiting(grow: Callable[..., Growing]) -> None:
     growing = grow()
     growing.add([{"_id": 1}])
     growing.ended = True
-    with pytest.raises(Outgrown, match="without a whole batch"):
-        growing.loading.result(60)
+    assert "without a whole batch" in growing.deferred()
     assert growing.warehouse.value("select to_regclass('bronze.shop__orders') is null")
     assert growing.warehouse.rows("select * from ops.batches") == []
 
@@ -242,7 +247,7 @@ def test_other_new_tables_load_meanwhile(grow: Callable[..., Growing], another: 
     ))  # fmt: skip
     assert other.load([{"_id": 1, "name": "Ada"}]).status == "loaded"
     growing.commit()
-    assert growing.loading.result(60).status == "loaded"
+    assert growing.loaded().status == "loaded"
 
 
 def test_a_table_that_is_in_bronze_is_not_loaded_ahead(grow: Callable[..., Growing]) -> None:
@@ -251,8 +256,7 @@ def test_a_table_that_is_in_bronze_is_not_loaded_ahead(grow: Callable[..., Growi
     first.commit()
     first.loading.result(60)
     again = grow()
-    with pytest.raises(Outgrown, match="has been loaded"):
-        again.loading.result(60)
+    assert "has been loaded" in again.deferred()
 
 
 VALUES = st.one_of(
@@ -282,9 +286,7 @@ def test_whatever_comes_it_equals_the_load_of_the_whole_batch(
         growing.add([{"_id": number + index, **document} for index, document in enumerate(documents)])
         number += len(documents)
     manifest = growing.commit()
-    try:
-        growing.loading.result(60)
-    except Outgrown:
+    if isinstance(growing.loading.result(60), Deferred):
         assert growing.warehouse.load_landed(manifest).status == "loaded"
         return
     plain = Warehouse(growing.warehouse.url, growing.landing, "shop", f"{table}_plain")

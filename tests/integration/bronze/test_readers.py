@@ -9,8 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tasks.bronze import ddl, merge
-from tasks.bronze.filling import Filling
+from tasks.bronze import ddl, merge, stage
 from tasks.mongodb.config import MongoTable
 from tests.integration.bronze.conftest import Warehouse
 
@@ -152,16 +151,15 @@ def test_readers_of_a_table_that_was_emptied_go_on_while_it_is_filled_again(
     warehouse.execute("truncate bronze.shop__orders, bronze.shop__orders__items")
     manifest = warehouse.land(documents)
     seen: list[Any] = []
-    real = Filling.copy
+    real = stage.copy_rows
 
-    def copy_and_read(filling: Filling, frames: Any) -> int:
-        sent = real(filling, frames)
+    def copy_and_read(*arguments: Any, **options: Any) -> None:
+        real(*arguments, **options)
         with psycopg.connect(warehouse.url, options="-c lock_timeout=2s") as reader:
             query = "select count(*) from bronze.shop__orders__items c join bronze.shop__orders t on t._id = c._root_id"
             seen.append(reader.execute(query).fetchone())
-        return sent
 
-    monkeypatch.setattr(Filling, "copy", copy_and_read)
+    monkeypatch.setattr(stage, "copy_rows", copy_and_read)
     result = warehouse.load_landed(manifest)
     assert (result.plan, seen) == ("first", [(0,), (0,)])
     for relation in ("shop__orders", "shop__orders__items"):

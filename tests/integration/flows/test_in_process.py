@@ -81,10 +81,10 @@ def test_cdc_tables_of_a_database_share_a_stream_and_fail_alone(
 def test_a_large_table_is_loaded_while_it_is_extracted(
     shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.bronze import ahead
+    from tasks.bronze import new_tables
     from tasks.mongodb import extract
 
-    copied, convert, commit = threading.Event(), ahead.convert, extract._commit
+    copied, convert, commit = threading.Event(), new_tables.convert, extract._commit
 
     def tell(*arguments: Any) -> Any:
         copied.set()
@@ -94,7 +94,7 @@ def test_a_large_table_is_loaded_while_it_is_extracted(
         assert copied.wait(60), "nothing was copied before the batch was whole"
         return commit(*arguments)
 
-    monkeypatch.setattr(ahead, "convert", tell)
+    monkeypatch.setattr(new_tables, "convert", tell)
     monkeypatch.setattr(extract, "_commit", wait_and_commit)
     shop.write_sources(orders="{mode: incremental, cursor: updated_at, resources: large}")
     state = run_pipeline()

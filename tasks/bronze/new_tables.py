@@ -1,0 +1,295 @@
+"""Filling a table's new relations by COPY from parts as they come, whether their batch is whole or still growing.
+
+A whole batch comes with its plan. Of a growing one only the parts so far are known, while names and types of columns
+follow from all of it: so its plan is a guess (`SeenPlans`), and what was written counts once the manifest's plan and
+list of files confirm it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+from typing import Any, TypeAlias
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from tasks.bronze import ddl, kinds, merge, stage
+from tasks.bronze.convert import Converted, convert
+from tasks.bronze.plan import Column, Plan, make_plan
+from tasks.landing import Part
+from tasks.overlap import read_ahead
+
+LandedPart: TypeAlias = tuple[Part, pl.DataFrame]
+PlanOf: TypeAlias = Callable[[Part, pl.DataFrame], Plan]
+"""Gives the plan of the relation that takes a part: the same object as long as it stays the same."""
+# Of a new relation these are added once it is filled, so that they need neither travel nor be stored with every row.
+_LATER = ("_batch_id", "_extracted_at", "_loaded_at", "_deleted_at")
+# Looks in vain after which a COPY ends: while it waits for rows nobody learns that its connection is lost.
+_VAIN_LOOKS = 10
+
+
+@dataclass
+class _Seen:
+    """What the parts of one relation have shown so far: landed columns in order, and what values each has."""
+
+    plan: Plan
+    columns: dict[str, None] = field(default_factory=dict)
+    values: dict[str, Counter[str]] = field(default_factory=dict)
+    beyond_double: set[str] = field(default_factory=set)
+
+    def covers(self, part: Part) -> bool:
+        """Return whether a part shows nothing that is new for the plan."""
+        return self.columns.keys() >= set(part.columns) and self.beyond_double >= set(part.beyond_double or ())
+
+    def add(self, part: Part, frame: pl.DataFrame) -> None:
+        """Count a part's values."""
+        self.beyond_double.update(part.beyond_double or ())
+        self.columns.update(dict.fromkeys(frame.columns))
+        for path, found in kinds.landed_kinds(frame.columns).items():
+            counter = self.values.setdefault(path, Counter())
+            counter.update({kind: frame.height - frame[f"{path}|{kind}"].null_count() for kind in found})
+
+
+class SeenPlans:
+    """Plans of a growing batch's relations: each by what the parts so far have shown, in the order of their coming.
+
+    Args:
+        known: By child path the name map so far.
+        declared: Returns the kinds that configuration gives to the paths of a relation.
+    """
+
+    def __init__(self, known: Mapping[str, Sequence[Column]], declared: Callable[[str], Mapping[str, str]]) -> None:
+        self._known = known
+        self._declared = declared
+        self._seen: dict[str, _Seen] = {}
+
+    def __call__(self, part: Part, frame: pl.DataFrame) -> Plan:
+        """Return the plan of the relation that takes a part, with a column for each of its paths."""
+        child = part.child
+        seen = self._seen.setdefault(child, _Seen(Plan(child, {})))
+        covered = seen.covers(part)
+        seen.add(part, frame)
+        if not covered:
+            seen.plan = make_plan(
+                child,
+                self._known.get(child, ()),
+                list(seen.columns),
+                seen.values,
+                declared=self._declared(child),
+                beyond_double=seen.beyond_double,
+            )
+        return seen.plan
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A part on its way into its relation."""
+
+    part: Part
+    plan: Plan
+    converted: Converted
+
+
+class NewTables:
+    """The new relations of one batch being filled, within one transaction.
+
+    Args:
+        cursor: In a transaction.
+        names: By child path the relations.
+        stamp: What all rows carry.
+        plan_of: Gives the plan of the relation that takes a part; called where parts are made, apart from the cursor.
+        existing: Children whose relation exists and is empty; the others are created.
+
+    Attributes:
+        misfits, sanitised, rescued: As `convert` counts them.
+    """
+
+    def __init__(
+        self,
+        cursor: psycopg.Cursor[Any],
+        names: Mapping[str, str],
+        stamp: merge.Stamp,
+        plan_of: PlanOf,
+        existing: Container[str] = (),
+    ) -> None:
+        self._cursor = cursor
+        self._names = names
+        self._plan_of = plan_of
+        self._existing = existing
+        self._tables: dict[str, _NewTable] = {}
+        self._parts: dict[str, Part] = {}
+        self._next: _Ready | None = None
+        self.stamp = stamp
+        self.misfits: dict[str, Counter[tuple[str, str]]] = {}
+        self.sanitised: dict[str, Counter[tuple[str, str]]] = {}
+        self.rescued = 0
+
+    def __contains__(self, child: str) -> bool:
+        """Return whether a relation was made here."""
+        return child in self._tables
+
+    def write(self, parts: Iterable[LandedPart | None]) -> str | None:
+        """Copy parts as they come, as many as can be by one COPY.
+
+        Args:
+            parts: Each once; None where none has come for a while.
+
+        Returns:
+            Why what was written does not fit what came after it, which ends the writing; None when all is in.
+
+        Raises:
+            psycopg.DataError, psycopg.errors.ProgramLimitExceeded: Postgres refused a row.
+        """
+        with closing(read_ahead(map(self._ready, parts))) as ready:
+            for self._next in ready:
+                while self._next is not None:
+                    plan = self._next.plan
+                    if (reason := self._adopt(plan)) is not None:
+                        return reason
+                    self._tables[plan.child].copy(self._frames(plan, ready))
+        return None
+
+    def confirm(self, plans: Iterable[Plan], parts: Iterable[Part]) -> str | None:
+        """Compare what was written with the whole batch, and finish the relations: other columns, keys, statistics.
+
+        Args:
+            plans: Of all relations of the batch.
+            parts: All its parts of rows and child rows.
+
+        Returns:
+            Why what was written is not of this batch under these plans: then it must not be committed. None when it is.
+
+        Raises:
+            psycopg.errors.UniqueViolation: An `_id` is there twice.
+        """
+        listed = {part.file: part for part in parts}
+        for file in sorted(listed.keys() | self._parts.keys()):
+            if listed.get(file) != self._parts.get(file):
+                return f"{file} is not of the batch as it was copied"
+        for plan in plans:
+            if (reason := self._adopt(plan)) is not None:
+                return reason
+        for table in self._tables.values():
+            table.finish()
+        return None
+
+    def _ready(self, landed: LandedPart | None) -> _Ready | None:
+        if landed is None:
+            return None
+        plan = self._plan_of(*landed)
+        return _Ready(landed[0], plan, convert(landed[1], plan))
+
+    def _frames(self, plan: Plan, ready: Iterator[_Ready | None]) -> Iterator[pl.DataFrame]:
+        """Yield converted frames as far as the plan goes: up to one of another relation, or with a new column."""
+        while self._next is not None and self._next.plan is plan:
+            part, converted = self._next.part, self._next.converted
+            self.rescued += 0 if part.child else converted.rescued
+            self.misfits.setdefault(part.child, Counter()).update(converted.misfits)
+            self.sanitised.setdefault(part.child, Counter()).update(converted.sanitised)
+            yield converted.frame
+            self._parts[part.file] = part
+            self._next = next(filter(None, itertools.islice(ready, _VAIN_LOOKS)), None)
+
+    def _adopt(self, plan: Plan) -> str | None:
+        """Bring a relation to a plan; return why what is in it does not allow that, None when done."""
+        table = self._tables.get(plan.child)
+        if table is not None:
+            return table.grow(plan)
+        if plan.child not in self._names:
+            return f"rows of {plan.child} have no relation yet"
+        self._tables[plan.child] = _NewTable(
+            self._cursor, self._names[plan.child], plan, self.stamp, fresh=plan.child not in self._existing
+        )
+        return None
+
+
+class _NewTable:
+    """One relation being filled by COPY: nothing to compare with, keys and indexes made once the rows are in.
+
+    Args:
+        cursor: In a transaction.
+        name: The relation.
+        plan: Its columns.
+        stamp: What all of its rows carry.
+        fresh: Whether the relation is to be created; else it exists and is empty, and its columns cannot be given
+            defaults without a lock.
+    """
+
+    def __init__(self, cursor: psycopg.Cursor[Any], name: str, plan: Plan, stamp: merge.Stamp, *, fresh: bool) -> None:
+        self._cursor = cursor
+        self._name = name
+        self._target = ddl.relation(name)
+        self._plan = plan
+        self._fresh = fresh
+        self._constants = {
+            "_batch_id": stamp.batch_id,
+            "_extracted_at": stamp.extracted_at.astimezone(UTC),
+            "_loaded_at": stamp.loaded_at.astimezone(UTC),
+        }
+        if fresh:
+            ddl.create_relation(cursor, name, plan, without=_LATER)
+
+    def grow(self, plan: Plan) -> str | None:
+        """Take a plan that has the same columns and more; return why it is none, or None."""
+        if plan is self._plan:
+            return None
+        for path, column in self._plan.columns.items():
+            found = plan.columns.get(path)
+            if found is None or replace(found, vanished=column.vanished) != column:
+                return f"{self._plan.field_name(path)} turned out to be otherwise than its first parts"
+        known = {column.name for column in self._plan.stored}
+        ddl.change_columns(self._cursor, [self._name], [column for column in plan.stored if column.name not in known])
+        plan.refused.update(self._plan.refused)
+        self._plan = plan
+        return None
+
+    def copy(self, frames: Iterable[pl.DataFrame]) -> None:
+        """Copy converted rows.
+
+        Raises:
+            psycopg.DataError: Postgres refused a row.
+        """
+        own = [pair for pair in ddl.meta_after(self._plan.child) if pair[0] in ("_rescued", "_hash")]
+        stored = ((column.name, column.pg_type) for column in self._plan.stored)
+        types = [*own[::-1], *ddl.meta_before(self._plan.child), *stored]
+        if not self._fresh:
+            types += [pair for pair in ddl.META_AFTER if pair[0] in self._constants]
+            constants = [pl.lit(value).alias(name) for name, value in self._constants.items()]
+            frames = (frame.with_columns(constants) for frame in frames)
+        # Frozen rows need no later pass over them; Postgres takes them where the relation is of this subtransaction.
+        stage.copy_rows(self._cursor, self._target, frames, types, self._plan, freeze=self._fresh)
+
+    def finish(self) -> None:
+        """Make keys and statistics.
+
+        Raises:
+            psycopg.errors.UniqueViolation: An `_id` is there twice.
+        """
+        if self._fresh:
+            self._cursor.execute(_added(self._target, self._constants))
+            self._cursor.execute(_without_defaults(self._target, self._constants))
+            ddl.add_keys(self._cursor, self._name, self._plan.child)
+        self._cursor.execute(sql.SQL("analyze {}").format(self._target))
+
+
+def _added(target: sql.Composable, values: Mapping[str, object]) -> sql.Composed:
+    # Postgres keeps the default of a column added with one in its catalogue, and gives it to the rows that are there.
+    actions = sql.SQL(", ").join(
+        sql.SQL("add column {} {} default {}").format(
+            sql.Identifier(name), sql.SQL(pg_type), sql.Literal(values.get(name))
+        )
+        for name, pg_type in ddl.META_AFTER
+        if name in _LATER
+    )
+    return sql.SQL("alter table {} {}").format(target, actions)
+
+
+def _without_defaults(target: sql.Composable, names: Iterable[str]) -> sql.Composed:
+    actions = sql.SQL(", ").join(sql.SQL("alter column {} drop default").format(sql.Identifier(name)) for name in names)
+    return sql.SQL("alter table {} {}").format(target, actions)
