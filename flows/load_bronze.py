@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
 from prefect.client.schemas.objects import State
@@ -15,7 +15,11 @@ from flows import plans, table_tasks
 from monitoring.hooks import RECORDED
 from tasks.planning import Target
 from tasks.resources import tables_at_once
-from tasks.settings import get_settings
+from tasks.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from tasks.bronze.load import LoadResult
+    from tasks.sources import TableRef
 
 
 @flow(name="load-bronze", flow_run_name="load-bronze {group}", **RECORDED)
@@ -56,27 +60,33 @@ def load_table(target: str, ahead_of: str | None = None) -> None:
 
 
 def _load(target: Target, ahead_of: str | None) -> Mapping[str, Any]:
+    from tasks.bronze.pending import load_pending
+
+    settings = get_settings()
+    ref = table_tasks.read_sources(settings).table(target.table)
+    results = load_pending(ref, settings) if ahead_of is None else _load_ahead(ref, settings, ahead_of)
+    if results:
+        table_tasks.mirror_checkpoint(settings, ref)
+    return table_tasks.total([result.metrics for result in results])
+
+
+def _load_ahead(ref: TableRef, settings: Settings, group: str) -> list[LoadResult]:
+    """Load a table that its group is extracting, while it grows or else what is whole by now.
+
+    Only an attempt to be early: what it could not do the load that follows does, and says what is wrong.
+    """
     import psycopg
     from prefect import get_run_logger
 
     from tasks.bronze.pending import Deferred, load_ahead, load_pending
     from tasks.errors import WarehouseError
 
-    settings = get_settings()
-    ref = table_tasks.read_sources(settings).table(target.table)
-    if ahead_of is None:
-        results = load_pending(ref, settings)
-    else:
-        try:
-            result = load_ahead(ref, settings, partial(table_tasks.is_over, ahead_of))
-        except (WarehouseError, psycopg.Error) as error:
-            result = Deferred(table_tasks.say(error))
-        results = []
-        if isinstance(result, Deferred):
-            # Nothing is committed and nothing lost: the batch is loaded as any other once it is whole.
-            get_run_logger().info("%s was not loaded ahead: %s", ref.name, result.reason)
-        else:
-            results = [result]
-    if results:
-        table_tasks.mirror_checkpoint(settings, ref)
-    return table_tasks.total([result.metrics for result in results])
+    try:
+        result = load_ahead(ref, settings, partial(table_tasks.is_over, group))
+        if not isinstance(result, Deferred):
+            return [result]
+        get_run_logger().info("%s was not loaded ahead: %s", ref.name, result.reason)
+        return load_pending(ref, settings)
+    except (WarehouseError, psycopg.Error) as error:
+        get_run_logger().info("%s was not loaded ahead: %s", ref.name, table_tasks.say(error))
+        return []

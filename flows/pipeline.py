@@ -232,8 +232,8 @@ def move(
     """Extract and load every unit, units side by side; a unit is loaded when all its extracts have ended.
 
     The load follows a failed extract too: the group's other tables are waiting, and batches of earlier runs may be. A
-    unit that is loaded ahead needs no other load, unless something is left. `landed` is told of each unit before it is
-    loaded.
+    unit whose tables are loaded ahead needs no other load, unless something is left. `landed` is told of each unit once
+    its extracts have ended.
     """
     pool = ThreadPoolExecutor(max_workers=launcher.parallel, thread_name_prefix="step")
     running: dict[Future[Outcome], _Moving] = {}
@@ -244,7 +244,7 @@ def move(
 
     try:
         for unit in units:
-            moving = _Moving(unit, len(unit.extracts), unit.ahead)
+            moving = _Moving(unit, len(unit.extracts), bool(unit.ahead))
             for step in extract_steps(unit, how):
                 start(step, moving)
             if unit.ahead:
@@ -252,8 +252,10 @@ def move(
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 moving = running.pop(future)
-                if _ended(launcher, moving, future.result(), progress):
+                is_ready = _ended(launcher, moving, future.result(), progress)
+                if future.result().step.flow == "extract" and not moving.extracts:
                     landed(moving.unit)
+                if is_ready:
                     start(load_step(moving.unit), moving)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -282,13 +284,26 @@ def _all_extracted(launcher: Launcher, moving: _Moving, progress: Progress) -> N
     """Join a unit's ranges when all were read; who loads it ahead waits in vain when not."""
     if moving.unit.batch_id and not moving.failed:
         _join(moving.unit, progress)
-    if moving.failed and moving.ahead:
+    if moving.ahead and (moving.failed or _waits_in_vain(moving.unit)):
         launcher.end(ahead_step(moving.unit))
 
 
+def _waits_in_vain(unit: Unit) -> bool:
+    """Return whether a table that is loaded ahead has no batch, though its extract succeeded: it had no rows."""
+    from tasks.landing import Landing
+
+    settings = get_settings()
+    landing = Landing.open(settings.landing_root())
+    sources = table_tasks.read_sources(settings)
+    try:
+        return not all(landing.batches(*sources.table(name).key) for name in unit.ahead)
+    except WarehouseError:
+        return True
+
+
 def _is_left(unit: Unit) -> bool:
-    """Return whether a unit has to be loaded yet: always, unless it was loaded ahead and nothing is waiting."""
-    if not unit.ahead:
+    """Return whether a unit has to be loaded yet: always, unless all was loaded ahead and nothing is waiting."""
+    if unit.ahead != unit.tables:
         return True
     from tasks.bronze.pending import pending
     from tasks.landing import Landing
@@ -323,9 +338,10 @@ def load_step(unit: Unit) -> Step:
 
 
 def ahead_step(unit: Unit) -> Step:
-    """Return the step that loads a unit while its extracts run."""
+    """Return the step that loads tables of a unit while its extracts run."""
     step = load_step(unit)
-    return replace(step, name=f"{step.name} ahead", parameters={**step.parameters, "ahead": True})
+    parameters = {**step.parameters, "tables": list(unit.ahead), "ahead": True}
+    return replace(step, name=f"{step.name} ahead", parameters=parameters)
 
 
 def _join(unit: Unit, progress: Progress) -> None:

@@ -167,7 +167,7 @@ def rows(units: Sequence[Unit]) -> list[dict[str, Any]]:
             "tables": ", ".join(group.targets),
             "load": ", ".join(unit.tables),
             "batch_id": unit.batch_id or "",
-            "ahead": "yes" if unit.ahead else "",
+            "ahead": ", ".join(unit.ahead),
         }
         for unit in units
         for group in unit.extracts
@@ -186,7 +186,7 @@ def parse(table: Sequence[dict[str, Any]]) -> list[Unit]:
             tuple(Group(row["extract"], row["extract_class"], tuple(row["tables"].split(", "))) for row in found),
             tuple(found[0]["load"].split(", ")),
             found[0]["batch_id"] or None,
-            bool(found[0]["ahead"]),
+            tuple(filter(None, found[0]["ahead"].split(", "))),
         )
         for name, found in by_unit.items()
     ]

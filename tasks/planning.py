@@ -119,7 +119,7 @@ class Unit:
         extracts: One group, or one per range.
         tables: Tables that are loaded when all extracts have ended.
         batch_id: The batch that the extracts share, when they read ranges.
-        ahead: Whether loading begins while the extracts still run: a large table is loaded for the first time.
+        ahead: Those of the tables whose loading begins while the extracts still run.
     """
 
     name: str
@@ -127,7 +127,7 @@ class Unit:
     extracts: tuple[Group, ...]
     tables: tuple[str, ...]
     batch_id: str | None = None
-    ahead: bool = False
+    ahead: tuple[str, ...] = ()
 
 
 def effective_class(load: TableLoad) -> ClassOfTable:
@@ -152,9 +152,12 @@ def range_count(load: TableLoad) -> int:
 def plan(loads: Iterable[TableLoad], spread: bool = False) -> list[Unit]:
     """Return the units of a run: every table in exactly one, the longest first.
 
+    Loading a table for the first time begins while it is extracted, as soon as a part of it is landed. A run that has
+    a pod of its own would hold it for that, so small tables do without it there.
+
     Args:
         loads: The tables, each once.
-        spread: Whether ranges of a very large table go to runs of their own.
+        spread: Whether each run has a process of its own: then ranges of a very large table go to runs of their own.
 
     Raises:
         ValueError: A table is named twice.
@@ -168,7 +171,8 @@ def plan(loads: Iterable[TableLoad], spread: bool = False) -> list[Unit]:
     for resources in ("medium", "small"):
         shared = [load for load in ordered if effective_class(load) == resources]
         units += [_unit_shared(resources, number, pack) for number, pack in enumerate(_pack(shared), start=1)]
-    return units
+    first = {load.name for load in ordered if load.first and not (spread and effective_class(load) == "small")}
+    return [replace(unit, ahead=tuple(name for name in unit.tables if name in first)) for unit in units]
 
 
 def with_batch(unit: Unit, batch_id: str, count: int) -> Unit:
@@ -189,8 +193,8 @@ def _weight(load: TableLoad) -> float:
 def _unit_alone(load: TableLoad, ranges: int) -> Unit:
     name = f"large-{_dashed(load.name)}"
     if ranges < 2:
-        return Unit(name, "large", (Group(name, "large", (load.name,)),), (load.name,), ahead=load.first)
-    return Unit(name, "large", tuple(_range_groups(load.name, ranges, None)), (load.name,), ahead=load.first)
+        return Unit(name, "large", (Group(name, "large", (load.name,)),), (load.name,))
+    return Unit(name, "large", tuple(_range_groups(load.name, ranges, None)), (load.name,))
 
 
 def _range_groups(table: str, count: int, batch_id: str | None) -> list[Group]:

@@ -100,12 +100,12 @@ def load_ahead(ref: TableRef, settings: Settings, over: Callable[[], bool]) -> L
     """
     landing = Landing.open(settings.landing_root())
     look = _Look(over)
+    batch_id = _first_batch(landing, ref.key, look)
+    if isinstance(batch_id, Deferred):
+        return batch_id
     with database.connect(settings.database_url(), application="warehouse load") as connection:
         migrations.migrate(connection)
         connection.commit()
-        batch_id = _first_batch(landing, ref.key, look)
-        if isinstance(batch_id, Deferred):
-            return batch_id
         relations = [ROOT, *getattr(ref.table, "child_paths", ())]
         if ref.table.history:
             relations.append(HISTORY)
@@ -165,6 +165,8 @@ class _Arriving:
         taken: set[str] = set()
         kind = ""
         while True:
+            # Asked before the look, so that all that was landed until then is seen.
+            over = self._look.is_over()
             found, whole = self._landing.growing(*self._batch)
             new = [file for file in found if file not in taken]
             if new:
@@ -177,19 +179,27 @@ class _Arriving:
                     yield self._landing.read_growing(*self._batch, file)
                 continue
             self.is_whole = whole
-            if whole or not self._look.again():
+            if whole or over or self._landing.batches(*self._batch[:2]) not in ([], [self._batch[2]]):
                 return
+            self._look.wait()
             yield None
 
 
 def _first_batch(landing: Landing, key: TableKey, look: _Look) -> str | Deferred:
-    """Wait until a table's first batch begins; return the newest that is not whole yet."""
-    while not (growing := landing.unfinished(*key)):
+    """Wait until a table's first batch has a part; return the newest that is not whole yet.
+
+    Parts are cut by bytes: a batch that is whole by its first one is too small to gain from being loaded ahead.
+    """
+    while True:
+        over = look.is_over()
         if landing.batches(*key):
             return Deferred("a batch is landed whole")
-        if not look.again():
-            return Deferred("extraction ended without a batch")
-    return growing[-1]
+        growing = landing.unfinished(*key)
+        if growing and landing.growing(*key, growing[-1])[0]:
+            return growing[-1]
+        if over:
+            return Deferred("extraction ended without a whole batch")
+        look.wait()
 
 
 class _Look:
@@ -203,10 +213,11 @@ class _Look:
         """Say that something was there."""
         self._seconds = _LOOK_LEAST
 
-    def again(self) -> bool:
-        """Wait for the next look; return whether there is one."""
-        if self._over():
-            return False
+    def is_over(self) -> bool:
+        """Return whether extraction is over."""
+        return self._over()
+
+    def wait(self) -> None:
+        """Wait for the next look."""
         time.sleep(self._seconds)
         self._seconds = min(self._seconds * _LOOK_GROWTH, _LOOK_MOST)
-        return True

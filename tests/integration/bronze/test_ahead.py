@@ -238,6 +238,26 @@ def test_an_extraction_that_ends_without_a_batch_ends_the_waiting(grow: Callable
     assert growing.warehouse.rows("select * from ops.batches") == []
 
 
+def test_a_batch_that_is_whole_by_its_first_part_is_left_to_the_load_of_what_is_landed(
+    grow: Callable[..., Growing],
+) -> None:
+    growing = grow()
+    growing.wait()
+    assert not growing.warehouse.rows("select 1 from pg_stat_activity where application_name = 'warehouse load'")
+    growing.add([])
+    manifest = growing.commit()
+    assert growing.deferred() == "a batch is landed whole"
+    assert growing.warehouse.load_landed(manifest).status == "loaded"
+
+
+def test_a_batch_that_another_one_overtook_is_not_waited_for(grow: Callable[..., Growing]) -> None:
+    growing = grow()
+    growing.add([{"_id": 1}])
+    other = growing.warehouse.land([{"_id": 1}])
+    assert "without a whole batch" in growing.deferred()
+    assert growing.warehouse.load_landed(other).inserted == 1
+
+
 def test_other_new_tables_load_meanwhile(grow: Callable[..., Growing], another: Callable[..., Warehouse]) -> None:
     growing = grow()
     growing.add([{"_id": 1, "items": [{"sku": "a"}]}])
@@ -254,8 +274,10 @@ def test_a_table_that_is_in_bronze_is_not_loaded_ahead(grow: Callable[..., Growi
     first = grow()
     first.add([{"_id": 1}])
     first.commit()
-    first.loading.result(60)
+    first.loaded()
+    first.landing.delete(*first.place, first.batch_id)
     again = grow()
+    again.add([{"_id": 1}])
     assert "has been loaded" in again.deferred()
 
 

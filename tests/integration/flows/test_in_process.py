@@ -78,8 +78,9 @@ def test_cdc_tables_of_a_database_share_a_stream_and_fail_alone(
     assert logged == [("ghosts", "Failed"), ("orders", "Completed"), ("tags", "Completed")]
 
 
-def test_a_large_table_is_loaded_while_it_is_extracted(
-    shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("resources", ["large", "small"])
+def test_a_table_is_loaded_the_first_time_while_it_is_extracted(
+    resources: str, shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tasks.bronze import new_tables
     from tasks.mongodb import extract
@@ -96,7 +97,7 @@ def test_a_large_table_is_loaded_while_it_is_extracted(
 
     monkeypatch.setattr(new_tables, "convert", tell)
     monkeypatch.setattr(extract, "_commit", wait_and_commit)
-    shop.write_sources(orders="{mode: incremental, cursor: updated_at, resources: large}")
+    shop.write_sources(orders=f"{{mode: incremental, cursor: updated_at, resources: {resources}}}")
     state = run_pipeline()
     assert state.is_completed(), state.message
     assert shop.count("shop__orders") == 200

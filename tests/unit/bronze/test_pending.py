@@ -11,8 +11,9 @@ from tasks.ops import TableKey
 class Growing:
     """A landing that holds more files at each look."""
 
-    def __init__(self, *looks: str) -> None:
+    def __init__(self, *looks: str, landed: list[str]) -> None:
         self.looks = [look.split() for look in looks]
+        self.landed = landed
 
     def growing(self, *place: str) -> tuple[list[str], bool]:
         """Return the files of the next look; the last look's batch is whole."""
@@ -23,10 +24,14 @@ class Growing:
         """Return a file by its name."""
         return place[-1]
 
+    def batches(self, *place: str) -> list[str]:
+        """Return the whole batches of the table."""
+        return self.landed
 
-def arriving(*looks: str, over: bool = False) -> _Arriving:
+
+def arriving(*looks: str, over: bool = False, landed: list[str] | None = None) -> _Arriving:
     """Return the parts of a batch that grows so."""
-    landing: Any = Growing(*looks)
+    landing: Any = Growing(*looks, landed=landed or [])
     return _Arriving(landing, TableKey("shop", "orders"), "batch", _Look(lambda: over))
 
 
@@ -43,5 +48,11 @@ def test_files_of_the_kind_at_hand_come_first() -> None:
 
 def test_waiting_ends_with_the_extraction() -> None:
     parts = arriving("part-0", "part-0", "part-0", "part-0", over=True)
+    assert [*parts] == ["part-0"]
+    assert not parts.is_whole
+
+
+def test_waiting_ends_when_another_batch_is_whole() -> None:
+    parts = arriving("part-0", "part-0", "part-0", "part-0", landed=["another"])
     assert [*parts] == ["part-0"]
     assert not parts.is_whole

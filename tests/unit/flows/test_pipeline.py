@@ -83,6 +83,7 @@ AHEAD, LOAD = "load-bronze large-shop-orders ahead", "load-bronze large-shop-ord
 
 
 def test_a_large_table_is_loaded_the_first_time_while_it_is_extracted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_waits_in_vain", lambda unit: False)
     monkeypatch.setattr(pipeline, "_is_left", lambda unit: False)
     recorder, progress = Recorder(), Progress()
     move(recorder, plan(FIRST), How(), progress)
@@ -93,10 +94,31 @@ def test_a_large_table_is_loaded_the_first_time_while_it_is_extracted(monkeypatc
 
 @pytest.mark.parametrize("failing", [set(), {AHEAD}])
 def test_what_was_not_loaded_ahead_is_loaded_afterwards(failing: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_waits_in_vain", lambda unit: False)
     monkeypatch.setattr(pipeline, "_is_left", lambda unit: True)
     recorder, progress = Recorder(failing), Progress()
     move(recorder, plan(FIRST), How(), progress)
     assert recorder.events[-2:] == [("start", LOAD), ("end", LOAD)]
+    assert not progress.problems
+
+
+def test_tables_that_were_loaded_before_are_loaded_after_the_extract(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_waits_in_vain", lambda unit: False)
+    (unit,) = plan([TableLoad("shop.orders", first=True), TableLoad("shop.tags")])
+    assert pipeline.ahead_step(unit).parameters["tables"] == ["shop.orders"]
+    recorder, landed = Recorder(), list[str]()
+    move(recorder, [unit], How(), Progress(), lambda unit: landed.append(unit.name))
+    assert recorder.events[-2:] == [("start", "load-bronze small-1"), ("end", "load-bronze small-1")]
+    assert landed == ["small-1"]
+
+
+def test_who_waits_for_a_table_without_rows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_is_left", lambda unit: False)
+    monkeypatch.setattr(pipeline, "_waits_in_vain", lambda unit: True)
+    recorder, progress = Recorder(waiting={AHEAD}), Progress()
+    move(recorder, plan(FIRST), How(), progress)
+    assert ("asked to end", AHEAD) in recorder.events
+    assert recorder.events[-1] == ("end", AHEAD)
     assert not progress.problems
 
 

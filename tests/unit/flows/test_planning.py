@@ -68,6 +68,13 @@ def test_size_lifts_a_table_out_of_its_configured_class() -> None:
     assert [(unit.name, unit.resources) for unit in units] == [("large-shop-orders", "large"), ("small-1", "small")]
 
 
+def test_first_loads_begin_early_but_for_small_tables_that_would_hold_a_pod() -> None:
+    first = [TableLoad(f"shop.{resources}", resources, first=True) for resources in TABLE_CLASSES]
+    loads = [*first, TableLoad("shop.known")]
+    assert [unit.ahead for unit in plan(loads)] == [("shop.large",), ("shop.medium",), ("shop.small",)]
+    assert [unit.ahead for unit in plan(loads, spread=True)] == [("shop.large",), ("shop.medium",), ()]
+
+
 @pytest.mark.parametrize(
     ("load", "count"),
     [
