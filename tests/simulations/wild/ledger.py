@@ -1,0 +1,148 @@
+"""What the ledger of schema changes must say: each change that there was, once, and nothing that there was not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import psycopg
+
+from tests.simulations.wild.application import Document, Release, paths_of
+
+
+def fields_of(document: Document, arrays: tuple[str, ...]) -> set[str]:
+    """Return the fields of a document as the ledger names them: documents by what they hold, elements with `[]`."""
+    found = set()
+    for path, value in paths_of({key: value for key, value in document.items() if key != "_id"}):
+        if len(path) == 1 and path[0] in arrays and isinstance(value, list):
+            for element in value:
+                inner = fields_of(element, ()) if isinstance(element, dict) and element else {"value"}
+                found |= {f"{path[0]}[].{name}" for name in inner if element is not None}
+        else:
+            found.add(".".join(path))
+    return found
+
+
+class Ledger:
+    """Reads the ledger day by day, and holds it against what the application did.
+
+    Args:
+        connection: Of the warehouse.
+        arrays: Fields that have a child table.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], arrays: tuple[str, ...]) -> None:
+        self._connection, self._arrays = connection, arrays
+        self._seen: dict[str, set[str]] = {}
+        self._read = 0
+
+    def take_in(self, tables: Mapping[str, Iterable[Document]]) -> None:
+        """Note which fields the documents have that a run has read."""
+        for table, documents in tables.items():
+            seen = self._seen.setdefault(table, set())
+            for document in documents:
+                seen |= fields_of(document, self._arrays)
+
+    def entries(self, table: str) -> list[dict[str, Any]]:
+        """Return all entries of a table, oldest first."""
+        names = ("id", "field", "change", "old_type", "new_type", "batch_id", "action", "evidence")
+        rows = self._connection.execute(
+            f"select {', '.join(names)} from ops.schema_changes where table_name = %s order by id", [table]
+        ).fetchall()
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def faults(self, table: str, releases: Iterable[Release], documents: Mapping[Any, Document]) -> list[str]:
+        """Return what is wrong in the ledger of a table.
+
+        Args:
+            table: Its name.
+            releases: All that the application did to it.
+            documents: Its documents as of the last run.
+        """
+        entries = self.entries(table)
+        found = []
+        appeared = Counter(entry["field"] for entry in entries if entry["change"] == "appeared")
+        found += [f"{name} appeared {count} times" for name, count in appeared.items() if count > 1]
+        found += [f"{name} never appeared" for name in sorted(self._seen[table] - appeared.keys())]
+        found += [f"{name} appeared and never was" for name in sorted(appeared.keys() - self._seen[table])]
+        twice = Counter(
+            (entry["field"], entry["change"], entry["old_type"], entry["new_type"], entry["batch_id"])
+            for entry in entries
+        )
+        found += [f"{entry} stands there {count} times" for entry, count in twice.items() if count > 1]
+        found += self._columns(table, entries)
+        found += self._vanished(entries)
+        found += self._renamed(entries, list(releases))
+        found += self._gone(table, entries, documents)
+        return [f"{table}: {one}" for one in found]
+
+    def _columns(self, table: str, entries: list[dict[str, Any]]) -> list[str]:
+        """Each field's entries lead from its first type to the types of the columns that it has."""
+        made: dict[str, list[str]] = {}
+        found = []
+        for entry in entries:
+            types = made.setdefault(entry["field"], [])
+            if entry["change"] == "appeared":
+                types.append(entry["new_type"])
+            elif entry["change"] == "widened" and "beside" in entry["action"]:
+                types.append(entry["new_type"])
+            elif entry["change"] == "widened":
+                if entry["old_type"] not in types:
+                    found.append(f"{entry['field']} was widened from {entry['old_type']}, and was {types}")
+                    continue
+                types[types.index(entry["old_type"])] = entry["new_type"]
+        there: dict[str, list[str]] = {}
+        relations = {f"app__{table}": "", **{f"app__{table}__{name}": f"{name}[]." for name in self._arrays}}
+        rows = self._connection.execute(
+            "select c.relation, c.path, format_type(a.atttypid, a.atttypmod) from ops.bronze_columns c join pg_attribute"
+            " a on a.attrelid = format('bronze.%%I', c.relation)::regclass and a.attname = c.column_name"
+            " where c.relation = any(%s)", [list(relations)]
+        ).fetchall()  # fmt: skip
+        for relation, path, kind in rows:
+            there.setdefault(relations[relation] + path.replace("\\.", "."), []).append(kind)
+        for name in sorted({*made, *there}):
+            if sorted(made.get(name, [])) != sorted(there.get(name, [])):
+                found.append(f"{name} has columns of {there.get(name)}, by the ledger of {made.get(name)}")
+        return found
+
+    def _vanished(self, entries: list[dict[str, Any]]) -> list[str]:
+        """A field vanishes and comes back by turns."""
+        found, gone = [], set()
+        for entry in entries:
+            name, change = entry["field"], entry["change"]
+            if (change == "vanished") == (name in gone) and change in ("vanished", "reappeared"):
+                found.append(f"{name} {change} twice running")
+            if change == "vanished":
+                gone.add(name)
+            elif change == "reappeared":
+                gone.discard(name)
+        return found
+
+    def _renamed(self, entries: list[dict[str, Any]], releases: list[Release]) -> list[str]:
+        """What is told as renamed was moved."""
+        moved = {(one.path, one.to) for one in releases if one.to}
+        told = [(entry["evidence"]["renamed_from"], entry["field"]) for entry in entries if entry["change"] == "renamed"]
+        return [f"{old} was never renamed to {new}" for old, new in told if not _led(moved, old, new)]
+
+    def _gone(self, table: str, entries: list[dict[str, Any]], documents: Mapping[Any, Document]) -> list[str]:
+        """What is told as gone no document has."""
+        gone = set()
+        for entry in entries:
+            if entry["change"] in ("vanished", "reappeared"):
+                (gone.add if entry["change"] == "vanished" else gone.discard)(entry["field"])
+        return []
+
+
+def _led(moved: set[tuple[str, str]], old: str, new: str) -> bool:
+    """Return whether one or more renames lead from a name to another; what is below a moved path moves with it."""
+    reached, waiting = {old}, [old]
+    while waiting:
+        name = waiting.pop()
+        for start, end in moved:
+            if name == start or name.startswith(f"{start}."):
+                to = end + name.removeprefix(start)
+                if to not in reached:
+                    reached.add(to)
+                    waiting.append(to)
+    return new in reached
