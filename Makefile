@@ -20,7 +20,7 @@ DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.to
 
 .PHONY: help setup setup-demo native native-wheel wheels demo dashboard test test-unit test-integration test-faults test-kubernetes \
 	test-browser test-readme test-superset benchmark \
-	simulate-anomalies simulate-increments lint docs site reference lock clean
+	simulate simulate-anomalies simulate-increments lint docs site reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -119,6 +119,9 @@ test-kubernetes: setup ## Tests on the cluster of KUBECONFIG
 
 benchmark: setup ## Every figure as a ratio, in one run (BENCHMARK="--rows 2000000" for the large one)
 	$(BIN)/python -m tests.benchmarks $(BENCHMARK)
+
+simulate: setup ## Sixty days of a wild application, killed at random, for SEEDS (default "1"): half an hour each
+	WAREHOUSE_SIMULATION_DAYS=60 WAREHOUSE_SIMULATION_SEEDS="$(or $(SEEDS),1)" $(PYTEST) -rP tests/integration/simulation
 
 simulate-anomalies: setup ## How many injected incidents the anomaly rules find, and how often they cry wolf
 	$(BIN)/python -m tests.simulations.anomalies $(SIMULATION)

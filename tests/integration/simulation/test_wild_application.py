@@ -1,4 +1,7 @@
-"""A wild application through the pipeline, killed at random: nothing is lost, doubled or altered."""
+"""A wild application through the pipeline, killed at random: nothing is lost, doubled or altered, and gold tells why.
+
+`make simulate` lets as many days pass as it is told to; here it is a few.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,20 @@ import pytest
 
 from tests.simulations.wild.simulation import Simulation
 
-DAYS = int(os.environ.get("WAREHOUSE_SIMULATION_DAYS", "3"))
-SEEDS = os.environ.get("WAREHOUSE_SIMULATION_SEEDS", "1")
+pytestmark = pytest.mark.slow
+
+# The first seed whose first days hold a kill, and changes of shape of most kinds.
+DAYS = int(os.environ.get("WAREHOUSE_SIMULATION_DAYS", "4"))
+SEEDS = [int(seed) for seed in os.environ.get("WAREHOUSE_SIMULATION_SEEDS", "5").split()]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(60 * DAYS)
-@pytest.mark.parametrize("seed", [int(seed) for seed in SEEDS.split(",")])
-def test_days_of_a_wild_application(
+@pytest.mark.timeout(300 + 120 * DAYS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_value_is_in_bronze_or_rejects_every_change_in_the_ledger_and_gold_is_green_or_says_why(
     seed: int, tmp_path: Path, mongodb_uri: str, mongodb_database: str, postgres_url: str, prefect_server: str
 ) -> None:
-    models = bool(os.environ.get("WAREHOUSE_SIMULATION_MODELS"))
-    with Simulation(tmp_path, mongodb_uri, mongodb_database, postgres_url, seed, models=models) as simulation:
+    with Simulation(tmp_path, mongodb_uri, mongodb_database, postgres_url, seed) as simulation:
         figures = simulation.live(DAYS)
-    print(figures)
+    print(f"seed {seed}: {figures}")
     assert not figures.faults, "\n".join(figures.faults)
+    assert figures.days == DAYS and figures.kills and figures.compared

@@ -69,7 +69,8 @@ class Release:
         day: On which day.
         kind: Of which kind, such as `renamed`.
         path: Of which field, as it was before.
-        to: What it is now called, where that is another name.
+        to: What it is now called, where it was moved.
+        said: What else is to be said.
         migrated: Whether all documents were changed, not only those that are written from then on.
         documents: How many documents had the field and were changed at once.
     """
@@ -79,6 +80,7 @@ class Release:
     kind: str
     path: str
     to: str = ""
+    said: str = ""
     migrated: bool = False
     documents: int = 0
 
@@ -180,7 +182,7 @@ class Application:
         self.clock = START + timedelta(days=self.day)
         before = len(self.releases)
         for collection in self.collections.values():
-            for _ in range(self.random.choice((0, 0, 1, 1, 2))):
+            for _ in range(self.random.choice((0, 1, 1, 2, 2))):
                 self._release(collection)
             self.live(collection, 1.0)
         self._flush()
@@ -266,7 +268,7 @@ class Application:
         """Return a random value of a kind, a few of them odd."""
         choose = self.random
         odd = ODD.get(kind)
-        if odd and choose.random() < 0.03:
+        if odd and choose.random() < 0.06:
             return copy.deepcopy(choose.choice(odd))
         made: dict[str, Callable[[], Any]] = {
             "int": lambda: choose.randrange(100_000) * factor,
@@ -283,7 +285,8 @@ class Application:
             "binary": lambda: Binary(choose.randbytes(5), 0),
             "rare": lambda: choose.choice((Regex("a.b", "i"), Timestamp(7, 3), Binary(b"\x01\x02", 128))),
             "array": lambda: [
-                self.value(choose.choice(("int", "text", "decimal", "date")), words) for _ in range(choose.randint(0, 3))
+                self.value(choose.choice(("int", "text", "decimal", "date")), words)
+                for _ in range(choose.randint(0, 3))
             ],
             "nested": lambda: {key: self.value(choose.choice(SCALARS), words) for key in ("a", "b", "value")},
             "item": lambda: {
@@ -300,15 +303,18 @@ class Application:
 
     def _release(self, collection: Collection) -> None:
         kinds = (
-            self._new_field, self._new_field, self._new_array, self._vanish, self._come_back, self._rename, self._retype,
-            self._retype, self._flatten, self._nest, self._flip, self._flip_items, self._new_word, self._other_unit,
-            self._other_ids, self._optional, self._always_null, self._capital, self._item_field, self._refill,
+            self._new_field, self._new_field, self._new_array, self._vanish, self._come_back, self._rename,
+            self._retype, self._retype, self._flatten, self._nest, self._flip, self._flip_items, self._new_word,
+            self._other_unit, self._other_ids, self._optional, self._always_null, self._capital, self._item_field,
+            self._refill,
         )  # fmt: skip
         self.random.choice(kinds)(collection)
 
-    def _say(self, collection: Collection, kind: str, one: str, to: str = "", documents: int | None = None) -> None:
+    def _say(
+        self, collection: Collection, kind: str, path: str, said: str = "", documents: int | None = None, to: str = ""
+    ) -> None:
         migrated = documents is not None
-        self.releases.append(Release(self.day, collection.name, kind, one, to, migrated, documents or 0))
+        self.releases.append(Release(self.day, collection.name, kind, path, to, said, migrated, documents or 0))
 
     def _one_of(self, collection: Collection, *kinds: str) -> Field | None:
         found = [one for one in collection.fields if not kinds or one.kind in kinds]
@@ -328,7 +334,9 @@ class Application:
         return self._migrate(collection, change) if self.random.random() < 0.5 else None
 
     def _fresh(self, collection: Collection) -> str:
-        return f"{self.random.choice(('gift', 'Kürzel', 'order', 'value', '_hash', 'a-b', 'select'))}_{collection.written}"
+        return (
+            f"{self.random.choice(('gift', 'Kürzel', 'order', 'value', '_hash', 'a-b', 'select'))}_{collection.written}"
+        )
 
     def _new_field(self, collection: Collection) -> None:
         path: Path = (self._fresh(collection),)
@@ -377,13 +385,18 @@ class Application:
         before, old = one.path, one.name
         one.path = to
 
+        kinds: set[type] = set()
+
         def move(document: Document) -> bool:
             value = take(document, before)
             if value is not None:
                 put(document, to, value)
+                kinds.add(type(value))
             return value is not None
 
-        self._say(collection, kind, old, one.name, self._maybe_migrate(collection, move))
+        documents = self._maybe_migrate(collection, move)
+        said = kinds.pop().__name__ if len(kinds) == 1 else ""
+        self._say(collection, kind, old, said, documents, one.name)
 
     def _retype(self, collection: Collection) -> None:
         one = self._one_of(collection, *SCALARS, "number as text", "date as text")

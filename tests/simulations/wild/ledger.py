@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -24,6 +24,11 @@ def fields_of(document: Document, arrays: tuple[str, ...]) -> set[str]:
     return found
 
 
+# Changes of so many documents at once are no matter of chance.
+_SURELY = 20
+_TYPES = {"int": "bigint", "str": "text", "float": "double precision", "Decimal128": "numeric"}
+
+
 class Ledger:
     """Reads the ledger day by day, and holds it against what the application did.
 
@@ -35,12 +40,13 @@ class Ledger:
     def __init__(self, connection: psycopg.Connection[Any], arrays: tuple[str, ...]) -> None:
         self._connection, self._arrays = connection, arrays
         self._seen: dict[str, set[str]] = {}
-        self._read = 0
+        self._perhaps: dict[str, set[str]] = {}
 
-    def take_in(self, tables: Mapping[str, Iterable[Document]]) -> None:
-        """Note which fields the documents have that a run has read."""
+    def take_in(self, tables: Mapping[str, Iterable[Document]], surely: bool) -> None:
+        """Note which fields the documents have that a run has read, or perhaps has."""
         for table, documents in tables.items():
-            seen = self._seen.setdefault(table, set())
+            self._seen.setdefault(table, set())
+            seen = (self._seen if surely else self._perhaps).setdefault(table, set())
             for document in documents:
                 seen |= fields_of(document, self._arrays)
 
@@ -52,20 +58,24 @@ class Ledger:
         ).fetchall()
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def faults(self, table: str, releases: Iterable[Release], documents: Mapping[Any, Document]) -> list[str]:
+    def faults(
+        self, table: str, releases: Sequence[Release], today: int, documents: Mapping[Any, Document]
+    ) -> list[str]:
         """Return what is wrong in the ledger of a table.
 
         Args:
             table: Its name.
             releases: All that the application did to it.
-            documents: Its documents as of the last run.
+            today: The day of the last run.
+            documents: What that run could read.
         """
         entries = self.entries(table)
         found = []
+        known = self._seen[table] | self._perhaps.get(table, set())
         appeared = Counter(entry["field"] for entry in entries if entry["change"] == "appeared")
         found += [f"{name} appeared {count} times" for name, count in appeared.items() if count > 1]
         found += [f"{name} never appeared" for name in sorted(self._seen[table] - appeared.keys())]
-        found += [f"{name} appeared and never was" for name in sorted(appeared.keys() - self._seen[table])]
+        found += [f"{name} appeared and never was" for name in sorted(appeared.keys() - known)]
         twice = Counter(
             (entry["field"], entry["change"], entry["old_type"], entry["new_type"], entry["batch_id"])
             for entry in entries
@@ -73,8 +83,10 @@ class Ledger:
         found += [f"{entry} stands there {count} times" for entry, count in twice.items() if count > 1]
         found += self._columns(table, entries)
         found += self._vanished(entries)
-        found += self._renamed(entries, list(releases))
-        found += self._gone(table, entries, documents)
+        found += self._renamed(entries, releases)
+        news = [one for one in releases if one.day == today and one.documents >= _SURELY]
+        found += self._missed_vanished(entries, news, documents)
+        found += self._missed_renamed(entries, news)
         return [f"{table}: {one}" for one in found]
 
     def _columns(self, table: str, entries: list[dict[str, Any]]) -> list[str]:
@@ -83,9 +95,7 @@ class Ledger:
         found = []
         for entry in entries:
             types = made.setdefault(entry["field"], [])
-            if entry["change"] == "appeared":
-                types.append(entry["new_type"])
-            elif entry["change"] == "widened" and "beside" in entry["action"]:
+            if entry["change"] == "appeared" or (entry["change"] == "widened" and "beside" in entry["action"]):
                 types.append(entry["new_type"])
             elif entry["change"] == "widened":
                 if entry["old_type"] not in types:
@@ -95,9 +105,9 @@ class Ledger:
         there: dict[str, list[str]] = {}
         relations = {f"app__{table}": "", **{f"app__{table}__{name}": f"{name}[]." for name in self._arrays}}
         rows = self._connection.execute(
-            "select c.relation, c.path, format_type(a.atttypid, a.atttypmod) from ops.bronze_columns c join pg_attribute"
-            " a on a.attrelid = format('bronze.%%I', c.relation)::regclass and a.attname = c.column_name"
-            " where c.relation = any(%s)", [list(relations)]
+            "select c.relation, c.path, format_type(a.atttypid, a.atttypmod) from ops.bronze_columns c"
+            " join pg_attribute a on a.attrelid = format('bronze.%%I', c.relation)::regclass"
+            " and a.attname = c.column_name where c.relation = any(%s)", [list(relations)]
         ).fetchall()  # fmt: skip
         for relation, path, kind in rows:
             there.setdefault(relations[relation] + path.replace("\\.", "."), []).append(kind)
@@ -119,23 +129,62 @@ class Ledger:
                 gone.discard(name)
         return found
 
-    def _renamed(self, entries: list[dict[str, Any]], releases: list[Release]) -> list[str]:
+    def _renamed(self, entries: list[dict[str, Any]], releases: Sequence[Release]) -> list[str]:
         """What is told as renamed was moved."""
-        moved = {(one.path, one.to) for one in releases if one.to}
-        told = [(entry["evidence"]["renamed_from"], entry["field"]) for entry in entries if entry["change"] == "renamed"]
-        return [f"{old} was never renamed to {new}" for old, new in told if not _led(moved, old, new)]
+        told = [
+            (entry["evidence"]["renamed_from"], entry["field"]) for entry in entries if entry["change"] == "renamed"
+        ]
+        return [f"{old} was never renamed to {new}" for old, new in told if not led(releases, old, new)]
 
-    def _gone(self, table: str, entries: list[dict[str, Any]], documents: Mapping[Any, Document]) -> list[str]:
-        """What is told as gone no document has."""
-        gone = set()
+    def _missed_vanished(
+        self, entries: list[dict[str, Any]], news: Sequence[Release], documents: Mapping[Any, Document]
+    ) -> list[str]:
+        """What was taken out of all documents, and was in most, must be told as gone."""
+        found = []
+        for one in news:
+            path = tuple(one.path.split("."))
+            if one.kind != "vanished" or one.path in self._arrays or one.documents < 0.6 * len(documents):
+                continue
+            if any(_has(document, path) for document in documents.values()):
+                continue
+            told = {entry["field"] for entry in entries if entry["change"] == "vanished"}
+            if not any(name == one.path or name.startswith(f"{one.path}.") for name in told):
+                found.append(f"{one.path} vanished from {one.documents} documents, untold")
+        return found
+
+    def _missed_renamed(self, entries: list[dict[str, Any]], news: Sequence[Release]) -> list[str]:
+        """What was moved in all documents to a new name must be told, where its column holds its values."""
+        types: dict[str, list[str]] = {}
         for entry in entries:
-            if entry["change"] in ("vanished", "reappeared"):
-                (gone.add if entry["change"] == "vanished" else gone.discard)(entry["field"])
-        return []
+            if entry["new_type"] and entry["change"] in ("appeared", "widened"):
+                types.setdefault(entry["field"], []).append(entry["new_type"])
+        told = {
+            (entry["evidence"]["renamed_from"], entry["field"]) for entry in entries if entry["change"] == "renamed"
+        }
+        fresh = {entry["field"]: entry["batch_id"] for entry in entries if entry["change"] == "appeared"}
+        newest = max(fresh.values())
+        return [
+            f"{one.path} was renamed to {one.to} in {one.documents} documents, untold"
+            for one in news
+            if one.to
+            and types.get(one.path) == [_TYPES.get(one.said)] == types.get(one.to)
+            and fresh[one.to] == newest
+            and (one.path, one.to) not in told
+        ]
 
 
-def _led(moved: set[tuple[str, str]], old: str, new: str) -> bool:
+def _has(document: Any, path: tuple[str, ...]) -> bool:
+    """Return whether a document has a field, be it null."""
+    for key in path:
+        if not isinstance(document, dict) or key not in document:
+            return False
+        document = document[key]
+    return True
+
+
+def led(releases: Iterable[Release], old: str, new: str) -> bool:
     """Return whether one or more renames lead from a name to another; what is below a moved path moves with it."""
+    moved = {(one.path, one.to) for one in releases if one.to}
     reached, waiting = {old}, [old]
     while waiting:
         name = waiting.pop()

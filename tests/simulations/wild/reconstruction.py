@@ -1,4 +1,6 @@
-"""Documents made again from bronze by what the docs say, and nothing of the product: docs/exactness.md, docs/sources/mongodb.md.
+"""Documents made again from bronze by what the docs say, and by nothing of the product.
+
+They are docs/exactness.md and docs/sources/mongodb.md.
 
 Documents of the source and those of bronze are brought into one form, in which only that is alike which the table "What
 columns cannot tell apart" lists.
@@ -93,6 +95,8 @@ def of_other(value: Any) -> Tree:
         return ("date", int(value))
     if isinstance(value, datetime):
         return ("date", (value - EPOCH) // timedelta(milliseconds=1))
+    if isinstance(value, uuid.UUID):
+        return ("uuid", str(value))
     if isinstance(value, ObjectId):
         return ("objectid", str(value))
     if isinstance(value, (Binary, bytes)):
@@ -269,10 +273,15 @@ def id_of(text: str) -> Tree:
 
 @dataclass
 class Found:
-    """The documents of a table in bronze, by the form of their keys: living ones, and the last of those that are gone."""
+    """The documents of a table in bronze, by the form of their keys: living ones, and the last of those that are gone.
+
+    Attributes:
+        keys: By the form of each key how bronze writes it.
+    """
 
     living: dict[str, Tree]
     gone: dict[str, Tree]
+    keys: dict[str, str]
 
 
 def documents(connection: psycopg.Connection[Any], relation: str, arrays: tuple[str, ...]) -> Found:
@@ -307,6 +316,7 @@ def documents(connection: psycopg.Connection[Any], relation: str, arrays: tuple[
     return Found(
         {key: without_nulls(tree) for key, (tree, gone) in every.items() if not gone},
         {key: without_nulls(tree) for key, (tree, gone) in every.items() if gone},
+        {repr(id_of(key)): key for key in made},
     )
 
 

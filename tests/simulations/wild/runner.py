@@ -91,9 +91,6 @@ def main() -> None:
     import psycopg  # noqa: F401
     import pymongo  # noqa: F401
 
-    import flows.drift_commands
-    import flows.pipeline
-    import flows.runs
     import tasks.bronze.load
     import tasks.bronze.pending
     import tasks.mongodb.extract  # noqa: F401

@@ -44,10 +44,12 @@ class Commands:
         environment: What they know.
     """
 
+    program = ("-m", "tests.simulations.wild.runner")
+
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
         self._home, self._count = home, 0
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.simulations.wild.runner"],
+            [sys.executable, *self.program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -94,10 +96,10 @@ class Figures:
     def __str__(self) -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in self.releases.most_common())
         return (
-            f"{self.days} days, {self.changes:,} changes of documents, {self.releases.total()} of their shape ({kinds}); "
-            f"{self.runs} runs, {self.kills} of them killed; {self.compared:,} documents compared; {self.entries} entries "
-            f"in the ledger; gold green on {self.green} days, and said why not on {self.explained}; "
-            f"{len(self.faults)} fault(s)"
+            f"{self.days} days, {self.changes:,} changes of documents, {self.releases.total()} of their shape "
+            f"({kinds}); {self.runs} runs, {self.kills} of them killed; {self.compared:,} documents compared; "
+            f"{self.entries} entries in the ledger; gold green on {self.green} days, "
+            f"said why not on {self.explained}; {len(self.faults)} fault(s)"
         )
 
 
@@ -122,11 +124,13 @@ class Simulation:
         self.figures = Figures()
         self.url, self.tables, self.models = url, tables, models
         self.application = Application(MongoClient(mongodb_uri)[database], seed, tables)
-        self.known: dict[str, dict[Any, Document]] = {table: {} for table in tables}
+        # What a run saw last, and what those saw that were killed since.
+        self.seen: dict[str, list[dict[Any, Document]]] = {table: [{}] for table in tables}
         sources = home / "sources.yaml"
         lines = "".join(f"      {table}: {MODES[COLLECTIONS[table]]}\n" for table in tables)
         sources.write_text(
-            f"sources:\n  app:\n    kind: mongodb\n    uri: {mongodb_uri}\n    database: {database}\n    tables:\n{lines}"
+            f"sources:\n  app:\n    kind: mongodb\n    uri: {mongodb_uri}\n    database: {database}\n"
+            f"    tables:\n{lines}"
         )
         self.project = gold.Project(home / "company")
         (home / "said").mkdir()
@@ -141,7 +145,8 @@ class Simulation:
         )
         self.connection = psycopg.connect(url, autocommit=True)
         self.ledger = Ledger(self.connection, ARRAYS)
-        self.events = 0
+        self.events, self.is_green = 0, True
+        self.keys: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> Simulation:
         return self
@@ -157,6 +162,7 @@ class Simulation:
                 self.application.live_a_day()
             self._run_a_day()
             self._hold()
+            self._keep_models()
             if self.figures.faults:
                 break
         self.figures.changes = self.application.changes
@@ -167,12 +173,13 @@ class Simulation:
 
     def _run_a_day(self) -> None:
         self.figures.days += 1
-        arguments = ("run",) if self.models and self.project.exists else ("run", "--no-models")
+        self.is_green = True
+        arguments = ("run",) if self.project.exists else ("run", "--no-models")
         if self.events and self.random.random() < 1 / 3:
             ended = self.commands.run(*arguments, stop=self.random.randint(1, self.events))
             self.figures.runs += 1
             self.figures.kills += ended.code < 0
-            self._see()
+            self._see(killed=True)
             if self.random.random() < 0.5:
                 self.application.live_on()
         ended = self.commands.run(*arguments)
@@ -181,28 +188,51 @@ class Simulation:
         self._see()
         if ended.code:
             self._explain(ended)
-        else:
-            self.figures.green += 1
-        if self.models and not self.project.exists:
-            self.project.begin(self.commands, self.tables)
+        self.figures.green += self.is_green
 
-    def _see(self) -> None:
-        """Take note of what the run could see."""
+    def _keep_models(self) -> None:
+        """Do what the person does who keeps the models."""
+        if self.models and not self.project.exists:
+            words = {name: one.words for name, one in self.application.collections.items()}
+            self.figures.faults += self.project.begin(self.commands, words)
+        elif self.models:
+            self.figures.faults += self.project.follow(self.commands, self.tables)
+
+    def _see(self, killed: bool = False) -> None:
+        """Take note of what the run could see; of one that was killed nobody knows whether it came so far."""
         now = self.application.snapshot()
-        self.ledger.take_in({table: documents.values() for table, documents in now.items()})
+        self.ledger.take_in({table: documents.values() for table, documents in now.items()}, surely=not killed)
         self._now = now
+        if killed:
+            for table, documents in now.items():
+                self.seen[table].append(documents)
 
     def _explain(self, ended: Ended) -> None:
-        self.figures.faults.append(f"day {self.application.day}: the run failed:\n{ended.said[-6000:]}")
+        """Gold may be as it was because of a new status, where the run says so; the person then mends the test."""
+        self.is_green = False
+        because = [table for table in self.tables if gold.explains(ended, table)]
+        for table in because:
+            found = gold.statuses(self._now[table])
+            self.project.accept(table, found and sorted({*found, *self.application.collections[table].words}))
+        if because:
+            self.figures.explained += 1
+        else:
+            self.figures.faults.append(f"day {self.application.day}: the run failed:\n{ended.said[-6000:]}")
 
     # -- what must hold
 
     def _hold(self) -> None:
         day = self.application.day
         for table in self.tables:
-            found = [*self._documents(table), *self.ledger.faults(table, self._releases(table), self._now[table])]
+            found = [*self._documents(table), *self.ledger.faults(table, self._releases(table), day, self._now[table])]
+            if self.is_green and self.project.exists:
+                found += gold.faults(self.connection, table, self._by_key(table), self._releases(table))
             self.figures.faults += [f"day {day}: {one}" for one in found]
         self.figures.entries = sum(len(self.ledger.entries(table)) for table in self.tables)
+
+    def _by_key(self, table: str) -> dict[str, Document]:
+        """Return a table's documents by their key in bronze."""
+        return {self.keys[table][repr(reconstruction.of_source(one["_id"]))]: one for one in self._now[table].values()}
 
     def _releases(self, table: str) -> list[Release]:
         return [one for one in self.application.releases if one.collection == table]
@@ -217,13 +247,20 @@ class Simulation:
         for key in source.keys() & bronze.living.keys():
             self.figures.compared += 1
             faults += [f"{table} {key}: {one}" for one in reconstruction.differences(source[key], bronze.living[key])]
-        before = dict(reconstruction.expected(one, ARRAYS) for one in self.known[table].values())
-        for key in before.keys() - source.keys():
+        self.keys[table] = bronze.keys
+        last: dict[str, list[reconstruction.Tree]] = {}
+        surely: set[str] = set()
+        for number, seen in enumerate(self.seen[table]):
+            for key, form in (reconstruction.expected(one, ARRAYS) for one in seen.values()):
+                last.setdefault(key, []).append(form)
+            surely = surely if number else set(last)
+        for key in last.keys() - source.keys():
             self.figures.compared += 1
-            if key not in bronze.gone:
+            if key in bronze.gone:
+                # Which one it was, of those that a run which was killed may have read, nobody knows.
+                found = [list(reconstruction.differences(form, bronze.gone[key])) for form in last[key]]
+                faults += [f"{table} {key}, deleted: {one}" for one in (found[0] if all(found) else ())]
+            elif key in surely:
                 faults.append(f"{table} {key}: deleted, and not kept")
-                continue
-            last = before[key]
-            faults += [f"{table} {key}, deleted: {one}" for one in reconstruction.differences(last, bronze.gone[key])]
-        self.known[table] = self._now[table]
+        self.seen[table] = [self._now[table]]
         return faults
