@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,29 +25,39 @@ def guarded(say: str, release: Callable[[], None]) -> Iterator[None]:
         say: What is told the person who pressed it: what became of the work, and how to go on.
         release: Frees what the command holds outside the process, such as a server that it started.
     """
+    raised = threading.Event()
+    pressed, wakes = socket.socketpair()
+    wakes.setblocking(False)
 
     def interrupted(number: int, frame: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print(f"\ninterrupted: {say}", file=sys.stderr, flush=True)
-        timer = threading.Timer(_PATIENCE_SECONDS, leave)
-        timer.daemon = True
-        timer.start()
         raise KeyboardInterrupt
 
-    def leave() -> None:
+    def watch() -> None:
+        if not any(number == signal.SIGINT for number in iter(lambda: int.from_bytes(pressed.recv(1)), 0)):
+            return
+        print(f"\ninterrupted: {say}", file=sys.stderr, flush=True)
+        raised.wait(_PATIENCE_SECONDS)
         _end_children()
         with contextlib.suppress(Exception):
             release()
         os._exit(INTERRUPTED)
 
-    before = signal.signal(signal.SIGINT, interrupted)
+    # A thread, woken by the signal itself: Polars has the kernel go on with what the main thread waits for, so that
+    # Python's own handler runs only when that is over.
+    watcher = threading.Thread(target=watch, name="interrupt", daemon=True)
+    watcher.start()
+    handler, waking = signal.signal(signal.SIGINT, interrupted), signal.set_wakeup_fd(wakes.fileno())
     try:
         yield
     except KeyboardInterrupt:
-        # Threads that are left would be waited for when the interpreter ends.
-        leave()
+        raised.set()
+        # It ends the process: threads that are left would be waited for when the interpreter ends.
+        watcher.join()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(waking)
+        signal.signal(signal.SIGINT, handler)
+        wakes.close()
 
 
 def _end_children() -> None:

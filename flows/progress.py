@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import re
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from tasks.errors import redact
+from tasks.errors import WarehouseError, redact
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -29,16 +30,53 @@ def hide_log() -> None:
 
 
 @contextlib.contextmanager
-def shown(say: Callable[[str], None]) -> Iterator[None]:
-    """Turn what Prefect logs in this process into lines of progress, and a moving line where stderr is a terminal."""
+def shown(say: Callable[[str], None], *, tracebacks: bool = False) -> Iterator[None]:
+    """Turn what Prefect logs in this process into lines of progress, and a moving line where stderr is a terminal.
+
+    Args:
+        say: Told each line.
+        tracebacks: Leave those of our own errors in Prefect's log on the terminal. Its server gets them always.
+    """
     logger = logging.getLogger("prefect")
-    with _moving_line() as line:
+    with _moving_line() as line, contextlib.nullcontext() if tracebacks else _short_errors(logger):
         handler = _Lines(say, line)
         logger.addHandler(handler)
         try:
             yield
         finally:
             logger.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def _short_errors(logger: logging.Logger) -> Iterator[None]:
+    """Have a logger's terminal tell our own errors by what they say alone."""
+    consoles = [handler for handler in logger.handlers if isinstance(handler, logging.StreamHandler)]
+    for handler in consoles:
+        handler.setFormatter(_ShortErrors(handler.formatter or logging.Formatter()))
+    try:
+        yield
+    finally:
+        for handler in consoles:
+            if isinstance(handler.formatter, _ShortErrors):
+                handler.setFormatter(handler.formatter.whole)
+
+
+class _ShortErrors(logging.Formatter):
+    """Formats a record as another formatter does, with one of our own errors in the place of its traceback."""
+
+    def __init__(self, whole: logging.Formatter) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's text."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, WarehouseError):
+            # A copy: the handlers of the same record that follow show it whole.
+            record = copy.copy(record)
+            record.msg, record.args = f"{type(error).__name__}: {error}", ()
+            record.exc_info = record.exc_text = None
+        return self.whole.format(record)
 
 
 @contextlib.contextmanager

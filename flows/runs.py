@@ -69,6 +69,7 @@ def run_pipeline(
         ready: Waits until the Prefect server answers; called once Prefect is imported, which takes as long.
     """
     _load_prefect(progress)
+    from flows.console import options
     from flows.pipeline import pipeline
     from flows.progress import shown
     from tasks.landing import decoder
@@ -78,7 +79,7 @@ def run_pipeline(
     if not decoder.native_available():
         progress(f"decoder: {decoder.SLOW}; {decoder.INSTALL}")
     progress(f"running the pipeline: {', '.join(names) or 'every table'}")
-    with heartbeat(get_settings().home), shown(progress):
+    with heartbeat(get_settings().home), shown(progress, tracebacks=options.debug):
         state: Any = pipeline(tables=list(names) or None, models=models, **how.parameters(), return_state=True)
     _send_the_rest()
     run_id = str(state.state_details.flow_run_id)
@@ -145,13 +146,14 @@ def run_reset(
         ready: Waits until the Prefect server answers; called once Prefect is imported, which takes as long.
     """
     _load_prefect(progress)
+    from flows.console import options
     from flows.progress import shown
     from flows.reset import reset
 
     ready()
     before = read_report(settings)
     progress(f"resetting {name}")
-    with heartbeat(settings.home), shown(progress):
+    with heartbeat(settings.home), shown(progress, tracebacks=options.debug):
         state: Any = reset(name, since, by=by, why=why, return_state=True)
     _send_the_rest()
     # The report is that of the pipeline, which the reset runs last, or not at all when it fails itself.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 
+import pytest
+
 from flows.progress import shown
+from tasks.errors import SourceUnreachable
 
 
 def log(level: int, text: str, **names: str) -> None:
@@ -40,3 +44,31 @@ def test_an_error_is_told_once_for_all_tables_and_attempts_and_without_a_traceba
                 log(logging.ERROR, text, task_run_name=table)
         log(logging.ERROR, 'Task run failed with exception: LoadError("it\'s full", "x") - no', task_run_name="c")
     assert lines == ["note: MongoDB did not answer: refused", "note: it's full"]
+
+
+@pytest.mark.parametrize("tracebacks", [False, True])
+def test_prefects_log_on_the_terminal_tells_our_own_errors_without_a_traceback_and_its_server_all(
+    tracebacks: bool,
+) -> None:
+    terminal, server = io.StringIO(), io.StringIO()
+    prefect = logging.getLogger("prefect")
+    runs = logging.getLogger("prefect.task_runs")
+    handlers = [(prefect, logging.StreamHandler(terminal)), (runs, logging.StreamHandler(server))]
+    for logger, handler in handlers:
+        logger.addHandler(handler)
+    try:
+        with shown(lambda line: None, tracebacks=tracebacks):
+            for error in (SourceUnreachable("no answer", "shop.orders", "look"), ZeroDivisionError("ours")):
+                try:
+                    raise error
+                except Exception:
+                    runs.exception("Task run failed with exception: %r", error)
+        runs.error("afterwards")
+    finally:
+        for logger, handler in handlers:
+            logger.removeHandler(handler)
+    assert terminal.getvalue().count("Traceback") == (2 if tracebacks else 1)
+    assert server.getvalue().count("Traceback") == 2
+    assert "SourceUnreachable: no answer | shop.orders | look\n" in terminal.getvalue()
+    assert "ZeroDivisionError: ours\n" in terminal.getvalue()
+    assert terminal.getvalue().endswith("afterwards\n")
