@@ -276,34 +276,28 @@ def _gold(connection: psycopg.Connection[Any]) -> Iterator[Line]:
 def _spend(connection: psycopg.Connection[Any]) -> Iterator[Line]:
     """Yield the spend of each advertising platform, in the accounts' own currencies.
 
-    What bronze has is read through the platform's staging view, which knows its column and unit. What the channel said
-    is the sum of the last pull of each day, where days are pulled by account.
+    What bronze has is read through silver, which knows table, column and unit. What the channel said is the sum of the
+    last pull of each day, where days are pulled by account.
     """
-    from psycopg import sql
-
-    if not _exists(connection, "gold", "fct_ad_spend_daily"):
+    if not (_exists(connection, "silver", "int_ads__spend") and _exists(connection, "gold", "fct_ad_spend_daily")):
         return
     platforms = connection.execute(
-        "select split_part(relation, '__', 2), relation, sources from monitoring.lineage "
-        r"where relation like 'silver.stg\_ads\_\_%%' order by relation",
+        "with held as (select platform, max(read_from) as relation, sum(spend) as spend "
+        "from silver.int_ads__spend group by platform), "
+        "shown as (select platform, sum(original_spend) as spend from gold.fct_ad_spend_daily group by platform) "
+        "select platform, coalesce(t.source, ''), coalesce(t.table_name, ''), held.spend, shown.spend "
+        "from held full join shown using (platform) left join ops.tables t using (relation) order by platform"
     ).fetchall()
-    for platform, relation, sources in platforms:
-        name = relation.partition(".")[2]
-        if not _exists(connection, "silver", name) or len(sources) != 1:
-            continue
-        source, _, table = sources[0].partition(".")
+    for platform, source, table, held, shown in platforms:
         pulled = connection.execute(
             "select sum(coalesce((totals ->> 'spend')::numeric, (totals ->> 'cost_micros')::numeric / 1000000, "
             "(totals ->> 'costInLocalCurrency')::numeric)) "
             "from ops.account_days where (source, table_name) = (%s, %s)",
             [source, table],
         ).fetchone()
-        held = _one(connection, sql.SQL("select sum(spend) from silver.{}").format(sql.Identifier(name)))
-        shown = _one(
-            connection, "select sum(original_spend) from gold.fct_ad_spend_daily where platform = %s", [platform]
-        )
         note = None if pulled and pulled[0] is not None else "files and their days have no totals of their own"
-        yield Line(f"spend of {platform}", source, table, "spend", pulled and pulled[0], held, shown, note)
+        amounts = Decimal(held or 0), Decimal(shown or 0)
+        yield Line(f"spend of {platform}", source, table, "spend", pulled and pulled[0], *amounts, note)
 
 
 def _exists(connection: psycopg.Connection[Any], schema: str, name: str) -> bool:

@@ -47,10 +47,11 @@ def serving(**fakes: Fake) -> Iterator[str]:
 class Pulls:
     """A source that is read again and again, its state kept as a checkpoint keeps it."""
 
-    def __init__(self, home: Path, source: Mapping[str, Any], now: datetime = NOW) -> None:
+    def __init__(self, home: Path, source: Mapping[str, Any], now: datetime = NOW, name: str = "shop") -> None:
+        self.name = name
         home.mkdir(parents=True, exist_ok=True)
         path = home / "sources.yaml"
-        path.write_text(json.dumps({"sources": {"shop": source}}, default=str))
+        path.write_text(json.dumps({"sources": {name: source}}, default=str))
         self.sources = load_sources(path, {})
         self.landing = Landing.open(str(home / "landing"))
         self.clock = ManualClock(now)
@@ -58,11 +59,11 @@ class Pulls:
         self.states: dict[str, dict[str, Any]] = {}
 
     def ref(self, table: str) -> TableRef:
-        return self.sources.table(f"shop.{table}")
+        return self.sources.table(f"{self.name}.{table}")
 
     def open(self) -> Channel:
         ref = next(iter(self.sources.refs()))
-        channel: Channel = ref.connector.open("shop", ref.source, self.tokens, self.clock)  # type: ignore[attr-defined]
+        channel: Channel = ref.connector.open(self.name, ref.source, self.tokens, self.clock)  # type: ignore[attr-defined]
         return channel
 
     def pull(
@@ -74,17 +75,17 @@ class Pulls:
         """Read a table once; its state moves on as if everything landed was loaded, whatever is raised."""
         wanted = Window(*window) if window else None
         context = ExtractContext(self.landing, state=self.states.get(table, {}), window=wanted, held=held)
-        known = set(self.landing.batches("shop", table))
+        known = set(self.landing.batches(self.name, table))
         try:
             return extract_table(self.ref(table), context, self.open)
         finally:
-            for batch_id in self.landing.batches("shop", table):
+            for batch_id in self.landing.batches(self.name, table):
                 if batch_id not in known:
-                    manifest = self.landing.manifest("shop", table, batch_id)
+                    manifest = self.landing.manifest(self.name, table, batch_id)
                     self.states[table] = manifest.moved(self.states.get(table, {}))
 
     def manifests(self, table: str) -> list[Manifest]:
-        return [self.landing.manifest("shop", table, name) for name in self.landing.batches("shop", table)]
+        return [self.landing.manifest(self.name, table, name) for name in self.landing.batches(self.name, table)]
 
     def rows(self, manifest: Manifest) -> list[dict[str, Any]]:
         """Return the landed rows under their plain names."""

@@ -6,7 +6,7 @@ import re
 from datetime import date
 from typing import Any
 
-from infra.sample.channels.facts import AdDay, Facts
+from infra.sample.channels.facts import AdAccount, AdDay, Facts
 from infra.sample.channels.server import Answer, Asked, Fake
 
 _DAY = r"\(year:(\d+),month:(\d+),day:(\d+)\)"
@@ -40,15 +40,14 @@ class LinkedinAdsFake(Fake):
         if version not in self.versions:
             return refused(426, f"Requested version {version} is not active", "NONEXISTENT_VERSION")
         if asked.path == "rest/adAccounts":
-            rows = [
-                {"id": int(one.id), "name": one.name, "currency": one.currency} for one in self.facts.accounts.values()
-            ]
-            return _page(asked, rows)
+            return _page(asked, [_account(one) for one in self.facts.accounts.values()])
         if asked.path == "rest/adAnalytics":
             return self._analytics(asked)
         account = self.facts.account(asked.path.split("/")[2])
         if account is None:
             return refused(403, "Not enough permissions to access the account", "ACCESS_DENIED")
+        if asked.path.count("/") == 2:
+            return Answer(_account(account))
         return _page(asked, [{"id": int(name), "name": title} for name, title in account.campaigns().items()])
 
     def _token(self, asked: Asked) -> Answer:
@@ -75,6 +74,10 @@ class LinkedinAdsFake(Fake):
                 "paging": {"start": 0, "count": 10, "links": []},
             }
         )
+
+
+def _account(account: AdAccount) -> dict[str, Any]:
+    return {"id": int(account.id), "name": account.name, "currency": account.currency}
 
 
 def _row(row: AdDay, fields: list[str], pivot: str) -> dict[str, Any]:

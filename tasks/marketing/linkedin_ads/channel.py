@@ -66,12 +66,16 @@ class LinkedinAdsChannel(ApiChannel):
         """Return the accounts; the days of LinkedIn's reports are those of UTC, whatever the account's place."""
         wanted = self._source.accounts
         if wanted:
-            return [Account(name) for name in wanted]
+            return [self._account(name) for name in wanted]
         request = Request("rest/adAccounts?q=search", params={})
-        return [
-            Account(str(record["id"]), "UTC", str(record.get("name") or ""), str(record.get("currency") or ""))
-            for record in self._entities(request)
-        ]
+        return [_account(record) for record in self._entities(request)]
+
+    def _account(self, name: str) -> Account:
+        try:
+            return _account(self.client.send(Request(f"rest/adAccounts/{name}")).body)
+        except SourceError:
+            # Read as any other account it will fail by its name, and stop no other.
+            return Account(name)
 
     def layout(self, table: str) -> Layout:
         """See `Channel`."""
@@ -113,8 +117,8 @@ class LinkedinAdsChannel(ApiChannel):
         answers = [self._analytics(query, chunk, column) for chunk in chunks]
         key = ["date", *((column,) if column else ())]
         for row in merge(answers, key, f"{self._name}.{ask.table}"):
-            # What did not happen is left out of an answer.
-            yield {name: row.get(name) for name in (*key, *names)}
+            # What did not happen is left out of an answer, and so is the account's currency, which costs are in.
+            yield {name: row.get(name) for name in (*key, *names)} | {"currency": ask.account.currency or None}
 
     def _analytics(self, query: str, names: Sequence[str], column: str | None) -> Iterator[dict[str, Any]]:
         fields = ",".join(("dateRange", "pivotValues", *names))
@@ -152,6 +156,10 @@ def _auth(name: str, source: LinkedinAdsSource, tokens: TokenStore, clock: Clock
         clock=clock,
         tokens=tokens,
     )
+
+
+def _account(record: Mapping[str, Any]) -> Account:
+    return Account(str(record["id"]), "UTC", str(record.get("name") or ""), str(record.get("currency") or ""))
 
 
 def _day(day: date) -> str:

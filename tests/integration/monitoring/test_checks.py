@@ -277,20 +277,17 @@ def test_spend_of_each_platform_is_the_same_at_the_channel_in_bronze_and_in_gold
 ) -> None:
     connection.execute(
         "create schema silver; create schema gold;"
-        "create view silver.stg_ads__google_ads as select 12.5 as spend;"
-        "create view silver.stg_ads__meta_ads as select 7::numeric as spend;"
+        "create view silver.int_ads__spend as select * from (values ('google_ads', 'google_ads__campaigns', 12.5), "
+        "('meta_ads', 'ads__meta_ads', 7)) as v (platform, read_from, spend);"
+        "insert into ops.tables (source, table_name, relation) values "
+        "('google_ads', 'campaigns', 'google_ads__campaigns'), ('ads', 'meta_ads', 'ads__meta_ads');"
         "create table gold.fct_ad_spend_daily as select * from (values ('google_ads', 12.5, 11), ('meta_ads', 6.5, 6)) "
         "as v (platform, original_spend, spend);"
         "insert into ops.pulls (source, table_name, account, day, pulled_at, batch_id, row_count, final, totals) values"
         # The later pull of a day counts, as it restated it.
-        " ('ads', 'google_ads', 'a', '2026-11-01', '2026-11-02', '1', 1, false, '{\"cost_micros\": \"9\"}'),"
-        " ('ads', 'google_ads', 'a', '2026-11-01', '2026-11-03', '2', 1, true, '{\"cost_micros\": \"12500000\"}')"
+        " ('google_ads', 'campaigns', 'a', '2026-11-01', '2026-11-02', '1', 1, false, '{\"cost_micros\": \"9\"}'),"
+        " ('google_ads', 'campaigns', 'a', '2026-11-01', '2026-11-03', '2', 1, true, '{\"cost_micros\": \"12500000\"}')"
     )
-    staging = [
-        replace(node(name), relation=f"silver.{name}", layer="silver", sources=(f"ads__{name[9:]}",))
-        for name in ("stg_ads__google_ads", "stg_ads__meta_ads")
-    ]
-    save(connection, *staging)
     assert reconciliation.check(connection, [], datetime.now(UTC)) == 1
     meta, google = queries.reconciliation(connection)
     assert (google.line, google.state) == ("spend of google_ads", "equal")

@@ -13,6 +13,7 @@
         {'platform': 'meta_ads', 'source': 'facebook', 'medium': 'paid_social',
          'sources': ['facebook', 'instagram', 'fb', 'ig', 'meta', 'audience_network', 'messenger'], 'days_in': 'account'},
         {'platform': 'tiktok_ads', 'source': 'tiktok', 'medium': 'paid_social', 'sources': ['tiktok'], 'days_in': 'UTC'},
+        {'platform': 'microsoft_ads', 'source': 'bing', 'medium': 'cpc', 'sources': ['bing'], 'days_in': 'account'},
         {'platform': 'linkedin_ads', 'source': 'linkedin', 'medium': 'paid_social', 'sources': ['linkedin'], 'days_in': 'UTC'},
     ])) }}
 {% endmacro %}
@@ -45,6 +46,7 @@
     coalesce({{ conversions }}, 0) as conversions,
     coalesce({{ conversions_value }}, 0) as conversions_value,
     {{ attribution_setting }} as attribution_setting,
+    '{{ bronze.relation.identifier }}' as read_from,
     {{ warehouse.bronze_unreadable(bronze) }} as unreadable,
     {{ warehouse.bronze_value(bronze, '_loaded_at', 'timestamptz') }} as loaded_at
     {{- warehouse.passthrough(bronze) }}

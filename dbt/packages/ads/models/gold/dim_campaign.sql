@@ -1,20 +1,34 @@
-{#- Names as the platform last gave them. #}
-select distinct on (platform, account_id, campaign_id, ad_group_id, ad_id)
-    {{ warehouse_ads.campaign_key() }}
-        || coalesce(':' || ad_group_id, '') || coalesce(':' || ad_id, '') as campaign_member_id,
-    campaign_key,
-    platform,
-    account_id,
-    account_name,
-    campaign_id,
-    campaign_name,
-    objective,
-    ad_group_id,
-    ad_group_name,
-    ad_id,
-    ad_name,
-    min(spent_on) over levels as first_day,
-    max(spent_on) over levels as last_day
-from {{ ref('int_ads__spend') }}
-window levels as (partition by platform, account_id, campaign_id, ad_group_id, ad_id)
-order by platform, account_id, campaign_id, ad_group_id, ad_id, spent_on desc, ad_spend_id
+with members as (
+
+    select distinct on (platform, account_id, campaign_id, ad_group_id, ad_id)
+        *,
+        min(spent_on) over levels as first_day,
+        max(spent_on) over levels as last_day
+    from {{ ref('int_ads__spend') }}
+    window levels as (partition by platform, account_id, campaign_id, ad_group_id, ad_id)
+    order by platform, account_id, campaign_id, ad_group_id, ad_id, spent_on desc, ad_spend_id
+
+)
+
+{#- Names as the channel's lists have them today, else as the platform last gave them with its figures. #}
+select
+    members.campaign_key
+        || coalesce(':' || members.ad_group_id, '') || coalesce(':' || members.ad_id, '') as campaign_member_id,
+    members.campaign_key,
+    members.platform,
+    members.account_id,
+    members.account_name,
+    members.campaign_id,
+    coalesce(campaigns.entity_name, members.campaign_name) as campaign_name,
+    campaigns.status as campaign_status,
+    coalesce(campaigns.objective, ad_groups.objective, members.objective) as objective,
+    members.ad_group_id,
+    coalesce(ad_groups.entity_name, members.ad_group_name) as ad_group_name,
+    members.ad_id,
+    coalesce(ads.entity_name, members.ad_name) as ad_name,
+    members.first_day,
+    members.last_day
+from members
+{{- warehouse_ads.join_entity('campaigns', 'campaign', 'members.campaign_id', of='members') }}
+{{- warehouse_ads.join_entity('ad_groups', 'ad_group', 'members.ad_group_id', of='members') }}
+{{- warehouse_ads.join_entity('ads', 'ad', 'members.ad_id', of='members') }}

@@ -26,6 +26,7 @@ select
     spend.conversions_value as original_conversions_value,
     {{ warehouse.to_reporting('spend.conversions_value', 'rates.rate', 6) }} as conversions_value,
     spend.attribution_setting,
+    spend.is_provisional,
     spend.loaded_at as _loaded_at
 from {{ ref('int_ads__spend') }} as spend
 left join {{ ref('fct_exchange_rate') }} as rates on rates.currency = spend.currency and rates.date_day = spend.spent_on

@@ -1,4 +1,4 @@
-{%- set bronze = warehouse.bronze_table('ads', 'linkedin_ads') -%}
+{%- set bronze = warehouse_ads.spend_table('linkedin_ads') -%}
 select
     {{ warehouse_ads.ad_columns(bronze,
         spent_on=warehouse.bronze_value(bronze, 'date', 'date'),

@@ -1,4 +1,4 @@
-{%- set bronze = warehouse.bronze_table('ads', 'meta_ads') -%}
+{%- set bronze = warehouse_ads.spend_table('meta_ads') -%}
 select
     {{ warehouse_ads.ad_columns(bronze,
         spent_on=warehouse.bronze_value(bronze, 'date_start', 'date'),
@@ -17,6 +17,6 @@ select
         ad_group_name=warehouse.bronze_value(bronze, 'adset_name', 'text'),
         ad_id=warehouse.bronze_value(bronze, 'ad_id', 'text'),
         ad_name=warehouse.bronze_value(bronze, 'ad_name', 'text'),
-        attribution_setting=warehouse.bronze_value(bronze, 'attribution_setting', 'text')
+        attribution_setting=warehouse.bronze_value(bronze, ['attribution', 'attribution_setting'], 'text')
     ) }}
 from {{ bronze.rows }}

@@ -1,8 +1,8 @@
-{%- set bronze = warehouse.bronze_table('ads', 'tiktok_ads') -%}
+{%- set bronze = warehouse_ads.spend_table('tiktok_ads') -%}
 select
     {{ warehouse_ads.ad_columns(bronze,
         spent_on=warehouse.bronze_value(bronze, 'stat_time_day', 'date'),
-        account_id=warehouse.bronze_value(bronze, 'advertiser_id', 'text'),
+        account_id=warehouse.bronze_value(bronze, ['account_id', 'advertiser_id'], 'text'),
         campaign_id=warehouse.bronze_value(bronze, 'campaign_id', 'text'),
         campaign_name=warehouse.bronze_value(bronze, 'campaign_name', 'text'),
         currency=warehouse.bronze_value(bronze, 'currency', 'text'),

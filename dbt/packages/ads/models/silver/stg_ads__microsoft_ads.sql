@@ -1,0 +1,18 @@
+{%- set bronze = warehouse_ads.spend_table('microsoft_ads') -%}
+select
+    {{ warehouse_ads.ad_columns(bronze,
+        spent_on=warehouse.bronze_value(bronze, 'date', 'date'),
+        account_id=warehouse.bronze_value(bronze, 'account_id', 'text'),
+        campaign_id=warehouse.bronze_value(bronze, 'campaign_id', 'text'),
+        campaign_name=warehouse.bronze_value(bronze, 'campaign_name', 'text'),
+        currency=warehouse.bronze_value(bronze, 'currency', 'text'),
+        impressions=warehouse.bronze_value(bronze, 'impressions', 'bigint'),
+        clicks=warehouse.bronze_value(bronze, 'clicks', 'bigint'),
+        spend=warehouse.bronze_value(bronze, 'spend', 'numeric'),
+        conversions=warehouse.bronze_value(bronze, 'conversions', 'numeric'),
+        conversions_value=warehouse.bronze_value(bronze, 'revenue', 'numeric'),
+        ad_group_id=warehouse.bronze_value(bronze, 'ad_group_id', 'text'),
+        ad_group_name=warehouse.bronze_value(bronze, 'ad_group_name', 'text'),
+        ad_id=warehouse.bronze_value(bronze, 'ad_id', 'text')
+    ) }}
+from {{ bronze.rows }}
