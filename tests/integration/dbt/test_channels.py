@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
@@ -20,6 +20,7 @@ from tasks.bronze.pending import load_pending
 from tasks.settings import Settings
 from tests.channels import Pulls, serving
 from tests.integration.dbt import by_hand
+from tests.integration.dbt.test_rules import utm, visit
 from tests.unit.channels.test_channels import FAKES, TABLES, TODAY, facts, source
 
 LISTS = {
@@ -45,7 +46,7 @@ class Company:
         with serving(**{kind: fake(told) for kind, fake in FAKES.items()}) as url:
             made = {}
             for kind, (table, _) in TABLES.items():
-                tables = {name: {} for name in (table, *LISTS[kind])}
+                tables: dict[str, Any] = {name: {} for name in (table, *LISTS[kind])}
                 given = {**source(kind, url, table), "tables": tables}
                 made[kind] = Pulls(self.home, given, name=kind)
             yield made
@@ -62,9 +63,9 @@ class Company:
         with psycopg.connect(self.url) as connection:
             by_hand.load_documents(connection, source_name, table, rows)
 
-    def build(self, **variables: Any) -> dict[str, str]:
-        """Build the models of ads and what they read; return the state of each test and model by its name."""
-        result = dbt.run(self.settings, select=["+package:warehouse_ads"], variables=variables)
+    def build(self, select: Sequence[str] = ("+package:warehouse_ads",), **variables: Any) -> dict[str, str]:
+        """Build some models and what they read; return the state of each test and model by its name."""
+        result = dbt.run(self.settings, select=select, variables=variables)
         result.check()
         return {node.name: node.status for node in result.nodes}
 
@@ -180,6 +181,34 @@ def test_ads_find_their_campaign_by_the_lists_of_the_channel(company: Company) -
     assert company.ask(
         "select campaign_name, campaign_status, ad_group_name from gold.dim_campaign where ad_id = '31'"
     ) == [("spring", "ACTIVE", "group")]
+
+
+def test_reports_count_the_visits_of_one_source(company: Company) -> None:
+    report = {
+        "account_id": "1",
+        "date": DAY,
+        "session_source": "Google",
+        "session_medium": "cpc",
+        "property_currency": "EUR",
+    }
+    company.put(
+        "ga4",
+        "sessions",
+        {"_id": "a", "session_campaign_name": "spring", "sessions": 5, "purchase_revenue": Decimal("9.99"), **report},
+        {"_id": "b", "session_campaign_name": "(other)", "is_other_row": True, "sessions": 2, **report},
+    )
+    report_of = ["+rpt_channel_performance_daily", "+fct_web_analytics_daily"]
+    visits = "select channel_id, channel_group, sessions from gold.rpt_channel_performance_daily"
+    company.build(report_of)
+    assert company.ask(visits) == [("google / cpc", "Paid Search", 7)]
+    assert company.ask("select sum(purchase_revenue), bool_or(is_other_row) from gold.fct_web_analytics_daily") == [
+        (Decimal("9.99"), True)
+    ]
+    company.put("shop", "events", *visit("s", "2026-03-02T10:00", **utm("google", "cpc", "spring")))
+    company.build(report_of)
+    assert company.ask(visits) == [("google / cpc", "Paid Search", 1)]
+    company.build(report_of, sessions_from="ga4")
+    assert company.ask(visits) == [("google / cpc", "Paid Search", 7)]
 
 
 def google(key: str, micros: int, **more: Any) -> dict[str, Any]:

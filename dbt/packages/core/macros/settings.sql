@@ -8,6 +8,7 @@
   cancelled_statuses           states of orders that are no sales
   own_domains                  domains of the shop itself: never where a visit came from
   payment_domains              domains that send buyers back from paying: never either
+  sessions_from                whose visits reports count: `events`, `ga4`, or empty: events where there are some, else ga4
   attribution_model            model that rpt_ tables use: first_touch, last_touch, last_non_direct, linear, position or time_decay
   attribution_lookback_days    days before an order whose visits share it
   attribution_half_life_hours  time decay: after so many hours a visit counts half
@@ -24,6 +25,7 @@
         'own_domains': [],
         'payment_domains': ['paypal.com', 'klarna.com', 'stripe.com', 'adyen.com', 'mollie.com', 'pay.google.com',
                             'apple.com', 'sofort.com', 'giropay.de', 'checkout.com', 'worldpay.com', 'amazonpay.com'],
+        'sessions_from': '',
         'attribution_model': 'last_non_direct',
         'attribution_lookback_days': 30,
         'attribution_half_life_hours': 168,

@@ -25,6 +25,16 @@
     {{ warehouse.ratio(relation ~ '.claimed_revenue', relation ~ '.spend') }} as claimed_return_on_ad_spend
 {% endmacro %}
 
+{#-
+  Whose visits count, so that none counts twice: `events` (the shop's own) or `ga4`. Where the setting says nothing, the
+  events as soon as bronze has them, for they know each visit.
+-#}
+{% macro sessions_from() %}
+    {%- set has_events = warehouse.bronze_table('shop', 'events').columns -%}
+    {%- set has_analytics = warehouse.bronze_table('ga4', 'sessions').columns -%}
+    {{ return(warehouse.setting('sessions_from') or ('ga4' if has_analytics and not has_events else 'events')) }}
+{% endmacro %}
+
 {#- The daily report by `week` or `month`: sums of its sums. -#}
 {% macro channel_performance(period) %}
 with sums as (

@@ -4,6 +4,8 @@ with pairs as (
     union
     select source, medium, campaign_hint from {{ ref('int_ads__spend') }}
     union
+    select source, medium, {{ warehouse.campaign_hint('campaign') }} from {{ ref('stg_ga4__sessions') }}
+    union
     {#- Orders of which no visit is known. #}
     select '(unattributed)', '(none)', null
 

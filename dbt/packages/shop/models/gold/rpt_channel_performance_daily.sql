@@ -1,15 +1,17 @@
 {{ config(indexes=[{'columns': ['date_day']}]) }}
+-- depends_on: {{ ref('fct_session') }}, {{ ref('fct_web_analytics_daily') }}
+{% set from_analytics = warehouse_shop.sessions_from() == 'ga4' %}
 with measures as (
 
     select
         started_on as date_day,
         channel_id,
-        count(*) as sessions,
+        {{ 'sum(sessions)' if from_analytics else 'count(*)' }} as sessions,
         0::numeric as orders, 0::numeric as new_customers, 0::numeric as revenue, 0::numeric as net_revenue,
         0::bigint as impressions, 0::bigint as clicks, 0::numeric as spend, 0::numeric as claimed_conversions,
         0::numeric as claimed_revenue
-    from {{ ref('fct_session') }}
-    where not is_bot
+    from {{ ref('fct_web_analytics_daily' if from_analytics else 'fct_session') }}
+    {{ '' if from_analytics else 'where not is_bot' }}
     group by 1, 2
 
     union all
