@@ -284,20 +284,6 @@ def throughput(
         connection,
         TableDay,
         """
-        with log as (
-            select (started_at at time zone 'UTC')::date as day, stage, source, table_name, 1 as runs,
-                (state not in ('Completed', 'Running'))::int as failures, rows_read, bytes_read, rows_landed,
-                rows_loaded, rows_rejected, rows_rescued, rows_deleted, seconds
-            from monitoring.pipeline_log
-            where stage in ('extract', 'load') and table_name is not null
-                and started_at > now() - make_interval(days => %(days)s)
-            union all
-            select day, stage, source, table_name, runs, failures, rows_read, bytes_read, rows_landed,
-                rows_loaded, rows_rejected, rows_rescued, rows_deleted, seconds
-            from monitoring.pipeline_daily
-            where stage in ('extract', 'load') and table_name <> ''
-                and day > (now() at time zone 'UTC')::date - %(days)s
-        )
         select day, source, table_name,
             greatest(sum(runs) filter (where stage = 'extract'), sum(runs) filter (where stage = 'load'))::int as runs,
             sum(failures)::int as failures,
@@ -310,8 +296,10 @@ def throughput(
             coalesce(sum(rows_rescued), 0)::bigint as rows_rescued,
             coalesce(sum(rows_deleted), 0)::bigint as rows_deleted,
             coalesce(sum(seconds), 0)::float8 as seconds
-        from log
-        where (%(source)s::text is null or source = %(source)s) and (%(table)s::text is null or table_name = %(table)s)
+        from monitoring.days
+        where stage in ('extract', 'load') and table_name <> '' and day > (now() at time zone 'UTC')::date - %(days)s
+            and (%(source)s::text is null or source = %(source)s)
+            and (%(table)s::text is null or table_name = %(table)s)
         group by day, source, table_name
         order by day, source, table_name
         limit %(most)s

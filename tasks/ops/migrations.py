@@ -536,6 +536,34 @@ MIGRATIONS: tuple[str, ...] = (
     comment on table ops.schema_changes is
         'The ledger of drift: every change of the documents'' shape; docs/runbooks/drift.md lists its kinds.';
     """,
+    """
+    alter table monitoring.pipeline_daily
+        add column rolled_up_at timestamptz not null default now(),
+        add column closed boolean not null default true;
+    comment on table monitoring.pipeline_daily is
+        'pipeline_log by day (UTC) and table, of days that are over, also when their rows are removed. '
+        'Empty names: the run itself.';
+    comment on column monitoring.pipeline_daily.closed is 'The rows of the day are removed.';
+    create index pipeline_log_logged on monitoring.pipeline_log (logged_at);
+    create index pipeline_log_at on monitoring.pipeline_log (coalesce(started_at, expected_at, logged_at));
+    create view monitoring.days as
+        select day, stage, source, table_name, runs, failures, rows_read, bytes_read, rows_landed, rows_loaded,
+            rows_rejected, rows_rescued, rows_deleted, seconds, seconds_p50, seconds_p95
+        from monitoring.pipeline_daily
+        union all
+        select (started_at at time zone 'UTC')::date, stage, coalesce(source, ''), coalesce(table_name, ''),
+            count(*)::integer, (count(*) filter (where state in
+                ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Cancelling', 'Missing', 'Late', 'Lost')))::integer,
+            sum(rows_read)::bigint, sum(bytes_read)::bigint, sum(rows_landed)::bigint, sum(rows_loaded)::bigint,
+            sum(rows_rejected)::bigint, sum(rows_rescued)::bigint, sum(rows_deleted)::bigint, sum(seconds),
+            percentile_cont(0.5) within group (order by seconds), percentile_cont(0.95) within group (order by seconds)
+        from monitoring.pipeline_log
+        where started_at >= (select coalesce((max(day) + 1)::timestamp at time zone 'UTC', '-infinity')
+            from monitoring.pipeline_daily)
+        group by 1, 2, 3, 4;
+    comment on view monitoring.days is
+        'What each table, and each stage as a whole (empty names), did by day (UTC): rolled up, or from the log.';
+    """,
 )
 
 

@@ -400,6 +400,35 @@ def test_what_is_rolled_up_adds_up_and_is_removed_once(connection: psycopg.Conne
     assert (oldest.rows_landed, oldest.runs, oldest.failures) == (27, 3, 1)
 
 
+def test_days_are_the_same_from_the_log_and_from_its_sums(connection: psycopg.Connection[Any]) -> None:
+    def days() -> list[tuple[Any, ...]]:
+        names = "day, stage, source, table_name, runs, failures, rows_landed, seconds, seconds_p50, seconds_p95"
+        return connection.execute(f"select {names} from monitoring.days order by 1, 2, 3, 4".encode()).fetchall()
+
+    failed = extract(2, 0, "tags", state="Failed", error_class="auth")
+    log.write(connection, [extract(day, 10 + day, seconds=float(day)) for day in (0, 1, 2, 2, 2, 30)] + [failed])
+    before = days()
+    assert [(row[0], row[3], row[4], row[5], row[6]) for row in before] == [
+        ((NOW - timedelta(days=30)).date(), "orders", 1, 0, 40),
+        ((NOW - timedelta(days=2)).date(), "orders", 3, 0, 36),
+        ((NOW - timedelta(days=2)).date(), "tags", 1, 1, 0),
+        ((NOW - timedelta(days=1)).date(), "orders", 1, 0, 11),
+        (NOW.date(), "orders", 1, 0, 10),
+    ]
+    assert retention.apply(connection, NOW) == 0
+    assert connection.execute("select count(*) from monitoring.pipeline_daily").fetchone() == (4,), "today goes on"
+    assert days() == before
+    # A run of a day that was summed up is written again, as it ended meanwhile; another comes late.
+    log.write(connection, [failed | {"state": "Completed", "rows_landed": 5}, extract(1, 100, seconds=1.0)])
+    retention.apply(connection, NOW)
+    assert [(row[3], row[4], row[5], row[6]) for row in days()[2:4]] == [("tags", 1, 0, 5), ("orders", 2, 0, 111)]
+    # Three months later the rows are gone, and the days are not.
+    before = days()
+    assert retention.apply(connection, NOW + timedelta(days=100)) == 8
+    assert days() == before
+    assert connection.execute("select count(*) from monitoring.pipeline_log").fetchone() == (0,)
+
+
 def test_metrics_are_what_prometheus_reads(connection: psycopg.Connection[Any]) -> None:
     from prometheus_client.parser import text_string_to_metric_families
 

@@ -4,7 +4,7 @@ question: What is slowing?
 definition: Median (p50) and 95th percentile (p95, dashed) of the runs of each stage, by day (UTC).
 kind: chart
 order: 10
-needs: [monitoring.pipeline_log]
+needs: [monitoring.days]
 columns: {day: date, stage: text, p50: seconds, p95: seconds, runs: count}
 chart:
   encoding:
@@ -18,11 +18,8 @@ chart:
     - mark: {type: line, strokeDash: [4, 3], opacity: 0.7}
       encoding: {y: {field: p95, type: quantitative}}
 */
-select (started_at at time zone 'UTC')::date as day, stage,
-    round(percentile_cont(0.5) within group (order by seconds)::numeric, 2) as p50,
-    round(percentile_cont(0.95) within group (order by seconds)::numeric, 2) as p95,
-    count(*) as runs
-from monitoring.pipeline_log
-where table_name is null and seconds is not null and started_at >= %(since)s and started_at < %(until)s
-group by 1, 2
+select day, stage, round(seconds_p50::numeric, 2) as p50, round(seconds_p95::numeric, 2) as p95, runs
+from monitoring.days
+where table_name = '' and source = '' and seconds_p50 is not null
+    and day > (%(since)s at time zone 'UTC')::date and day <= (%(until)s at time zone 'UTC')::date
 order by 1, 2

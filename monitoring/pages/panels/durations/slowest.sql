@@ -1,9 +1,10 @@
 /*
 title: Slowest tables and models
 question: What took longest, and how far is the last run from its usual time?
-definition: Change is the last run against the median of the period.
+definition: >
+  p50 is the median of the days' medians, p95 the highest of the days' 95th percentiles. Change is the last run against p50.
 order: 20
-needs: [monitoring.pipeline_log]
+needs: [monitoring.days, monitoring.pipeline_log]
 columns:
   what: text
   stage: text
@@ -14,17 +15,17 @@ columns:
   runs: count
 */
 with measured as (
-    select source, table_name, stage, count(*) as runs,
-        percentile_cont(array[0.5, 0.95]) within group (order by seconds) as usual
-    from monitoring.pipeline_log
-    where table_name is not null and seconds is not null and stage in ('extract', 'load', 'dbt')
-        and started_at >= %(since)s and started_at < %(until)s
+    select source, table_name, stage, sum(runs) as runs,
+        percentile_cont(0.5) within group (order by seconds_p50) as p50, max(seconds_p95) as p95
+    from monitoring.days
+    where table_name <> '' and seconds_p50 is not null and stage in ('extract', 'load', 'dbt')
+        and day > (%(since)s at time zone 'UTC')::date and day <= (%(until)s at time zone 'UTC')::date
         and (%(source)s::text is null or source = %(source)s)
     group by source, table_name, stage
 )
 
-select m.source || '.' || m.table_name as what, m.stage, m.usual[1] as p50, m.usual[2] as p95, newest.seconds as last,
-    (newest.seconds / nullif(m.usual[1], 0) - 1)::numeric as change, m.runs
+select m.source || '.' || m.table_name as what, m.stage, m.p50, m.p95, newest.seconds as last,
+    (newest.seconds / nullif(m.p50, 0) - 1)::numeric as change, m.runs
 from measured as m
 cross join lateral (
     select l.seconds

@@ -4,7 +4,7 @@ question: How did this table behave?
 definition: Sums over all runs of a day (UTC).
 kind: chart
 order: 10
-needs: [monitoring.pipeline_log]
+needs: [monitoring.days]
 columns: {day: date, what: text, rows: count}
 chart:
   mark: {type: line, point: true}
@@ -16,11 +16,11 @@ chart:
 empty: Choose a source and a table above; there is nothing in this period.
 */
 with days as (
-    select (started_at at time zone 'UTC')::date as day, sum(rows_read) filter (where stage = 'extract') as read,
+    select day, sum(rows_read) filter (where stage = 'extract') as read,
         sum(rows_loaded) as loaded, sum(rows_rejected) filter (where stage = 'load') as rejected
-    from monitoring.pipeline_log
+    from monitoring.days
     where source = %(source)s and table_name = %(table)s and stage in ('extract', 'load')
-        and started_at >= %(since)s and started_at < %(until)s
+        and day > (%(since)s at time zone 'UTC')::date and day <= (%(until)s at time zone 'UTC')::date
     group by 1
 )
 

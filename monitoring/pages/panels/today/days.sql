@@ -4,7 +4,7 @@ question: Was this day normal?
 definition: The worst state of a source's table runs on each day (UTC); none is a day without a run.
 kind: chart
 order: 20
-needs: [monitoring.pipeline_log]
+needs: [monitoring.days]
 columns:
   day: date
   source: text
@@ -24,13 +24,10 @@ chart:
     tooltip: [{field: source}, {field: day}, {field: state}, {field: runs}, {field: failures}]
 */
 with runs as (
-    select source, (started_at at time zone 'UTC')::date as day, count(*) as runs,
-        count(*) filter (
-            where state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Cancelling', 'Missing', 'Late', 'Lost')
-        ) as failures
-    from monitoring.pipeline_log
-    where stage in ('extract', 'load') and table_name is not null
-        and started_at >= %(since)s and started_at < %(until)s
+    select source, day, sum(runs) as runs, sum(failures) as failures
+    from monitoring.days
+    where stage in ('extract', 'load') and table_name <> ''
+        and day > (%(since)s at time zone 'UTC')::date and day <= (%(until)s at time zone 'UTC')::date
         and (%(source)s::text is null or source = %(source)s)
     group by 1, 2
 ),
