@@ -31,6 +31,7 @@ PACKAGES_VARIABLE = "WAREHOUSE_DBT_PACKAGES"
 _LIBPQ_EXTRAS = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "channel_binding", "target_session_attrs", "options")
 _SUFFIXES = (".sql", ".yml", ".yaml", ".csv", ".py", ".md")
 _INSTALLED = "dbt_packages"
+_LOCAL = re.compile(r"""\blocal:.*?([\w-]+)/?["']?\s*(?:#.*)?$""", re.MULTILINE)
 # What dbt or an editor writes beside the project's own files.
 _PASSED_OVER = frozenset({"target", "logs", "node_modules"})
 # Environment variables beside dbt's own that decide what the same files parse to.
@@ -69,11 +70,12 @@ class Project:
         return self.folder if (self.folder / "profiles.yml").is_file() else SHIPPED
 
     def files(self) -> Iterator[Path]:
-        """Yield the files that decide what dbt builds: the project's, and those of the packages beside it."""
+        """Yield the files that decide what dbt builds: the project's, and those of the packages that it installs."""
         yield from _files(self.folder)
         if self.installs:
-            yield from _files(self.packages)
-            # Installed packages of others; ours are links into the product, and were told above.
+            for package in self._shipped():
+                yield from _files(package)
+            # Installed packages of others; ours are links into the product, and were named above.
             for package in sorted((self.folder / _INSTALLED).glob("*")):
                 if not package.is_symlink():
                     yield from _files(package)
@@ -81,7 +83,17 @@ class Project:
     @property
     def installs(self) -> bool:
         """Whether the project installs packages by a file of its own."""
-        return any((self.folder / name).is_file() for name in ("packages.yml", "dependencies.yml"))
+        return any(path.is_file() for path in self._installing())
+
+    def _installing(self) -> list[Path]:
+        return [self.folder / name for name in ("packages.yml", "dependencies.yml")]
+
+    def _shipped(self) -> list[Path]:
+        """Return the product's packages that the project names, by the last part of the path, or has installed."""
+        texts = [path.read_text(encoding="utf-8") for path in self._installing() if path.is_file()]
+        names = {name for text in texts for name in _LOCAL.findall(text)}
+        names |= {path.resolve().name for path in (self.folder / _INSTALLED).glob("*") if path.is_symlink()}
+        return [package for package in sorted(self.packages.glob("*")) if package.name in names]
 
     @property
     def needs_deps(self) -> bool:

@@ -73,6 +73,8 @@ def test_tables_that_a_package_models_and_the_products_own_project_are_left_alon
     write_project(tmp_path / "own")
     with pytest.raises(ConfigError, match="already"):
         write_model(dbt.Project(tmp_path / "own"), "ads", "meta_ads", RETURNS)
+    # The sample shop's package, which models a table of this name, is not installed.
+    assert write_model(dbt.Project(tmp_path / "own"), "shop", "orders", RETURNS)
     with pytest.raises(ConfigError, match="not edited"):
         write_model(dbt.Project(dbt.SHIPPED), "shop", "returns", RETURNS)
 
