@@ -9,16 +9,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 from typing import Any
 
 import polars as pl
-import psycopg
-from psycopg import sql
 
-from tasks.bronze import ddl, extended, kinds, names
+from tasks.bronze import extended, kinds, names
 from tasks.bronze.plan import Column
 from tasks.landing.kinds import fragment, plain
 
@@ -46,7 +43,7 @@ def of_landed(frame: pl.DataFrame) -> Iterator[Row]:
 
 
 def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | None, *, child: bool = False) -> Row:
-    """Return the canonical row of what `select_list` selected.
+    """Return the canonical row of what `held.rows_of` fetched.
 
     Args:
         columns: The relation's stored columns.
@@ -64,64 +61,6 @@ def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | N
         # Two columns of a path must not both have a value: such a row equals no document.
         row[column.path] = f"{row[column.path]} beside {text}" if column.path in row else text
     return _of_rescued(kept if child else {path: value for path, value in kept.items() if path != "_id"}, row)
-
-
-def select_list(columns: Sequence[Column]) -> list[sql.Composed]:
-    """Return the expressions that fetch columns without loss: times as numbers, the rest as Postgres writes it."""
-    return [sql.SQL(_FETCH.get(column.pg_type, "{}")).format(sql.Identifier(column.name)) for column in columns]
-
-
-@dataclass(frozen=True)
-class Held:
-    """One row as bronze holds it.
-
-    Attributes:
-        version: The document's hash as hex, "" without one; of a child row `[_root_id, _parent_id, _position]`.
-        live: Whether it is not marked as deleted.
-        extracted_at: When its document was read, as Postgres writes it.
-        batch_id: The batch that brought it.
-        rescued: Text of `_rescued`.
-        values: One per column that was asked for.
-    """
-
-    version: Any
-    live: bool
-    extracted_at: str
-    batch_id: str
-    rescued: str | None
-    values: Sequence[Any]
-
-
-def held(
-    cursor: psycopg.Cursor[Any],
-    name: str,
-    columns: Sequence[Column],
-    condition: sql.SQL,
-    parameters: Mapping[str, Any],
-    *,
-    child: bool,
-) -> dict[str, Held]:
-    """Return by `_id` the rows of a relation that meet a condition.
-
-    Args:
-        cursor: Runs the query.
-        name: The relation.
-        columns: Whose values are wanted.
-        condition: On the relation's columns.
-        parameters: Of the condition.
-        child: Whether it is a child table.
-    """
-    hangs_or_hash = (
-        "jsonb_build_array(_root_id, _parent_id, _position)" if child else "coalesce(replace(_hash::text, '-', ''), '')"
-    )
-    meta = ("_id", hangs_or_hash, "_deleted_at is null", "_extracted_at::text", "_batch_id", "_rescued::text")
-    listed = sql.SQL(", ").join([*map(sql.SQL, meta), *select_list(columns)])
-    query = sql.SQL("select {} from {} where {}").format(listed, ddl.relation(name), condition)
-    rows = cursor.execute(query, parameters).fetchall()
-    return {
-        key: Held(version, live, extracted_at, batch_id, rescued, values)
-        for key, version, live, extracted_at, batch_id, rescued, *values in rows
-    }
 
 
 def canonical(fragment: str) -> str:
@@ -196,15 +135,6 @@ _SPECIAL: Mapping[str, Any] = {
     "$day": lambda value: f"t{value * _DAY}",
     "$text": _base64_text,
     "$json": lambda value: canonical(base64.b64decode(value["base64"]).decode()),
-}
-# Nothing is loaded as an infinite time, but a person may have set one: it has to differ, not to fail.
-_FINITE = "case {{0}} when 'infinity' then 9223372036854775807 when '-infinity' then -9223372036854775808 else {} end"
-_FETCH = {
-    "timestamp with time zone": _FINITE.format("(extract(epoch from {0}) * 1000000)::bigint"),
-    "date": _FINITE.format("({0} - date '1970-01-01')::bigint"),
-    "numeric": "{}::text",
-    "jsonb": "{}::text",
-    "uuid": "{}::text",
 }
 
 

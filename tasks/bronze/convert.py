@@ -11,27 +11,19 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
-import psycopg
 
-from tasks.bronze import copying, extended, kinds
+from tasks.bronze import extended, kinds, native
+from tasks.bronze.capabilities import POSTGRES, Capabilities
 from tasks.bronze.plan import Plan
-from tasks.landing.kinds import KINDS, fragment, plain, quote
+from tasks.landing.kinds import fragment, plain, quote
 from tasks.landing.numbers import exact_as_double
 
-# A B-tree entry holds about 2,700 bytes; a longer key is replaced by its beginning and a digest, the whole rescued.
-MOST_KEY_BYTES = 2_000
+# A key that is too long is replaced by its beginning and a digest, the whole rescued.
 _KEY_BEGINNING = 200
-# What timestamptz and date can hold: from 4714-11-24 BC; above, whole microseconds in 64 bits (292277) end first.
-_FIRST_MS, _LAST_MS = -210_866_803_200_000, 9_223_372_036_854_775
-_FIRST_DAY, _LAST_DAY = -2_440_588, 2_145_042_905
-_LAST_DAY_AS_TIME = _LAST_MS // 86_400_000
+_DAY_MS = 86_400_000
 _NEGATIVE_ZERO = r"^-0(\.0*)?(E[+-]?\d+)?$"
 _DECIMAL = r"^(-?\d+(\.\d+)?(E[+-]?\d+)?|NaN|-?Infinity)$"
 _KEYS = ("_id", "_root_id", "_parent_id")
-# A row has to fit a page of 8,160 bytes even with every long value moved out of line; this is left for data columns.
-_MOST_ROW_BYTES = 7_400
-_OUT_OF_LINE_BYTES = 24
-_COLUMN = {name: kind.columns["postgres"] for name, kind in KINDS.items()}
 
 
 @dataclass
@@ -39,7 +31,7 @@ class Converted:
     """A frame ready to be copied.
 
     Attributes:
-        frame: Meta columns and the relation's columns, each in the Polars type of its Postgres type.
+        frame: Meta columns and the relation's columns, each in the Polars type of its type at the destination.
         rescued: Number of rows with something in `_rescued`.
         misfits: By (path, kind) how many values are in `_rescued` and nowhere else.
         sanitised: By (path, kind) how many values are in `_rescued` and in a readable form in their column.
@@ -69,8 +61,9 @@ def convert(landed: pl.DataFrame, plan: Plan) -> Converted:
         landed: A part of rows or child rows.
         plan: The relation's plan, made from the same batch.
     """
-    suspects = _suspects(landed)
-    landed, set_aside = _short_keys(landed, suspects)
+    capabilities = plan.capabilities
+    suspects = _suspects(landed, capabilities)
+    landed, set_aside = _short_keys(landed, suspects, capabilities)
     landed = _narrow_rows(landed, plan, set_aside)
     by_path = kinds.landed_kinds(landed.columns)
     pieces = [_piece(plan, path, kind, suspects) for path, found in by_path.items() for kind in found]
@@ -85,35 +78,30 @@ def convert(landed: pl.DataFrame, plan: Plan) -> Converted:
     stored = [
         pl.coalesce(values[column.name]).alias(column.name)
         if column.name in values
-        else pl.lit(None, _COLUMN[column.kind].dtype).alias(column.name)
+        else pl.lit(None, capabilities.types[column.kind].dtype).alias(column.name)
         for column in plan.stored
     ]
     result.frame = landed.select(*meta, *stored).with_columns(rescued)
     return result
 
 
-def keys_of(frame: pl.DataFrame) -> pl.DataFrame:
+def keys_of(frame: pl.DataFrame, capabilities: Capabilities = POSTGRES) -> pl.DataFrame:
     """Return a frame of `_id` with the keys as bronze writes them."""
-    return _short_keys(frame, _suspects(frame))[0]
+    return _short_keys(frame, _suspects(frame, capabilities), capabilities)[0]
 
 
 def rescue_cells(frame: pl.DataFrame, plan: Plan, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
-    """Return a converted frame with cells that Postgres cannot hold taken out and put into `_rescued`.
+    """Return a converted frame with cells that the destination cannot hold taken out and put into `_rescued`.
 
     Args:
         frame: A converted frame.
         plan: The relation's plan.
-        cells: (row, column name).
-
-    Raises:
-        psycopg.DataError: A cell is in one of our own columns; the row has to be rejected.
+        cells: (row, column name), none of them of our own columns.
     """
     by_name = {column.name: column for column in plan.stored}
     fragments: _Fragments = {}
     taken: dict[str, list[int]] = {}
     for row, name in cells:
-        if name not in by_name:
-            raise psycopg.DataError(f"Postgres cannot hold the value of {name}")
         column = by_name[name]
         kind = "micros" if column.kind == "date" else column.kind
         value = plain(frame[name].slice(row, 1), kind)[0]
@@ -131,53 +119,57 @@ def rescue_cells(frame: pl.DataFrame, plan: Plan, cells: Sequence[tuple[int, str
 _Fragments = dict[int, dict[str, str]]
 
 
-def _suspects(frame: pl.DataFrame) -> set[str]:
+def _suspects(frame: pl.DataFrame, capabilities: Capabilities) -> set[str]:
     """Return the columns of a landed frame whose rows have to be searched for NULs."""
+    if capabilities.takes_any_text:
+        return set()
     texts = [name for name in frame.columns if name in _KEYS or name.endswith("|string")]
     jsons = [name for name in frame.columns if name.endswith("|json")]
-    return copying.columns_with_nul(frame, texts, jsons)
+    return native.columns_with_nul(frame, texts, jsons)
 
 
-def _short_keys(frame: pl.DataFrame, suspects: Container[str]) -> tuple[pl.DataFrame, _Fragments]:
-    """Return the frame with keys that Postgres can hold and index, and the originals of shortened `_id` by row."""
+def _short_keys(
+    frame: pl.DataFrame, suspects: Container[str], capabilities: Capabilities
+) -> tuple[pl.DataFrame, _Fragments]:
+    """Return the frame with keys that the destination holds, and the originals of shortened `_id` by row."""
+    most = capabilities.most_key_bytes
     originals: _Fragments = {}
     for name in _KEYS:
         if name not in frame.columns:
             continue
         column = frame[name]
-        long = column.str.len_bytes() > MOST_KEY_BYTES
+        long = column.str.len_bytes() > most
         odd = (long | column.str.contains("\x00", literal=True) if name in suspects else long).arg_true()
         if not len(odd):
             continue
         texts = {int(row): str(column[int(row)]) for row in odd}
         if name == "_id" and "_root_id" not in frame.columns:
             originals = {
-                row: {"_id": fragment("string", text)}
-                for row, text in texts.items()
-                if len(text.encode()) > MOST_KEY_BYTES
+                row: {"_id": fragment("string", text)} for row, text in texts.items() if len(text.encode()) > most
             }
-        frame = frame.with_columns(column.scatter(odd, [key_text(text) for text in texts.values()]))
+        frame = frame.with_columns(column.scatter(odd, [key_text(text, capabilities) for text in texts.values()]))
     return frame, originals
 
 
 def _narrow_rows(landed: pl.DataFrame, plan: Plan, set_aside: _Fragments) -> pl.DataFrame:
     """Return the frame with the last values of rows that no page could hold taken out, and set aside."""
-    if len(plan.stored) * _OUT_OF_LINE_BYTES <= _MOST_ROW_BYTES:
+    limits = plan.capabilities
+    if len(plan.stored) * limits.pointer_bytes <= limits.most_row_bytes:
         return landed
     found = kinds.landed_kinds(landed.columns)
     cells = [(c, kind) for c in plan.stored for kind in found.get(c.path, []) if plan.taking(c.path, kind)[:1] == [c]]
     widths = landed.select(
         pl.when(pl.col(f"{c.path}|{kind}").is_not_null())
-        .then(_COLUMN[c.kind].width or _OUT_OF_LINE_BYTES)
+        .then(limits.types[c.kind].width or limits.pointer_bytes)
         .otherwise(0)
         .cast(pl.Int32)
         .alias(f"{c.path}|{kind}")
         for c, kind in cells
     )
-    rows = (widths.sum_horizontal() > _MOST_ROW_BYTES).arg_true().to_list() if cells else []
+    rows = (widths.sum_horizontal() > limits.most_row_bytes).arg_true().to_list() if cells else []
     taken: dict[str, list[int]] = {}
     for row in rows:
-        room = _MOST_ROW_BYTES
+        room = limits.most_row_bytes
         for landed_name, width in zip(widths.columns, widths.row(row), strict=True):
             room -= width
             if width and room < 0:
@@ -191,9 +183,9 @@ def _narrow_rows(landed: pl.DataFrame, plan: Plan, set_aside: _Fragments) -> pl.
     return landed
 
 
-def key_text(key: str) -> str:
+def key_text(key: str, capabilities: Capabilities = POSTGRES) -> str:
     """Return a key as bronze writes it: a NUL as JSON escape, a very long one as its beginning and a digest."""
-    if len(key.encode()) > MOST_KEY_BYTES:
+    if len(key.encode()) > capabilities.most_key_bytes:
         beginning = key[:_KEY_BEGINNING].replace("\x00", "")
         return f"{beginning}#sha256:{hashlib.sha256(key.encode()).hexdigest()}"
     return quote(key) if "\x00" in key else key
@@ -205,10 +197,10 @@ def _piece(plan: Plan, path: str, kind: str, suspects: Container[str]) -> _Piece
     piece = _Piece(path, kind, f"{path}|{kind}", {}, source.is_not_null())
     columns = plan.taking(path, kind)
     for column in columns:
-        change = _VALUES.get((column.pg_type, kind), _as_is)
+        change = _VALUES.get((column.kind, kind), _as_is)
         if change in (_text, _jsonb) and piece.landed not in suspects:
             change = _as_is
-        value, original = change(source)
+        value, original = change(source, plan.capabilities)
         if {kind, column.kind} == {"string", "objectid"}:
             original = source.is_not_null()
         if original is not None and column is not columns[-1]:
@@ -224,16 +216,16 @@ def _piece(plan: Plan, path: str, kind: str, suspects: Container[str]) -> _Piece
 _Pair = tuple[pl.Expr, pl.Expr | None]
 
 
-def _as_is(source: pl.Expr) -> _Pair:
+def _as_is(source: pl.Expr, _: Capabilities) -> _Pair:
     return source, None
 
 
-def _text(source: pl.Expr) -> _Pair:
+def _text(source: pl.Expr, _: Capabilities) -> _Pair:
     odd = source.str.contains("\x00", literal=True)
     return pl.when(odd).then(source.str.replace_all("\x00", "", literal=True)).otherwise(source), odd
 
 
-def _jsonb(source: pl.Expr) -> _Pair:
+def _jsonb(source: pl.Expr, _: Capabilities) -> _Pair:
     return source.map_batches(_clean_json, return_dtype=pl.String), source.map_batches(
         _odd_json, return_dtype=pl.Boolean
     )
@@ -241,7 +233,7 @@ def _jsonb(source: pl.Expr) -> _Pair:
 
 def _odd_rows(texts: pl.Series) -> list[int]:
     """Return the rows whose JSON jsonb would refuse or shorten; the native encoder finds repeated keys by itself."""
-    if copying.native():
+    if native.is_installed():
         rows = texts.str.contains("\\u0000", literal=True).arg_true().to_list()
         return [row for row in rows if extended.has_nul(texts[row])]
     return [row for row, text in enumerate(texts) if text is not None and extended.safe_json(text) is not text]
@@ -259,16 +251,16 @@ def _clean_json(texts: pl.Series) -> pl.Series:
     return texts.scatter(rows, clean) if rows else texts
 
 
-def _double_of_int(source: pl.Expr) -> _Pair:
+def _double_of_int(source: pl.Expr, _: Capabilities) -> _Pair:
     exact = exact_as_double(source)
     return pl.when(exact).then(source.cast(pl.Float64)), (~exact).fill_null(False)
 
 
-def _numeric_of_int(source: pl.Expr) -> _Pair:
+def _numeric_of_int(source: pl.Expr, _: Capabilities) -> _Pair:
     return source.cast(pl.String), None
 
 
-def _numeric_of_double(source: pl.Expr) -> _Pair:
+def _numeric_of_double(source: pl.Expr, _: Capabilities) -> _Pair:
     text = source.cast(pl.String)
     negative_zero = text == "-0.0"
     # Polars writes `inf`, which is no numeric.
@@ -276,9 +268,9 @@ def _numeric_of_double(source: pl.Expr) -> _Pair:
     return pl.when(negative_zero).then(pl.lit("0")).otherwise(spelt), negative_zero
 
 
-def _numeric(source: pl.Expr) -> _Pair:
+def _numeric(source: pl.Expr, _: Capabilities) -> _Pair:
     negative_zero = source.map_batches(_negative_zeros, return_dtype=pl.Boolean)
-    if copying.native():
+    if native.is_installed():
         # The native encoder finds texts that are no numbers by itself.
         return source, negative_zero
     good = source.str.contains(_DECIMAL)
@@ -291,38 +283,41 @@ def _negative_zeros(texts: pl.Series) -> pl.Series:
     return mask.scatter(rows, texts.gather(rows).str.contains(_NEGATIVE_ZERO)) if len(rows) else mask
 
 
-def _time_of_date(source: pl.Expr) -> _Pair:
-    good = source.cast(pl.Int64).is_between(_FIRST_MS, _LAST_MS)
+def _time_of_date(source: pl.Expr, capabilities: Capabilities) -> _Pair:
+    good = source.cast(pl.Int64).is_between(*capabilities.times)
     return pl.when(good).then(source).cast(pl.Datetime("us", "UTC")), (~good).fill_null(False)
 
 
-def _time_of_micros(source: pl.Expr) -> _Pair:
-    good = source.cast(pl.Int64) >= _FIRST_MS * 1_000
+def _time_of_micros(source: pl.Expr, capabilities: Capabilities) -> _Pair:
+    good = source.cast(pl.Int64) >= capabilities.times[0] * 1_000
     return pl.when(good).then(source).cast(pl.Datetime("us", "UTC")), (~good).fill_null(False)
 
 
-def _time_of_day(source: pl.Expr) -> _Pair:
-    good = source.cast(pl.Int32).is_between(_FIRST_DAY, _LAST_DAY_AS_TIME)
+def _time_of_day(source: pl.Expr, capabilities: Capabilities) -> _Pair:
+    first, last = capabilities.times
+    good = source.cast(pl.Int32).is_between(-(-first // _DAY_MS), last // _DAY_MS)
     return pl.when(good).then(source).cast(pl.Datetime("us", "UTC")), (~good).fill_null(False)
 
 
-def _day(source: pl.Expr) -> _Pair:
-    good = source.cast(pl.Int32).is_between(_FIRST_DAY, _LAST_DAY)
+def _day(source: pl.Expr, capabilities: Capabilities) -> _Pair:
+    good = source.cast(pl.Int32).is_between(*capabilities.days)
     return pl.when(good).then(source), (~good).fill_null(False)
 
 
-_TIMESTAMPTZ = kinds.PG_TYPES["date"]
+_TIMES = ("date", "micros")
+# By the kinds of column and value how one becomes the other, where it is not the same.
 _VALUES = {
-    ("text", "string"): _text,
-    ("jsonb", "json"): _jsonb,
-    ("double precision", "int"): _double_of_int,
-    ("numeric", "int"): _numeric_of_int,
-    ("numeric", "double"): _numeric_of_double,
-    ("numeric", "decimal"): _numeric,
-    (_TIMESTAMPTZ, "date"): _time_of_date,
-    (_TIMESTAMPTZ, "micros"): _time_of_micros,
-    (_TIMESTAMPTZ, "day"): _time_of_day,
-    ("date", "day"): _day,
+    ("string", "string"): _text,
+    ("objectid", "string"): _text,
+    ("json", "json"): _jsonb,
+    ("double", "int"): _double_of_int,
+    ("decimal", "int"): _numeric_of_int,
+    ("decimal", "double"): _numeric_of_double,
+    ("decimal", "decimal"): _numeric,
+    **{(column, "date"): _time_of_date for column in _TIMES},
+    **{(column, "micros"): _time_of_micros for column in _TIMES},
+    **{(column, "day"): _time_of_day for column in _TIMES},
+    ("day", "day"): _day,
 }
 
 

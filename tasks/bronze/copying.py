@@ -12,37 +12,10 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
+from tasks.bronze import native
 from tasks.overlap import read_ahead
 
 Rescue = Callable[[pl.DataFrame, Sequence[tuple[int, str]]], pl.DataFrame]
-
-
-def _module() -> Any:
-    """Return the native module, or None where it is not installed."""
-    try:
-        import warehouse_native
-    except ImportError:
-        return None
-    return warehouse_native
-
-
-_NATIVE = _module()
-
-
-def native() -> bool:
-    """Return whether rows are encoded natively."""
-    return _NATIVE is not None
-
-
-def columns_with_nul(frame: pl.DataFrame, texts: list[str], jsons: list[str]) -> set[str]:
-    """Return those of a frame's columns in which NULs have to be looked for: all, where the native search is missing.
-
-    Args:
-        frame: Any.
-        texts: Columns of plain texts.
-        jsons: Columns of JSON, in which a NUL is an escape.
-    """
-    return {*texts, *jsons} if _NATIVE is None else set(_NATIVE.columns_with_nul(frame, texts, jsons))
 
 
 def _none_expected(frame: pl.DataFrame, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
@@ -82,9 +55,9 @@ def copy_frames(
     chosen = itertools.chain([first], filled)
     columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in types)
     statement = sql.SQL("copy {} ({}) from stdin (format {}, freeze {})").format(
-        relation, columns, sql.SQL("binary" if native() else "csv"), sql.SQL("true" if freeze else "false")
+        relation, columns, sql.SQL("binary" if native.is_installed() else "csv"), sql.SQL("true" if freeze else "false")
     )
-    payloads = _binary_slices(chosen, types, rescue) if native() else csv_slices(chosen, types)
+    payloads = _binary_slices(chosen, types, rescue) if native.is_installed() else csv_slices(chosen, types)
     with closing(read_ahead(payloads)) as slices, cursor.copy(statement) as copy:
         for payload in slices:
             # Of a view psycopg sends pieces without copying them.
@@ -93,7 +66,7 @@ def copy_frames(
 
 def _binary_slices(frames: Iterable[pl.DataFrame], types: Sequence[tuple[str, str]], rescue: Rescue) -> Iterator[bytes]:
     """Yield frames as binary COPY data in slices of bounded size."""
-    encode = _NATIVE.encode_copy
+    encode = native.MODULE.encode_copy
     pairs, header, part = list(types), True, pl.DataFrame()
     for part in _slices(frames):
         payload, refused = encode(part, pairs, header=header, trailer=False)

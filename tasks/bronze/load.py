@@ -19,7 +19,7 @@ from tasks.bronze import changed, ddl, kinds, merge, stage
 from tasks.bronze.account_days import AccountDays
 from tasks.bronze.convert import Converted, convert
 from tasks.bronze.new_tables import NewTables
-from tasks.bronze.plan import MOST_COLUMNS, Change, Plan, changes_of, make_plan
+from tasks.bronze.plan import Change, Plan, changes_of, make_plan
 from tasks.drift import evidence
 from tasks.errors import LoadError, RejectLimitExceeded
 from tasks.landing import AccountDaysScope, Landing, Manifest, PartitionScope
@@ -541,7 +541,7 @@ class Loader:
         Any `on_drift.type` but `rescue` is against them, and any `new` but `add` allows no further column.
         """
         said = (self._policy("new", plan.child, path), self._policy("type", plan.child, path))
-        return said == ("add", "rescue") and len(plan.stored) < MOST_COLUMNS
+        return said == ("add", "rescue") and not plan.is_full
 
     def _parts(self, child: str) -> list[tuple[int, Part]]:
         """Return the parts of one relation, each with the number of its decoder flush."""

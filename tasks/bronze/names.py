@@ -1,8 +1,8 @@
-"""Postgres names for document paths: kept as they are, made valid and distinct, and stable for ever once given.
+"""Names for document paths: kept as they are, made valid and distinct, and stable for ever once given.
 
-Rules: the segments of a path are joined by `__`. Names are at most 63 bytes. Two names never differ in capitals alone,
-since SQL written by hand and dbt fold them: the later gets a suffix made from its path. Names of our own columns and of
-Postgres's system columns get a trailing `_`; `_document` is the whole document's.
+Rules: the segments of a path are joined by `__`. Names are no longer than the destination takes. Two names never differ
+in capitals alone, since SQL written by hand and dbt fold them: the later gets a suffix made from its path. Names of our
+own columns and of the destination's get a trailing `_`; `_document` is the whole document's.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+from tasks.bronze.capabilities import POSTGRES, Capabilities
 from tasks.landing.decoder import DOCUMENT
 
-MAX_BYTES = 63
 META = (
     "_id",
     "_root_id",
@@ -31,7 +31,7 @@ META = (
     "_seq",
 )
 _DOCUMENT = "_document"
-_RESERVED = frozenset((*META, _DOCUMENT, "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "oid"))
+_RESERVED = frozenset((*META, _DOCUMENT))
 _TAG_LENGTH = 8
 _STORED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -62,34 +62,39 @@ def landed(path: str) -> str:
     return _STORED_NUL.sub("\\1\x00", path)
 
 
-def column_name(path: str, taken: Iterable[str]) -> str:
+def column_name(path: str, taken: Iterable[str], capabilities: Capabilities = POSTGRES) -> str:
     """Return the column's name for a path.
 
     Args:
         path: As landed.
         taken: Names that are in use in the table.
+        capabilities: Of the destination.
     """
+    most, reserved = capabilities.most_name_bytes, _RESERVED | capabilities.reserved_names
     if path == DOCUMENT:
-        return _distinct(_DOCUMENT, path, {other.lower() for other in taken})
+        return _distinct(_DOCUMENT, path, {other.lower() for other in taken}, most)
     # NUL cannot be in a BSON key, but keys of JSON files may hold anything.
     name = "__".join(segments(path.replace("\x00", ""))) or "_empty"
-    if name.lower() in _RESERVED:
+    if name.lower() in reserved:
         name += "_"
-    return _distinct(name, path, {other.lower() for other in taken} | _RESERVED)
+    return _distinct(name, path, {other.lower() for other in taken} | reserved, most)
 
 
-def relation_name(source: str, table: str, child: str, taken: Iterable[str]) -> str:
+def relation_name(
+    source: str, table: str, child: str, taken: Iterable[str], capabilities: Capabilities = POSTGRES
+) -> str:
     """Return the relation's name for a table or one of its arrays."""
     parts = [source, table, *(segments(child) if child else [])]
-    return _distinct("__".join(parts), f"{source}.{table}:{child}", {other.lower() for other in taken})
+    used = {other.lower() for other in taken}
+    return _distinct("__".join(parts), f"{source}.{table}:{child}", used, capabilities.most_name_bytes)
 
 
-def _distinct(name: str, origin: str, taken: set[str] | frozenset[str]) -> str:
-    if len(name.encode()) <= MAX_BYTES and name.lower() not in taken:
+def _distinct(name: str, origin: str, taken: set[str] | frozenset[str], most_bytes: int) -> str:
+    if len(name.encode()) <= most_bytes and name.lower() not in taken:
         return name
     for attempt in range(1_000):
         tag = hashlib.blake2b(f"{origin}#{attempt}".encode(), digest_size=_TAG_LENGTH // 2).hexdigest()
-        kept = name.encode()[: MAX_BYTES - _TAG_LENGTH - 2].decode(errors="ignore")
+        kept = name.encode()[: most_bytes - _TAG_LENGTH - 2].decode(errors="ignore")
         candidate = f"{kept}__{tag}"
         if candidate.lower() not in taken:
             return candidate

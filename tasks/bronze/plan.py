@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from tasks.bronze import kinds, names
+from tasks.bronze.capabilities import POSTGRES, Capabilities
 from tasks.landing.decoder import DOCUMENT
 
-# Postgres allows 1,600 columns, dropped ones included; the rest is left for our own and for people's.
-MOST_COLUMNS = 1_400
 EXACT = {"double precision": "{}::text::numeric", "date": "{}::timestamp at time zone 'UTC'"}
 """How the values of a type are read as those of a wider one, exactly."""
 
@@ -62,6 +61,7 @@ class Plan:
 
     Attributes:
         child: Path of the array, empty for the table itself.
+        capabilities: Of the destination.
         columns: By path the column that the name map knows after this batch, and where there are more, the first.
         added: Paths that the name map does not have yet.
         widened: Old column by path, where this batch needs a wider type in Postgres.
@@ -79,6 +79,7 @@ class Plan:
     retyped: set[str] = dataclasses.field(default_factory=set)
     beside: dict[str, list[Column]] = dataclasses.field(default_factory=dict)
     parted: dict[str, str] = dataclasses.field(default_factory=dict)
+    capabilities: Capabilities = POSTGRES
 
     @property
     def every(self) -> list[Column]:
@@ -94,6 +95,11 @@ class Plan:
     def new(self) -> list[Column]:
         """Columns that the name map does not have yet."""
         return [*(self.columns[path] for path in self.added), *(self.beside[path][-1] for path in self.parted)]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the relation has as many columns as it may."""
+        return len(self.stored) >= self.capabilities.most_columns
 
     @property
     def changes_relation(self) -> bool:
@@ -121,7 +127,7 @@ class Plan:
         """Take back a widening that is not possible; its values will be in a new column beside the old one."""
         kind = self.columns[path].kind
         self.keep_narrow(path)
-        name = names.column_name(f"{path}.{kind}", [column.name for column in self.every])
+        name = names.column_name(f"{path}.{kind}", [column.name for column in self.every], self.capabilities)
         self.beside.setdefault(path, []).append(Column(path, name, kind, new=True))
         self.parted[path] = reason
 
@@ -141,7 +147,7 @@ def make_plan(
     declared: Mapping[str, str] = MappingProxyType({}),
     beyond_double: Container[str] = (),
     not_stored: Container[str] = (),
-    most_columns: int = MOST_COLUMNS,
+    capabilities: Capabilities = POSTGRES,
 ) -> Plan:
     """Return the plan for one relation; pure, so that the same batch always gives the same columns.
 
@@ -153,9 +159,9 @@ def make_plan(
         declared: By path the kind that a column has by configuration, whatever values come.
         beyond_double: Paths with whole numbers that no double represents: what would be one becomes a decimal.
         not_stored: New paths that get no column: their values live in `_rescued`.
-        most_columns: Stored columns beyond this many live in `_rescued`.
+        capabilities: Of the destination.
     """
-    plan = Plan(child, {})
+    plan = Plan(child, {}, capabilities=capabilities)
     for column in known:
         if plan.columns.setdefault(column.path, column) is not column:
             plan.beside.setdefault(column.path, []).append(column)
@@ -168,9 +174,9 @@ def make_plan(
     named: dict[str, str] = {}
     # Small letters first, so that of `total` and `Total` the plain one keeps its name whatever the order of documents.
     for path in sorted((path for path in landed if path not in plan.columns), key=lambda p: (p.lower(), p.swapcase())):
-        named[path] = names.column_name(path, taken)
+        named[path] = names.column_name(path, taken, capabilities)
         taken.add(named[path])
-    room = most_columns - len(plan.stored)
+    room = capabilities.most_columns - len(plan.stored)
     for path in landed:
         if path in named:
             stored = path not in not_stored and room > 0
@@ -192,8 +198,9 @@ def _widen(plan: Plan, path: str, seen: Sequence[str], beyond_double: bool) -> N
     if kind != widest:
         plan.columns[path] = replace(column, kind=kind)
         plan.retyped.add(path)
-        # The name map alone changes where no column is stored, or where both kinds have the same Postgres type.
-        if column.stored and kinds.PG_TYPES[kind] != column.pg_type:
+        # The name map alone changes where no column is stored, or where both kinds have the same type.
+        types = plan.capabilities.types
+        if column.stored and types[kind] != types[column.kind]:
             plan.widened[path] = column
 
 

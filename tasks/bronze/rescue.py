@@ -23,7 +23,7 @@ from tasks import database
 from tasks.bronze import ddl, merge, names, stage
 from tasks.bronze.convert import convert
 from tasks.bronze.load import take_lock
-from tasks.bronze.plan import MOST_COLUMNS, Change, Plan, make_plan
+from tasks.bronze.plan import Change, Plan, make_plan
 from tasks.landing.kinds import KINDS, quote
 from tasks.ops import batches, columns, migrations, relations, schema_changes
 from tasks.ops.relations import HISTORY, ROOT
@@ -87,8 +87,8 @@ def _add_columns(cursor: psycopg.Cursor[Any], ref: TableRef) -> list[str]:
         if child == HISTORY:
             continue
         known = columns.of_relation(cursor, ref.key, child)
-        room = MOST_COLUMNS - sum(column.stored for column in known)
         plan = Plan(child, {})
+        room = plan.capabilities.most_columns - sum(column.stored for column in known)
         named = {column.path: f"{child}.{column.path}" if child else column.path for column in known}
         waiting = [c for c in known if not c.stored and ref.table.on_drift.of("new", named[c.path]) == "add"]
         new = waiting[: max(room, 0)]

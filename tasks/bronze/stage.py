@@ -32,8 +32,11 @@ def copy_rows(
     freeze: bool = False,
 ) -> None:
     """Copy converted rows. `freeze` is for a relation made in the same subtransaction."""
+    fields = {column.name for column in plan.stored}
 
     def rescue(part: pl.DataFrame, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
+        if own := {name for _, name in cells} - fields:
+            raise psycopg.DataError(f"Postgres cannot hold the value of {', '.join(sorted(own))}")
         return rescue_cells(part, plan, cells)
 
     copying.copy_frames(cursor, target, frames, types, freeze=freeze, rescue=rescue)

@@ -23,6 +23,7 @@ from psycopg import sql
 from tasks import database
 from tasks.bronze import canonical, ddl
 from tasks.bronze.convert import keys_of
+from tasks.bronze.held import Held, rows_of
 from tasks.bronze.stage import normal_keys
 from tasks.errors import LoadError
 from tasks.landing import Landing
@@ -399,7 +400,7 @@ class _Comparison:
                 elif (row := self._row(held)) != wanted:
                     self._differs(key, _why_values(wanted, row))
 
-    def _row(self, held: canonical.Held) -> canonical.Row:
+    def _row(self, held: Held) -> canonical.Row:
         return canonical.of_bronze(self._columns, held.values, held.rescued, child=bool(self._path))
 
     def _compare_range(self, number: int, bounds: Sequence[str]) -> None:
@@ -426,12 +427,12 @@ class _Comparison:
 
     def _held(
         self, condition: sql.SQL, parameters: Mapping[str, Any], listed: Sequence[Column] = ()
-    ) -> dict[str, canonical.Held]:
+    ) -> dict[str, Held]:
         if not self.exists:
             return {}
-        return canonical.held(self._cursor, self._name, listed, condition, parameters, child=bool(self._path))
+        return rows_of(self._cursor, self._name, listed, condition, parameters, child=bool(self._path))
 
-    def _other_version(self, key: str, version: Any, held: canonical.Held | None) -> None:
+    def _other_version(self, key: str, version: Any, held: Held | None) -> None:
         """Name a document or element that bronze does not hold as the source does."""
         if self._path:
             where = held.version if held and held.live else None
@@ -446,7 +447,7 @@ class _Comparison:
             told = f"bronze has the one read at {held.extracted_at} by batch {held.batch_id}"
             self._differs(key, f"another version: {told}")
 
-    def _surplus(self, key: str, held: canonical.Held) -> None:
+    def _surplus(self, key: str, held: Held) -> None:
         """Name a live row of bronze that the source has not."""
         loaded = f"loaded by batch {held.batch_id}, read at {held.extracted_at}"
         if self._path:
@@ -473,7 +474,7 @@ _PLACE = "_root_id, _parent_id, _position"
 
 
 def _keys(frame: pl.DataFrame) -> list[tuple[str, Any]]:
-    """Return the keys of a frame's rows, each with its version as `canonical.held` gives it."""
+    """Return the keys of a frame's rows, each with its version as `held.rows_of` gives it."""
     if "_root_id" in frame.columns:
         places = keys_of(frame.select("_id", "_root_id", "_parent_id", "_position"))
         return [(key, place) for key, *place in places.iter_rows()]

@@ -12,7 +12,7 @@ import bson
 import psycopg
 import pytest
 
-from tasks.bronze import copying
+from tasks.bronze import native
 from tasks.bronze.load import LoadResult, load_batch
 from tasks.landing import Landing, Manifest
 from tasks.landing.decoder import make_decoder
@@ -151,8 +151,8 @@ def another(postgres_url: str, landing: Landing) -> Iterator[Callable[..., Wareh
 def encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way of encoding rows for COPY."""
     if request.param == "csv":
-        monkeypatch.setattr(copying, "_NATIVE", None)
-    elif not copying.native():
+        monkeypatch.setattr(native, "MODULE", None)
+    elif not native.is_installed():
         pytest.skip("the native encoder is not installed")
     return str(request.param)
 

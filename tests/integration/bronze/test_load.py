@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import bson
@@ -11,7 +13,9 @@ import pytest
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from tasks.bronze import convert
+from tasks.bronze import load
+from tasks.bronze.capabilities import POSTGRES, UNBOUNDED
+from tasks.bronze.plan import make_plan
 from tasks.errors import RejectLimitExceeded
 from tasks.mongodb.config import MongoTable
 from tests.integration.bronze.conftest import Warehouse
@@ -142,7 +146,8 @@ def test_only_the_rows_that_postgres_refuses_are_rejected_and_they_count_against
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No longer taken apart beforehand, rows of 1,300 numbers are what Postgres itself calls too big for a page.
-    monkeypatch.setattr(convert, "_MOST_ROW_BYTES", 10**9)
+    roomy = replace(POSTGRES, most_row_bytes=UNBOUNDED)
+    monkeypatch.setattr(load, "make_plan", partial(make_plan, capabilities=roomy))
     warehouse.load([{"_id": -1, "f0000": 1}])
     documents = [huge(n) if n in (7, 8, 60) else {"_id": n, "f0000": n} for n in range(100)]
     manifest = warehouse.land(documents, part_rows=50)

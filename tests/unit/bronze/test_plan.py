@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.bronze import kinds
+from tasks.bronze.capabilities import POSTGRES
 from tasks.bronze.plan import Column, make_plan, reading
 
 
@@ -50,7 +51,8 @@ def test_a_declared_kind_is_the_columns_whatever_comes() -> None:
 
 def test_a_plan_adds_widens_and_spills() -> None:
     known = [Column("a", "a", "int"), Column("gone", "gone", "string")]
-    plan = make_plan("", known, ["_id", "a|int", "a|double", "b|string", "c|int"], {}, most_columns=3)
+    small = replace(POSTGRES, most_columns=3)
+    plan = make_plan("", known, ["_id", "a|int", "a|double", "b|string", "c|int"], {}, capabilities=small)
     assert [column.name for column in plan.stored] == ["a", "gone", "b"]
     assert (plan.columns["a"].kind, plan.widened["a"].kind) == ("double", "int")
     assert plan.added == ["b", "c"] and not plan.columns["c"].stored

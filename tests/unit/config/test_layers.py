@@ -20,6 +20,13 @@ MODULES = {
 # A kind's package, by the place of its connector.
 KINDS = {place.partition(":")[0].rpartition(".")[0] for place in registry._OWN.values()}
 
+# What loading decides before any destination is asked: a second one is built on these as they are.
+PURE = {
+    f"tasks.bronze.{name}"
+    for name in ("canonical", "capabilities", "convert", "extended", "kinds", "names", "native", "plan")
+}
+DATABASES = ("psycopg", "sqlalchemy", "tasks.database", "tasks.ops")
+
 # It looks at a MongoDB to propose sources.yaml. To be removed once the contract lets a kind propose its tables.
 PROPOSING = {"flows.init"}
 
@@ -58,6 +65,17 @@ def test_nothing_outside_imports_a_kind_of_source(kind: str) -> None:
         if within(name, kind)
     }
     assert found == set()
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_what_loading_decides_knows_no_database(module: str) -> None:
+    waiting, seen = [module], set[str]()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        if name in MODULES:
+            waiting += set(imports(ast.parse(MODULES[name].read_text()))) - seen
+    assert {name for name in seen if any(within(name, database) for database in DATABASES)} == set()
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
