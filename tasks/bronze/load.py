@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors, sql
 
 from tasks import checkpoints, database
-from tasks.bronze import changed, ddl, kinds, merge, stage
+from tasks.bronze import ddl, delta, kinds, merge, stage
 from tasks.bronze.account_days import AccountDays
 from tasks.bronze.convert import Converted, convert
 from tasks.bronze.new_tables import NewTables
@@ -334,7 +334,7 @@ class Loader:
         # By child the landed columns that `on_drift` wants none of, and by document that has one the reason.
         self._frozen: dict[str, list[str]] = {}
         self._held: dict[str, str] = {}
-        self._changed: changed.Changed | None = None
+        self._delta: delta.Delta | None = None
         self._days: AccountDays | None = None
         self._misfits: dict[str, Counter[tuple[str, str]]] = {}
         self._sanitised: dict[str, Counter[tuple[str, str]]] = {}
@@ -597,7 +597,7 @@ class Loader:
 
     def _try_to_convert(self, relations: list[_Relation]) -> None:
         """Convert all rows for nothing but what does not fit, which must fail before any column is changed."""
-        self._find_changed(relations[0])
+        self._find_delta(relations[0])
         for relation in relations:
             for _ in self._converted(relation):
                 pass
@@ -672,11 +672,11 @@ class Loader:
 
     def _load_staged(self, relations: list[_Relation]) -> None:
         root, children = relations[0], relations[1:]
-        self._find_changed(root)
+        self._find_delta(root)
         for relation in relations:
             self._stage(relation)
-        may_repeat = self._changed is None or self._changed.repeated
-        if may_repeat and (merge.keep_last(self._cursor, root.stage) or self._changed is not None):
+        may_repeat = self._delta is None or self._delta.repeated
+        if may_repeat and (merge.keep_last(self._cursor, root.stage) or self._delta is not None):
             for child in children:
                 merge.keep_last_children(self._cursor, child.stage)
         if self._days is not None:
@@ -691,10 +691,10 @@ class Loader:
                 ddl.add_keys(self._cursor, relation.name, relation.plan.child)
         self._merge(root, children)
 
-    def _find_changed(self, root: _Relation) -> None:
+    def _find_delta(self, root: _Relation) -> None:
         if root.exists and self._manifest.scope.type == "snapshot" and root.parts:
-            landed = ((flush, self._landing.read(self._manifest, part, changed.COLUMNS)) for flush, part in root.parts)
-            self._changed = changed.find(self._cursor, root.name, landed)
+            landed = ((flush, self._landing.read(self._manifest, part, delta.COLUMNS)) for flush, part in root.parts)
+            self._delta = delta.find(self._cursor, root.name, landed)
 
     def _stage(self, relation: _Relation) -> None:
         types = merge.stage_types(relation.plan)
@@ -713,7 +713,7 @@ class Loader:
         def prepare(item: tuple[int, Part]) -> tuple[int, Part, Converted]:
             return item[0], item[1], convert(self._read(relation, *item), relation.plan)
 
-        parts = [item for item in relation.parts if self._changed is None or not self._changed.skips(item[0])]
+        parts = [item for item in relation.parts if self._delta is None or not self._delta.skips(item[0])]
         for flush, part, converted in read_ahead(map(prepare, parts)):
             self._result.rescued += 0 if relation.plan.child else converted.rescued
             self._misfits.setdefault(relation.plan.child, Counter()).update(converted.misfits)
@@ -724,8 +724,8 @@ class Loader:
         """Return the rows of a part that have to be loaded."""
         landed = self._landing.read(self._manifest, part)
         child = relation.plan.child
-        if self._changed is not None:
-            landed = self._changed.pick(flush, landed, child)
+        if self._delta is not None:
+            landed = self._delta.pick(flush, landed, child)
         if not self._held and not self._frozen[child]:
             return landed
         key = "_root_id" if child else "_id"
@@ -739,20 +739,20 @@ class Loader:
         hard = self._table.hard_deletes
         result.deleted += self._delete_by_op(root, track)
         result.updated = merge.update_rows(cursor, root.name, root.plan, stamp, track)
-        if self._changed is None or self._changed.new:
+        if self._delta is None or self._delta.new:
             result.inserted = merge.insert_rows(cursor, root.name, root.plan, stamp, track)
         result.deleted += self._delete_missing(root, track)
         for child in children:
             result.child_rows += merge.replace_children(cursor, child.name, child.stage, child.plan, stamp, hard=hard)
         result.unchanged = self._rows_staged(root) - result.updated - result.inserted
-        if self._changed is not None:
+        if self._delta is not None:
             result.unchanged -= len(self._held)
         if self._table.history:
             self._history(root.plan, root.name)
 
     def _rows_staged(self, root: _Relation) -> int:
-        if self._changed is not None:
-            return self._changed.keys
+        if self._delta is not None:
+            return self._delta.keys
         staged = self._cursor.execute(
             sql.SQL("select count(*) from {} where _op is distinct from 'd'").format(sql.Identifier(root.stage))
         ).fetchone()
@@ -784,7 +784,7 @@ class Loader:
                 self._result.warnings.append("a rejected document has no readable _id: no rows were deleted this time")
             else:
                 condition = sql.SQL("{} and {}").format(
-                    merge.not_in(changed.KEYS if self._changed else root.stage), _NOT_HELD
+                    merge.not_in(delta.KEYS if self._delta else root.stage), _NOT_HELD
                 )
                 deleted += self._delete(root, condition, track, held=held)
         elif isinstance(scope, PartitionScope):

@@ -24,7 +24,7 @@ _TYPES = [("_seq", "bigint"), ("_hash", "uuid"), ("_id", "text")]
 
 
 @dataclass
-class Changed:
+class Delta:
     """The rows that have to be staged.
 
     Attributes:
@@ -57,7 +57,7 @@ class Changed:
         return self.rows is not None and flush not in self.rows
 
 
-def find(cursor: psycopg.Cursor[Any], name: str, frames: Iterator[tuple[int, pl.DataFrame]]) -> Changed:
+def find(cursor: psycopg.Cursor[Any], name: str, frames: Iterator[tuple[int, pl.DataFrame]]) -> Delta:
     """Send keys and hashes, and compare them with bronze.
 
     Args:
@@ -85,7 +85,7 @@ def find(cursor: psycopg.Cursor[Any], name: str, frames: Iterator[tuple[int, pl.
     ).fetchone()
     distinct, needed, new = counts or (0, 0, 0)
     if needed > distinct * _MOST_SHARE:
-        return Changed(distinct, repeated, new, None)
+        return Delta(distinct, repeated, new, None)
     cursor.execute(sql.SQL("select _seq from {} order by 1").format(sql.Identifier(_NEEDED)))
     chunks = iter(lambda: cursor.fetchmany(_FETCHED_ROWS), [])
     series = [pl.Series("seq", [row[0] for row in chunk], dtype=pl.Int64) for chunk in chunks]
@@ -93,7 +93,7 @@ def find(cursor: psycopg.Cursor[Any], name: str, frames: Iterator[tuple[int, pl.
     split = numbers.with_columns(
         (pl.col("seq") // (1 << merge.SEQUENCE_BITS)).alias("flush"), pl.col("seq") % (1 << merge.SEQUENCE_BITS)
     )
-    return Changed(
+    return Delta(
         distinct,
         repeated,
         new,
