@@ -10,8 +10,8 @@ import psycopg
 from psycopg import sql
 
 from tasks import database
-from tasks.bronze import ddl, exchange, kept, kinds
-from tasks.bronze.kept import Kept
+from tasks.bronze import carryover, ddl, exchange, kinds
+from tasks.bronze.carryover import Carryover
 from tasks.bronze.load import REPLAY, LoadResult, load_within, take_lock
 from tasks.bronze.plan import Change, Column, Plan, make_plan
 from tasks.errors import LoadError
@@ -108,7 +108,7 @@ def _rebuild(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, again
     base = manifests[0]
     names = named.of_table(cursor, key)
     live = ddl.existing(cursor, names)
-    aside = kept.set_aside(cursor, key, live, base, history=history)
+    aside = carryover.set_aside(cursor, key, live, base, history=history)
     targets: Mapping[str, str]
     if against:
         targets, told = names, [f"all columns keep their types: {against}"]
@@ -119,15 +119,15 @@ def _rebuild(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, again
         exchange.check(cursor, list(live.values()))
         shadows = targets = exchange.make_shadows(cursor, names)
         told = _retype(cursor, key, landing, manifests, aside)
-    kept.bring_back(cursor, key, targets, aside, base, history=history)
+    carryover.bring_back(cursor, key, targets, aside, base, history=history)
     _forget(cursor, key, manifests)
     results = [load_within(cursor, landing, manifest, ref.table, targets, rebuild=True) for manifest in manifests]
     if HISTORY in aside and history:
-        kept.join_versions(cursor, targets[HISTORY], base)
-    kept.drop(cursor, aside)
+        carryover.join_versions(cursor, targets[HISTORY], base)
+    carryover.drop(cursor, aside)
     if not against:
         for child in live:
-            kept.make(cursor, key, child, targets[child])
+            carryover.make(cursor, key, child, targets[child])
         told += exchange.exchange(cursor, live, shadows)
     results[-1].warnings += told
     return results
@@ -166,7 +166,7 @@ def _retype(
     key: TableKey,
     landing: Landing,
     manifests: Sequence[Manifest],
-    aside: Mapping[str, Kept],
+    aside: Mapping[str, Carryover],
 ) -> list[str]:
     """Decide the kind of each known path anew, from all batches together; one column then takes all of its values.
 
@@ -195,7 +195,7 @@ def _retype(
                 or _has_large(cursor, relation, column)
             ):
                 kind = kinds.EXACT_OF_DOUBLE
-            if not kept.fits(cursor, aside, child, plan.of(path), kind):
+            if not carryover.fits(cursor, aside, child, plan.of(path), kind):
                 as_is.append(
                     f"{plan.field_name(path)} keeps its columns, as rows or versions from before the first batch that"
                     f" is landed hold what {kinds.PG_TYPES[kind]} could not"

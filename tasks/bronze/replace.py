@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import ddl, exchange, kept
+from tasks.bronze import carryover, ddl, exchange
 from tasks.bronze.load import REPLAY, LoadResult, load_within, prepared
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
@@ -84,10 +84,10 @@ def _replace(
         # Versions stay where they are: what is read anew goes on from them.
         old, targets = live, {**names, **shadows}
         if table.history:
-            kept.make(cursor, key, ROOT, targets[ROOT])
+            carryover.make(cursor, key, ROOT, targets[ROOT])
     result = load_within(cursor, landing, manifest, table, targets)
     for child in live:
-        kept.make(cursor, key, child, targets[child])
+        carryover.make(cursor, key, child, targets[child])
     _confirm(cursor, result, targets[ROOT], _keep_unreadable(cursor, key, manifest, old, targets))
     if table.history:
         _end_versions(cursor, manifest, targets)
@@ -175,4 +175,4 @@ def _end_versions(cursor: psycopg.Cursor[Any], manifest: Manifest, targets: Mapp
         ).format(history=ddl.relation(targets[HISTORY]), root=ddl.relation(targets[ROOT])),
         [manifest.extracted_at],
     )
-    kept.join_versions(cursor, targets[HISTORY], manifest)
+    carryover.join_versions(cursor, targets[HISTORY], manifest)

@@ -26,7 +26,7 @@ _READ_BEFORE = sql.SQL("t._extracted_at < %(base)s and (t._deleted_at is not nul
 
 
 @dataclass(frozen=True)
-class Kept:
+class Carryover:
     """Rows of one relation that are set aside.
 
     Attributes:
@@ -40,7 +40,7 @@ class Kept:
 
 def set_aside(
     cursor: psycopg.Cursor[Any], key: TableKey, existing: Mapping[str, str], base: Manifest, *, history: bool
-) -> dict[str, Kept]:
+) -> dict[str, Carryover]:
     """Set aside what the batches from `base` on do not bring; return by child where it is, where there is something.
 
     Args:
@@ -50,15 +50,15 @@ def set_aside(
         base: The first batch that will be loaded.
         history: Whether loading writes the history; if not, all of it is kept.
     """
-    kept: dict[str, Kept] = {}
+    carried: dict[str, Carryover] = {}
     parameters = {"base": base.extracted_at, "source": key.source, "table": key.table_name}
     for child, name in existing.items():
         if child == HISTORY:
             condition: sql.Composable = sql.SQL("t._valid_from < %(base)s" if history else "true")
-        elif child and "" not in kept:
+        elif child and "" not in carried:
             continue
         elif child:
-            condition = sql.SQL("t._root_id in (select _id from {})").format(ddl.relation(kept[""].relation))
+            condition = sql.SQL("t._root_id in (select _id from {})").format(ddl.relation(carried[""].relation))
         else:
             condition = _READ_BEFORE
         # No relation of ours has a blank in its name.
@@ -76,25 +76,25 @@ def set_aside(
                 [ddl.relation(aside).as_string(cursor)],
             ).fetchall()
             held = [column for column in _columns(cursor, key, child) if (column.name,) in there]
-            kept[child] = Kept(aside, held)
+            carried[child] = Carryover(aside, held)
         else:
             cursor.execute(sql.SQL("drop table {}").format(ddl.relation(aside)))
-    return kept
+    return carried
 
 
 def fits(
-    cursor: psycopg.Cursor[Any], kept: Mapping[str, Kept], child: str, columns: Sequence[Column], kind: str
+    cursor: psycopg.Cursor[Any], carried: Mapping[str, Carryover], child: str, columns: Sequence[Column], kind: str
 ) -> bool:
     """Return whether a column of `kind` holds exactly what is kept of a path.
 
     Args:
         cursor: Of the rebuild's transaction.
-        kept: What is set aside.
+        carried: What is set aside.
         child: The relation; that of the table itself stands for its history, too.
         columns: The path's columns.
         kind: What the path's first column is to be.
     """
-    alike = [kept[found] for found in ([child] if child else ["", HISTORY]) if found in kept]
+    alike = [carried[found] for found in ([child] if child else ["", HISTORY]) if found in carried]
     return all(
         _fits(cursor, names, column, kind)
         for column in columns
@@ -119,17 +119,19 @@ def bring_back(
     cursor: psycopg.Cursor[Any],
     key: TableKey,
     targets: Mapping[str, str],
-    kept: Mapping[str, Kept],
+    carried: Mapping[str, Carryover],
     base: Manifest,
     *,
     history: bool,
 ) -> None:
     """Put what was set aside into the relations that are filled, by child; they are made where they do not exist."""
     # With versions but no rows loading must not take the table for a new one.
-    for child in sorted({"", *kept}) if kept else ():
+    for child in sorted({"", *carried}) if carried else ():
         make(cursor, key, child, targets[child])
-        if child in kept:
-            _insert(cursor, child, targets[child], kept[child], _columns(cursor, key, child), base if history else None)
+        if child in carried:
+            _insert(
+                cursor, child, targets[child], carried[child], _columns(cursor, key, child), base if history else None
+            )
 
 
 def make(cursor: psycopg.Cursor[Any], key: TableKey, child: str, name: str) -> None:
@@ -145,7 +147,12 @@ def make(cursor: psycopg.Cursor[Any], key: TableKey, child: str, name: str) -> N
 
 
 def _insert(
-    cursor: psycopg.Cursor[Any], child: str, name: str, kept: Kept, columns: Sequence[Column], base: Manifest | None
+    cursor: psycopg.Cursor[Any],
+    child: str,
+    name: str,
+    carried: Carryover,
+    columns: Sequence[Column],
+    base: Manifest | None,
 ) -> None:
     own = ROOT if child == HISTORY else child
     pairs: list[tuple[str, sql.Composable]] = [
@@ -156,13 +163,13 @@ def _insert(
         until = "case when _valid_to <= {base} then _valid_to end" if base else "_valid_to"
         at = sql.Literal(base.extracted_at) if base else sql.SQL("")
         pairs += [("_valid_from", sql.Identifier("_valid_from")), ("_valid_to", sql.SQL(until).format(base=at))]
-    pairs += [(column.name, value) for column in columns if (value := _value(column, columns, kept.columns))]
+    pairs += [(column.name, value) for column in columns if (value := _value(column, columns, carried.columns))]
     cursor.execute(
         sql.SQL("insert into {} ({}) select {} from {}").format(
             ddl.relation(name),
             sql.SQL(", ").join(sql.Identifier(column) for column, _ in pairs),
             sql.SQL(", ").join(value for _, value in pairs),
-            ddl.relation(kept.relation),
+            ddl.relation(carried.relation),
         )
     )
 
@@ -209,9 +216,9 @@ def join_versions(cursor: psycopg.Cursor[Any], name: str, base: Manifest) -> Non
     )
 
 
-def drop(cursor: psycopg.Cursor[Any], kept: Mapping[str, Kept]) -> None:
+def drop(cursor: psycopg.Cursor[Any], carried: Mapping[str, Carryover]) -> None:
     """Drop the relations in which rows were set aside."""
-    for found in kept.values():
+    for found in carried.values():
         cursor.execute(sql.SQL("drop table {}").format(ddl.relation(found.relation)))
 
 
