@@ -531,7 +531,7 @@ class Loader:
                 continue
             self._narrow[plan.child, path] = reason
             if self._may_add(plan, path):
-                plan.put_beside(path, reason)
+                plan.add_variant(path, reason)
             else:
                 plan.keep_narrow(path)
 

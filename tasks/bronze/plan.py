@@ -67,8 +67,8 @@ class Plan:
         widened: Old column by path, where this batch needs a wider type in Postgres.
         refused: By path how many values the encoder for COPY could not write; they are in `_rescued`.
         retyped: Paths whose established kind changes in the name map.
-        beside: By path the columns beside the first, each made for a wider kind than those before it could take.
-        parted: By path why this batch puts one more column beside the others: the last of `beside`.
+        variants: By path the columns beside the first, each made for a wider kind than those before it could take.
+        new_variants: By path why this batch adds one more column beside the others: the last of `variants`.
     """
 
     child: str
@@ -77,14 +77,14 @@ class Plan:
     widened: dict[str, Column] = dataclasses.field(default_factory=dict)
     refused: Counter[str] = dataclasses.field(default_factory=Counter)
     retyped: set[str] = dataclasses.field(default_factory=set)
-    beside: dict[str, list[Column]] = dataclasses.field(default_factory=dict)
-    parted: dict[str, str] = dataclasses.field(default_factory=dict)
+    variants: dict[str, list[Column]] = dataclasses.field(default_factory=dict)
+    new_variants: dict[str, str] = dataclasses.field(default_factory=dict)
     capabilities: Capabilities = POSTGRES
 
     @property
     def every(self) -> list[Column]:
         """All columns that the name map knows after this batch."""
-        return [*self.columns.values(), *itertools.chain(*self.beside.values())]
+        return [*self.columns.values(), *itertools.chain(*self.variants.values())]
 
     @property
     def stored(self) -> list[Column]:
@@ -94,7 +94,7 @@ class Plan:
     @property
     def new(self) -> list[Column]:
         """Columns that the name map does not have yet."""
-        return [*(self.columns[path] for path in self.added), *(self.beside[path][-1] for path in self.parted)]
+        return [*(self.columns[path] for path in self.added), *(self.variants[path][-1] for path in self.new_variants)]
 
     @property
     def is_full(self) -> bool:
@@ -108,7 +108,7 @@ class Plan:
 
     def of(self, path: str) -> list[Column]:
         """Return the columns of a path, the first and those beside it, of which a row fills one at most."""
-        return [self.columns[path], *self.beside.get(path, [])]
+        return [self.columns[path], *self.variants.get(path, [])]
 
     def taking(self, path: str, kind: str) -> list[Column]:
         """Return the columns of a path that hold values of a kind; a later one only what those before it cannot."""
@@ -123,13 +123,13 @@ class Plan:
         self.columns[path] = self.widened.pop(path)
         self.retyped.discard(path)
 
-    def put_beside(self, path: str, reason: str) -> None:
+    def add_variant(self, path: str, reason: str) -> None:
         """Take back a widening that is not possible; its values will be in a new column beside the old one."""
         kind = self.columns[path].kind
         self.keep_narrow(path)
         name = names.column_name(f"{path}.{kind}", [column.name for column in self.every], self.capabilities)
-        self.beside.setdefault(path, []).append(Column(path, name, kind, new=True))
-        self.parted[path] = reason
+        self.variants.setdefault(path, []).append(Column(path, name, kind, new=True))
+        self.new_variants[path] = reason
 
     def field_name(self, path: str) -> str:
         """Return how the ledger names a path: fields of an array's elements with `[]`."""
@@ -164,7 +164,7 @@ def make_plan(
     plan = Plan(child, {}, capabilities=capabilities)
     for column in known:
         if plan.columns.setdefault(column.path, column) is not column:
-            plan.beside.setdefault(column.path, []).append(column)
+            plan.variants.setdefault(column.path, []).append(column)
     landed = kinds.landed_kinds(landed_columns)
     weights = kinds.counts(landed, types)
     for path, seen in landed.items():
@@ -221,7 +221,7 @@ def changes_of(plan: Plan, reason_not_stored: str = "") -> list[Change]:
     for path, old in plan.widened.items():
         new = plan.columns[path]
         found.append(Change(plan.field_name(path), "widened", f"column {new.name} widened", old.pg_type, new.pg_type))
-    for path, reason in plan.parted.items():
+    for path, reason in plan.new_variants.items():
         first, *_, new = columns = plan.of(path)
         action = f"column {new.name} added beside {first.name}: {reason}"
         evidence = {"dbt": f"{reading(columns)} as {_quoted(first.name)}"}

@@ -185,8 +185,8 @@ def _retype(
         plan = make_plan(child, columns.of_relation(cursor, key, child), [], {})
         alike = [relation] if child else [relation, relations.get(HISTORY, relation)]
         for path, column in plan.columns.items():
-            beside = [other.name for other in plan.beside.get(path, [])]
-            if beside and (views := ddl.naming(cursor, alike, beside)):
+            variants = [other.name for other in plan.variants.get(path, [])]
+            if variants and (views := ddl.naming(cursor, alike, variants)):
                 as_is.append(_why_kept(plan, path, views))
                 continue
             kind = _decide(child, path, plan.widest(path), manifests)
@@ -203,18 +203,18 @@ def _retype(
                 continue
             new = replace(column, kind=kind)
             columns.retype(cursor, key, child, [new])
-            if beside:
-                columns.remove(cursor, key, child, beside)
-                action = f"column {new.name} takes all values: {', '.join(beside)} gone"
+            if variants:
+                columns.remove(cursor, key, child, variants)
+                action = f"column {new.name} takes all values: {', '.join(variants)} gone"
                 changes.append(Change(plan.field_name(path), "widened", action, column.pg_type, new.pg_type))
     schema_changes.write(cursor, key, manifests[-1].batch_id, changes)
     return as_is
 
 
 def _why_kept(plan: Plan, path: str, views: Sequence[str]) -> str:
-    first, *beside = (column.name for column in plan.of(path))
+    first, *variants = (column.name for column in plan.of(path))
     return (
-        f"{plan.field_name(path)} keeps its columns {first} and {', '.join(beside)}, with their values, as views name"
+        f"{plan.field_name(path)} keeps its columns {first} and {', '.join(variants)}, with their values, as views name"
         f" more than the first: {', '.join(views)}; to have one column, drop these views, rebuild again, and make them"
         f" over {first} alone"
     )

@@ -63,7 +63,7 @@ def test_a_plan_adds_widens_and_spills() -> None:
 def test_a_column_beside_takes_only_what_those_before_it_cannot() -> None:
     known = [Column("a", "a", "int"), Column("a__double", "a__double", "int")]
     plan = make_plan("", known, ["_id", "a|int", "a|double", "a|decimal"], {})
-    plan.put_beside("a", "it is too large")
+    plan.add_variant("a", "it is too large")
     assert (plan.columns["a"].kind, plan.widened, plan.retyped) == ("int", {}, set())
     assert [column.name for column in plan.new] == ["a__decimal"] and plan.changes_relation
     again = make_plan("", [*known, *plan.new], ["_id", "a|int", "a|double", "a|decimal"], {})
