@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from tasks.bronze import ddl, merge
-from tasks.bronze.plan import Plan
+from tasks.bronze.plan import RelationPlan
 from tasks.landing import AccountDaysScope
 from tasks.ops import TableKey, pulls
 
@@ -59,20 +59,20 @@ class AccountDays:
         )
         self.left_out = pulls.leave_out_later(cursor, key, _SCOPE, stamp.extracted_at) if late else 0
 
-    def trim_stage(self, plan: Plan) -> None:
+    def trim_stage(self, plan: RelationPlan) -> None:
         """Take the rows of days that were left out from staging."""
         within = self._within(plan, "t")
         if self.left_out and within is not None:
             self._cursor.execute(sql.SQL("delete from {} t where not {}").format(sql.Identifier(merge.STAGE), within))
 
-    def gone(self, plan: Plan) -> sql.Composed | None:
+    def gone(self, plan: RelationPlan) -> sql.Composed | None:
         """Return the condition of rows `t` of bronze that the source has no more; None where there can be none."""
         within = self._within(plan, "t")
         if within is None:
             return None
         return sql.SQL("{} and {}").format(within, merge.not_in(merge.STAGE))
 
-    def record(self, relation: str, plan: Plan) -> None:
+    def record(self, relation: str, plan: RelationPlan) -> None:
         """Write what each day holds now into `ops.pulls`."""
         names = self._names(plan)
         if names is None:
@@ -94,13 +94,13 @@ class AccountDays:
         ).format(sums=sums, scope=_SCOPE, target=target, same=_same(names, "t"))
         pulls.write(self._cursor, self._key, self._stamp.batch_id, self._stamp.extracted_at, held)
 
-    def _within(self, plan: Plan, alias: str) -> sql.Composed | None:
+    def _within(self, plan: RelationPlan, alias: str) -> sql.Composed | None:
         names = self._names(plan)
         if names is None:
             return None
         return sql.SQL("exists (select from {} s where {})").format(_SCOPE, _same(names, alias))
 
-    def _names(self, plan: Plan) -> list[str] | None:
+    def _names(self, plan: RelationPlan) -> list[str] | None:
         """Return the columns of account and day; None where no row was ever loaded, so that there are none."""
         paths = [self._scope.account, *((self._scope.day,) if self._scope.day else ())]
         found = [plan.columns.get(path) for path in paths]
@@ -120,7 +120,7 @@ def _same(names: list[str], alias: str) -> sql.Composed:
     )
 
 
-def _summed(plan: Plan, names: list[str]) -> list[str]:
+def _summed(plan: RelationPlan, names: list[str]) -> list[str]:
     """Return the columns whose sums tell whether a day was restated: numbers that are no ids."""
     found = [column.name for column in plan.stored if column.pg_type in _SUMMED and column.name not in names]
     return [name for name in found if name != "id" and not name.endswith("_id")][:_MOST_SUMS]

@@ -14,7 +14,7 @@ import polars as pl
 
 from tasks.bronze import extended, kinds, native
 from tasks.bronze.capabilities import POSTGRES, Capabilities
-from tasks.bronze.plan import Plan
+from tasks.bronze.plan import RelationPlan
 from tasks.landing.kinds import fragment, plain, quote
 from tasks.landing.numbers import exact_as_double
 
@@ -54,7 +54,7 @@ class _Piece:
     original: pl.Expr | None = None
 
 
-def convert(landed: pl.DataFrame, plan: Plan) -> Converted:
+def convert(landed: pl.DataFrame, plan: RelationPlan) -> Converted:
     """Convert a landed part to the relation's columns.
 
     Args:
@@ -90,7 +90,7 @@ def keys_of(frame: pl.DataFrame, capabilities: Capabilities = POSTGRES) -> pl.Da
     return _short_keys(frame, _suspects(frame, capabilities), capabilities)[0]
 
 
-def rescue_cells(frame: pl.DataFrame, plan: Plan, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
+def rescue_cells(frame: pl.DataFrame, plan: RelationPlan, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
     """Return a converted frame with cells that the destination cannot hold taken out and put into `_rescued`.
 
     Args:
@@ -151,7 +151,7 @@ def _short_keys(
     return frame, originals
 
 
-def _narrow_rows(landed: pl.DataFrame, plan: Plan, set_aside: _Fragments) -> pl.DataFrame:
+def _narrow_rows(landed: pl.DataFrame, plan: RelationPlan, set_aside: _Fragments) -> pl.DataFrame:
     """Return the frame with the last values of rows that no page could hold taken out, and set aside."""
     limits = plan.capabilities
     if len(plan.stored) * limits.pointer_bytes <= limits.most_row_bytes:
@@ -191,7 +191,7 @@ def key_text(key: str, capabilities: Capabilities = POSTGRES) -> str:
     return quote(key) if "\x00" in key else key
 
 
-def _piece(plan: Plan, path: str, kind: str, suspects: Container[str]) -> _Piece:
+def _piece(plan: RelationPlan, path: str, kind: str, suspects: Container[str]) -> _Piece:
     """Return how one landed column becomes values of its relation's columns."""
     source = pl.col(f"{path}|{kind}")
     piece = _Piece(path, kind, f"{path}|{kind}", {}, source.is_not_null())

@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import errors, sql
 
-from tasks.bronze.plan import Column, Plan
+from tasks.bronze.plan import Column, RelationPlan
 from tasks.errors import LoadError
 
 SCHEMA = "bronze"
@@ -80,7 +80,7 @@ def meta_after(child: str) -> tuple[tuple[str, str], ...]:
 def create_relation(
     cursor: psycopg.Cursor[Any],
     name: str,
-    plan: Plan,
+    plan: RelationPlan,
     extra: Sequence[tuple[str, str]] = (),
     without: Container[str] = (),
 ) -> None:
@@ -118,7 +118,7 @@ def add_keys(cursor: psycopg.Cursor[Any], name: str, child: str) -> None:
         cursor.execute(sql.SQL("create index on {} (_root_id)").format(relation(name)))
 
 
-def create_history(cursor: psycopg.Cursor[Any], name: str, plan: Plan) -> None:
+def create_history(cursor: psycopg.Cursor[Any], name: str, plan: RelationPlan) -> None:
     """Create the relation that holds every version of a table's rows."""
     create_relation(
         cursor, name, plan, [(column, "timestamp with time zone") for column in ("_valid_from", "_valid_to")]

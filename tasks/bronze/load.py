@@ -19,7 +19,7 @@ from tasks.bronze import ddl, delta, kinds, merge, stage
 from tasks.bronze.account_days import AccountDays
 from tasks.bronze.convert import Converted, convert
 from tasks.bronze.new_tables import NewTables
-from tasks.bronze.plan import Change, Plan, changes_of, make_plan
+from tasks.bronze.plan import FieldChange, RelationPlan, changes_of, make_plan
 from tasks.drift import evidence
 from tasks.errors import LoadError, RejectLimitExceeded
 from tasks.landing import AccountDaysScope, Landing, Manifest, PartitionScope
@@ -273,14 +273,14 @@ def take_lock(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> None
 class _Relation:
     """One relation of the batch: the table itself or the rows of one array."""
 
-    plan: Plan
+    plan: RelationPlan
     name: str
     exists: bool
     parts: list[tuple[int, Part]]
     stage: str
     statistics: dict[str, Any]
     rows_read: int
-    presence: dict[str, Change]
+    presence: dict[str, FieldChange]
 
 
 class Loader:
@@ -330,7 +330,7 @@ class Loader:
         self._result = LoadResult(
             manifest.source, manifest.table, manifest.batch_id, rows_landed=manifest.rows, window=dict(manifest.window)
         )
-        self._changes: list[Change] = []
+        self._changes: list[FieldChange] = []
         # By child the landed columns that `on_drift` wants none of, and by document that has one the reason.
         self._frozen: dict[str, list[str]] = {}
         self._held: dict[str, str] = {}
@@ -517,7 +517,7 @@ class Loader:
         history = None if child else self._names().get(HISTORY)
         return [name, history] if history and ddl.exists(self._cursor, history) else [name]
 
-    def _check_widening(self, names: list[str], plan: Plan) -> None:
+    def _check_widening(self, names: list[str], plan: RelationPlan) -> None:
         """Take back the widenings that are known not to be possible, before anything is staged under the new type."""
         for path, old in list(plan.widened.items()):
             new = plan.columns[path]
@@ -535,7 +535,7 @@ class Loader:
             else:
                 plan.keep_narrow(path)
 
-    def _may_add(self, plan: Plan, path: str) -> bool:
+    def _may_add(self, plan: RelationPlan, path: str) -> bool:
         """Return whether a column may be added for values that the one of their field cannot hold.
 
         Any `on_drift.type` but `rescue` is against them, and any `new` but `add` allows no further column.
@@ -553,7 +553,7 @@ class Loader:
                 found.append((max(flush, 0), part))
         return found
 
-    def _plans(self) -> list[Plan]:
+    def _plans(self) -> list[RelationPlan]:
         return [relation.plan for relation in self._relations]
 
     def _row_parts(self) -> list[Part]:
@@ -590,7 +590,7 @@ class Loader:
         # News even in a rebuild, whose batches the name map knows but for what could not be done when they were loaded.
         schema_changes.write(self._cursor, self._key, self._manifest.batch_id, self._changes)
 
-    def _write_columns(self, plan: Plan) -> None:
+    def _write_columns(self, plan: RelationPlan) -> None:
         """Write new and widened columns into the name map."""
         columns.add(self._cursor, self._key, plan.child, plan.new, self._manifest.batch_id)
         columns.retype(self._cursor, self._key, plan.child, [plan.columns[path] for path in plan.retyped])
@@ -828,7 +828,7 @@ class Loader:
             **parameters,
         )
 
-    def _history(self, plan: Plan, name: str) -> None:
+    def _history(self, plan: RelationPlan, name: str) -> None:
         history = self._names()[HISTORY]
         if ddl.exists(self._cursor, history):
             merge.write_history(self._cursor, name, history, plan, self._stamp)
@@ -937,7 +937,7 @@ class Loader:
         rescues = self._table.on_drift.may("new", "rescue")
         return "on_drift.new is rescue" if rescues else "the relation has its most columns"
 
-    def _conflicts(self, relation: _Relation) -> list[Change]:
+    def _conflicts(self, relation: _Relation) -> list[FieldChange]:
         found = []
         plan = relation.plan
         refused = Counter({(path, plan.columns[path].kind): count for path, count in plan.refused.items()})
@@ -951,7 +951,7 @@ class Loader:
             could_widen = kinds.wider(column.kind, kind) or (column.kind, kind) == ("double", "int")
             why = self._narrow.get((plan.child, path)) if could_widen else None
             action = f"{count} values kept in _rescued" + (f": {why}" if why else "")
-            found.append(Change(name, "type_conflict", action, column.pg_type, kind, {"values": count}))
+            found.append(FieldChange(name, "type_conflict", action, column.pg_type, kind, {"values": count}))
         return found
 
     def _write_batch(self) -> None:

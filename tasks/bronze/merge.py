@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from tasks.bronze import ddl
-from tasks.bronze.plan import Plan
+from tasks.bronze.plan import RelationPlan
 
 STAGE = "warehouse_stage"
 TOUCHED = "warehouse_touched"
@@ -52,7 +52,7 @@ def stage_name(child: str, number: int) -> str:
     return f"{STAGE}_{number}" if child else STAGE
 
 
-def stage_types(plan: Plan) -> list[tuple[str, str]]:
+def stage_types(plan: RelationPlan) -> list[tuple[str, str]]:
     """Return the columns of a staging table. Never first: a text, whose backslash could end a CSV COPY."""
     head: list[tuple[str, str]] = [("_seq", "bigint")]
     if not plan.child:
@@ -110,7 +110,7 @@ def drop_older(cursor: psycopg.Cursor[Any], name: str, stamp: Stamp) -> None:
     )
 
 
-def update_rows(cursor: psycopg.Cursor[Any], name: str, plan: Plan, stamp: Stamp, track: bool) -> int:
+def update_rows(cursor: psycopg.Cursor[Any], name: str, plan: RelationPlan, stamp: Stamp, track: bool) -> int:
     """Update the rows whose hash differs, and those that were deleted and are back.
 
     Args:
@@ -131,7 +131,7 @@ def update_rows(cursor: psycopg.Cursor[Any], name: str, plan: Plan, stamp: Stamp
     return _execute(cursor, update, stamp, TOUCHED if track else None, "t._id")
 
 
-def insert_rows(cursor: psycopg.Cursor[Any], name: str, plan: Plan, stamp: Stamp, track: bool) -> int:
+def insert_rows(cursor: psycopg.Cursor[Any], name: str, plan: RelationPlan, stamp: Stamp, track: bool) -> int:
     """Insert the rows that are new, in key order; see `update_rows`."""
     columns = ["_id", *(column.name for column in plan.stored), "_rescued", "_hash"]
     insert = sql.SQL(
@@ -199,7 +199,7 @@ def not_in(table: str) -> sql.Composed:
 
 
 def replace_children(
-    cursor: psycopg.Cursor[Any], name: str, stage: str, plan: Plan, stamp: Stamp, *, hard: bool
+    cursor: psycopg.Cursor[Any], name: str, stage: str, plan: RelationPlan, stamp: Stamp, *, hard: bool
 ) -> int:
     """Replace all child rows of every root that was written, and mark those of roots that are gone.
 
@@ -230,7 +230,7 @@ def replace_children(
     return inserted
 
 
-def write_history(cursor: psycopg.Cursor[Any], name: str, history: str, plan: Plan, stamp: Stamp) -> None:
+def write_history(cursor: psycopg.Cursor[Any], name: str, history: str, plan: RelationPlan, stamp: Stamp) -> None:
     """Close the versions of rows that were written or are gone, and open those of the rows written."""
     cursor.execute(
         sql.SQL(
@@ -243,7 +243,9 @@ def write_history(cursor: psycopg.Cursor[Any], name: str, history: str, plan: Pl
     open_versions(cursor, name, history, plan, where)
 
 
-def open_versions(cursor: psycopg.Cursor[Any], name: str, history: str, plan: Plan, where: sql.Composable) -> None:
+def open_versions(
+    cursor: psycopg.Cursor[Any], name: str, history: str, plan: RelationPlan, where: sql.Composable
+) -> None:
     """Write the present version of rows `t` into the history, valid from when they were read."""
     names = [column for column, _ in ddl.meta_before("")]
     names += [column.name for column in plan.stored]

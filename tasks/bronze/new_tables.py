@@ -21,12 +21,12 @@ from psycopg import sql
 
 from tasks.bronze import ddl, kinds, merge, stage
 from tasks.bronze.convert import Converted, convert
-from tasks.bronze.plan import Column, Plan, make_plan
+from tasks.bronze.plan import Column, RelationPlan, make_plan
 from tasks.landing import Part
 from tasks.overlap import read_ahead
 
 LandedPart: TypeAlias = tuple[Part, pl.DataFrame]
-PlanOf: TypeAlias = Callable[[Part, pl.DataFrame], Plan]
+PlanOf: TypeAlias = Callable[[Part, pl.DataFrame], RelationPlan]
 """Gives the plan of the relation that takes a part: the same object as long as it stays the same."""
 # Of a new relation these are added once it is filled, so that they need neither travel nor be stored with every row.
 _LATER = ("_batch_id", "_extracted_at", "_loaded_at", "_deleted_at")
@@ -38,7 +38,7 @@ _VAIN_LOOKS = 10
 class _Seen:
     """What the parts of one relation have shown so far: landed columns in order, and what values each has."""
 
-    plan: Plan
+    plan: RelationPlan
     columns: dict[str, None] = field(default_factory=dict)
     values: dict[str, Counter[str]] = field(default_factory=dict)
     beyond_double: set[str] = field(default_factory=set)
@@ -69,10 +69,10 @@ class SeenPlans:
         self._declared = declared
         self._seen: dict[str, _Seen] = {}
 
-    def __call__(self, part: Part, frame: pl.DataFrame) -> Plan:
+    def __call__(self, part: Part, frame: pl.DataFrame) -> RelationPlan:
         """Return the plan of the relation that takes a part, with a column for each of its paths."""
         child = part.child
-        seen = self._seen.setdefault(child, _Seen(Plan(child, {})))
+        seen = self._seen.setdefault(child, _Seen(RelationPlan(child, {})))
         covered = seen.covers(part)
         seen.add(part, frame)
         if not covered:
@@ -92,7 +92,7 @@ class _Ready:
     """A part on its way into its relation."""
 
     part: Part
-    plan: Plan
+    plan: RelationPlan
     converted: Converted
 
 
@@ -155,7 +155,7 @@ class NewTables:
                     self._tables[plan.child].copy(self._frames(plan, ready))
         return None
 
-    def confirm(self, plans: Iterable[Plan], parts: Iterable[Part]) -> str | None:
+    def confirm(self, plans: Iterable[RelationPlan], parts: Iterable[Part]) -> str | None:
         """Compare what was written with the whole batch, and finish the relations: other columns, keys, statistics.
 
         Args:
@@ -185,7 +185,7 @@ class NewTables:
         plan = self._plan_of(*landed)
         return _Ready(landed[0], plan, convert(landed[1], plan))
 
-    def _frames(self, plan: Plan, ready: Iterator[_Ready | None]) -> Iterator[pl.DataFrame]:
+    def _frames(self, plan: RelationPlan, ready: Iterator[_Ready | None]) -> Iterator[pl.DataFrame]:
         """Yield converted frames as far as the plan goes: up to one of another relation, or with a new column."""
         while self._next is not None and self._next.plan is plan:
             part, converted = self._next.part, self._next.converted
@@ -196,7 +196,7 @@ class NewTables:
             self._parts[part.file] = part
             self._next = next(filter(None, itertools.islice(ready, _VAIN_LOOKS)), None)
 
-    def _adopt(self, plan: Plan) -> str | None:
+    def _adopt(self, plan: RelationPlan) -> str | None:
         """Bring a relation to a plan; return why what is in it does not allow that, None when done."""
         table = self._tables.get(plan.child)
         if table is not None:
@@ -221,7 +221,9 @@ class _NewTable:
             defaults without a lock.
     """
 
-    def __init__(self, cursor: psycopg.Cursor[Any], name: str, plan: Plan, stamp: merge.Stamp, *, fresh: bool) -> None:
+    def __init__(
+        self, cursor: psycopg.Cursor[Any], name: str, plan: RelationPlan, stamp: merge.Stamp, *, fresh: bool
+    ) -> None:
         self._cursor = cursor
         self._name = name
         self._target = ddl.relation(name)
@@ -235,7 +237,7 @@ class _NewTable:
         if fresh:
             ddl.create_relation(cursor, name, plan, without=_LATER)
 
-    def grow(self, plan: Plan) -> str | None:
+    def grow(self, plan: RelationPlan) -> str | None:
         """Take a plan that has the same columns and more; return why it is none, or None."""
         if plan is self._plan:
             return None

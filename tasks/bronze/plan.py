@@ -44,7 +44,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Change:
+class FieldChange:
     """One line for the ledger of schema changes."""
 
     field: str
@@ -56,7 +56,7 @@ class Change:
 
 
 @dataclass
-class Plan:
+class RelationPlan:
     """The columns of one relation for one batch.
 
     Attributes:
@@ -148,7 +148,7 @@ def make_plan(
     beyond_double: Container[str] = (),
     not_stored: Container[str] = (),
     capabilities: Capabilities = POSTGRES,
-) -> Plan:
+) -> RelationPlan:
     """Return the plan for one relation; pure, so that the same batch always gives the same columns.
 
     Args:
@@ -161,7 +161,7 @@ def make_plan(
         not_stored: New paths that get no column: their values live in `_rescued`.
         capabilities: Of the destination.
     """
-    plan = Plan(child, {}, capabilities=capabilities)
+    plan = RelationPlan(child, {}, capabilities=capabilities)
     for column in known:
         if plan.columns.setdefault(column.path, column) is not column:
             plan.variants.setdefault(column.path, []).append(column)
@@ -192,7 +192,7 @@ def _exact(kind: str, beyond_double: bool) -> str:
     return kinds.EXACT_OF_DOUBLE if beyond_double and kind == "double" else kind
 
 
-def _widen(plan: Plan, path: str, seen: Sequence[str], beyond_double: bool) -> None:
+def _widen(plan: RelationPlan, path: str, seen: Sequence[str], beyond_double: bool) -> None:
     column, widest = plan.columns[path], plan.widest(path)
     kind = _exact(_join(widest, sorted(seen)), beyond_double and column.stored and "int" in seen)
     if kind != widest:
@@ -211,21 +211,23 @@ def _join(kind: str, others: Sequence[str]) -> str:
     return kind
 
 
-def changes_of(plan: Plan, reason_not_stored: str = "") -> list[Change]:
+def changes_of(plan: RelationPlan, reason_not_stored: str = "") -> list[FieldChange]:
     """Return what the plan itself means for the ledger: fields that appeared and columns that became wider."""
-    found: list[Change] = []
+    found: list[FieldChange] = []
     for path in plan.added:
         column = plan.columns[path]
         action = f"column {column.name} added" if column.stored else f"kept in _rescued: {reason_not_stored}"
-        found.append(Change(plan.field_name(path), "appeared", action, None, column.pg_type))
+        found.append(FieldChange(plan.field_name(path), "appeared", action, None, column.pg_type))
     for path, old in plan.widened.items():
         new = plan.columns[path]
-        found.append(Change(plan.field_name(path), "widened", f"column {new.name} widened", old.pg_type, new.pg_type))
+        found.append(
+            FieldChange(plan.field_name(path), "widened", f"column {new.name} widened", old.pg_type, new.pg_type)
+        )
     for path, reason in plan.new_variants.items():
         first, *_, new = columns = plan.of(path)
         action = f"column {new.name} added beside {first.name}: {reason}"
         evidence = {"dbt": f"{reading(columns)} as {_quoted(first.name)}"}
-        found.append(Change(plan.field_name(path), "widened", action, first.pg_type, new.pg_type, evidence))
+        found.append(FieldChange(plan.field_name(path), "widened", action, first.pg_type, new.pg_type, evidence))
     return found
 
 

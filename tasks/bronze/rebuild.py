@@ -13,7 +13,7 @@ from tasks import database
 from tasks.bronze import carryover, ddl, exchange, kinds
 from tasks.bronze.carryover import Carryover
 from tasks.bronze.load import REPLAY, LoadResult, load_within, take_lock
-from tasks.bronze.plan import Change, Column, Plan, make_plan
+from tasks.bronze.plan import Column, FieldChange, RelationPlan, make_plan
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
 from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, resets, schema_changes
@@ -176,7 +176,7 @@ def _retype(
     """
     columns.forget_vanished(cursor, key)
     relations = named.of_table(cursor, key)
-    changes: list[Change] = []
+    changes: list[FieldChange] = []
     as_is: list[str] = []
     for child, relation in relations.items():
         if child == HISTORY:
@@ -206,12 +206,12 @@ def _retype(
             if variants:
                 columns.remove(cursor, key, child, variants)
                 action = f"column {new.name} takes all values: {', '.join(variants)} gone"
-                changes.append(Change(plan.field_name(path), "widened", action, column.pg_type, new.pg_type))
+                changes.append(FieldChange(plan.field_name(path), "widened", action, column.pg_type, new.pg_type))
     schema_changes.write(cursor, key, manifests[-1].batch_id, changes)
     return as_is
 
 
-def _why_kept(plan: Plan, path: str, views: Sequence[str]) -> str:
+def _why_kept(plan: RelationPlan, path: str, views: Sequence[str]) -> str:
     first, *variants = (column.name for column in plan.of(path))
     return (
         f"{plan.field_name(path)} keeps its columns {first} and {', '.join(variants)}, with their values, as views name"

@@ -23,7 +23,7 @@ from tasks import database
 from tasks.bronze import ddl, merge, names, stage
 from tasks.bronze.convert import convert
 from tasks.bronze.load import take_lock
-from tasks.bronze.plan import Change, Plan, make_plan
+from tasks.bronze.plan import FieldChange, RelationPlan, make_plan
 from tasks.landing.kinds import KINDS, quote
 from tasks.ops import batches, columns, migrations, relations, schema_changes
 from tasks.ops.relations import HISTORY, ROOT
@@ -87,7 +87,7 @@ def _add_columns(cursor: psycopg.Cursor[Any], ref: TableRef) -> list[str]:
         if child == HISTORY:
             continue
         known = columns.of_relation(cursor, ref.key, child)
-        plan = Plan(child, {})
+        plan = RelationPlan(child, {})
         room = plan.capabilities.most_columns - sum(column.stored for column in known)
         named = {column.path: f"{child}.{column.path}" if child else column.path for column in known}
         waiting = [c for c in known if not c.stored and ref.table.on_drift.of("new", named[c.path]) == "add"]
@@ -98,7 +98,9 @@ def _add_columns(cursor: psycopg.Cursor[Any], ref: TableRef) -> list[str]:
         ddl.change_columns(cursor, alike, new)
         columns.store(cursor, ref.key, child, new)
         changes += [
-            Change(plan.field_name(c.path), "appeared", f"column {c.name} added for rescued values", None, c.pg_type)
+            FieldChange(
+                plan.field_name(c.path), "appeared", f"column {c.name} added for rescued values", None, c.pg_type
+            )
             for c in new
         ]
     if changes:
@@ -229,7 +231,7 @@ class _Landed:
         self._rows = rows
         self._values: dict[tuple[str, str], dict[int, Any]] = {}
 
-    def take(self, row: int, path: str, value: Any, plan: Plan) -> bool:
+    def take(self, row: int, path: str, value: Any, plan: RelationPlan) -> bool:
         """Take a value where a column of its path may hold it; return whether it was taken."""
         read = _read(value)
         if read is None or not plan.taking(path, read[0]):

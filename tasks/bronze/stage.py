@@ -11,7 +11,7 @@ from psycopg import sql
 
 from tasks.bronze import copying
 from tasks.bronze.convert import keys_of, rescue_cells
-from tasks.bronze.plan import Plan
+from tasks.bronze.plan import RelationPlan
 from tasks.landing import Manifest
 from tasks.landing.kinds import document_of
 from tasks.ops import TableKey, rejects
@@ -27,7 +27,7 @@ def copy_rows(
     target: sql.Composable,
     frames: Iterable[pl.DataFrame],
     types: Types,
-    plan: Plan,
+    plan: RelationPlan,
     *,
     freeze: bool = False,
 ) -> None:
@@ -43,7 +43,7 @@ def copy_rows(
 
 
 def copy_careful(
-    cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.DataFrame, types: Types, plan: Plan
+    cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.DataFrame, types: Types, plan: RelationPlan
 ) -> list[tuple[int, str]]:
     """Copy a frame; what Postgres refuses is halved until the refused rows stand alone.
 

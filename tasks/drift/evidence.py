@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from tasks.bronze import ddl
-from tasks.bronze.plan import Change, Column, Plan
+from tasks.bronze.plan import Column, FieldChange, RelationPlan
 from tasks.drift import notice
 from tasks.drift.chance import is_gone
 from tasks.landing import Manifest
@@ -62,8 +62,8 @@ def write_statistics(
 
 
 def vanished_and_back(
-    cursor: psycopg.Cursor[Any], manifest: Manifest, plan: Plan, fields: Mapping[str, Any], rows: int
-) -> dict[str, Change]:
+    cursor: psycopg.Cursor[Any], manifest: Manifest, plan: RelationPlan, fields: Mapping[str, Any], rows: int
+) -> dict[str, FieldChange]:
     """Return by path the fields that no document of this batch carries although it should, and those that came back.
 
     Must run before the batch's own statistics are written.
@@ -82,16 +82,18 @@ def vanished_and_back(
         if is_gone(rate, rows_without + rows):
             evidence = {"rows": rows_without + rows, "presence_before": round(rate, 6)}
             column = plan.columns[path]
-            changes[path] = Change(plan.field_name(path), "vanished", "column kept", column.pg_type, None, evidence)
+            changes[path] = FieldChange(
+                plan.field_name(path), "vanished", "column kept", column.pg_type, None, evidence
+            )
     for path in back:
         evidence = {"rows": rows, "present": fields[path]["present"]}
-        changes[path] = Change(plan.field_name(path), "reappeared", "column used again", None, None, evidence)
+        changes[path] = FieldChange(plan.field_name(path), "reappeared", "column used again", None, None, evidence)
     return changes
 
 
 def unusual(
-    cursor: psycopg.Cursor[Any], manifest: Manifest, plan: Plan, fields: Mapping[str, Any], rows: int
-) -> list[Change]:
+    cursor: psycopg.Cursor[Any], manifest: Manifest, plan: RelationPlan, fields: Mapping[str, Any], rows: int
+) -> list[FieldChange]:
     """Return what changed in the fields of one relation, and keep what is usual after the batch.
 
     Args:
@@ -111,7 +113,7 @@ def unusual(
     return found
 
 
-def mark(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, changes: Mapping[str, Change]) -> None:
+def mark(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, changes: Mapping[str, FieldChange]) -> None:
     """Note in the name map which fields vanished and which came back."""
     for path, change in changes.items():
         batch_id = manifest.batch_id if change.change == "vanished" else None
@@ -122,7 +124,7 @@ def _key(manifest: Manifest) -> TableKey:
     return TableKey(manifest.source, manifest.table)
 
 
-def renames(cursor: psycopg.Cursor[Any], relation: str, plan: Plan, stage: str) -> list[Change]:
+def renames(cursor: psycopg.Cursor[Any], relation: str, plan: RelationPlan, stage: str) -> list[FieldChange]:
     """Return probable renames: new fields whose value equals what an old column, now absent, held for the same rows.
 
     Args:
@@ -147,7 +149,7 @@ def renames(cursor: psycopg.Cursor[Any], relation: str, plan: Plan, stage: str) 
         )
     ).fetchone()
     found = []
-    best: dict[str, tuple[float, Change]] = {}
+    best: dict[str, tuple[float, FieldChange]] = {}
     for (n, o), (both, same, distinct) in zip(pairs, row or (), strict=True):
         # One repeated value (a status, a currency) proves nothing.
         if both < _LEAST_ROWS or distinct < 2 or same / both < _SAME_SHARE:
@@ -169,7 +171,7 @@ def _counted(new: Column, old: Column) -> sql.Composed:
     ).format(moved=moved, **identifiers)
 
 
-def _rename(plan: Plan, new: Column, old: Column, both: int, same: int, distinct: int) -> Change:
+def _rename(plan: RelationPlan, new: Column, old: Column, both: int, same: int, distinct: int) -> FieldChange:
     evidence = {
         "renamed_from": plan.field_name(old.path),
         "rows_compared": both,
@@ -179,7 +181,7 @@ def _rename(plan: Plan, new: Column, old: Column, both: int, same: int, distinct
         "dbt": coalesce_line(new.name, old.name),
     }
     action = f"probably renamed from {plan.field_name(old.path)}: both columns kept"
-    return Change(plan.field_name(new.path), "renamed", action, old.pg_type, new.pg_type, evidence)
+    return FieldChange(plan.field_name(new.path), "renamed", action, old.pg_type, new.pg_type, evidence)
 
 
 def coalesce_line(new: str, old: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from tasks.bronze.plan import Change
+from tasks.bronze.plan import FieldChange
 from tasks.drift.presence import Nulls, Presence, became_null, became_optional, has_values
 from tasks.drift.shapes import Classes, flip, id_type_changed, is_id
 from tasks.drift.values import Sizes, Values, new_value, unit_changed
@@ -27,7 +27,7 @@ class Usual(BaseModel):
 
 def changes(
     usual: dict[str, Usual], fields: Mapping[str, Mapping[str, Any]], rows: int, name: Callable[[str], str]
-) -> Iterator[Change]:
+) -> Iterator[FieldChange]:
     """Yield what changed in the fields of one relation.
 
     Args:
@@ -42,7 +42,7 @@ def changes(
         seen = fields.get(path, {})
         known, could = usual.setdefault(path, fresh.model_copy(deep=True)), _within(path, fields, rows)
         for kind, old, new, evidence in _found(known, path, seen, could):
-            yield Change(name(path), kind, _ACTIONS.get(kind, "values kept as they are"), old, new, evidence)
+            yield FieldChange(name(path), kind, _ACTIONS.get(kind, "values kept as they are"), old, new, evidence)
 
 
 _ACTIONS = {

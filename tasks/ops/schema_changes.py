@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg.types.json import Jsonb
 
 from tasks.bronze import names
-from tasks.bronze.plan import Change
+from tasks.bronze.plan import FieldChange
 from tasks.ops import Executor, TableKey
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Dated(NamedTuple):
     at: datetime
 
 
-def write(cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, changes: Iterable[Change]) -> None:
+def write(cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, changes: Iterable[FieldChange]) -> None:
     """Add changes."""
     cursor.executemany(
         """
