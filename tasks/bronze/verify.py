@@ -414,8 +414,8 @@ class _Comparison:
         bronze = self._held(condition, {"low": low, "high": high})
         seen: set[str] = set()
         for frame in self._frames():
-            for place, key, version in _numbered(frame, bounds):
-                if place != number:
+            for range_number, key, version in _numbered(frame, bounds):
+                if range_number != number:
                     continue
                 seen.add(key)
                 held = bronze.get(key)
@@ -436,7 +436,7 @@ class _Comparison:
         """Name a document or element that bronze does not hold as the source does."""
         if self._path:
             where = held.version if held and held.live else None
-            self._differs(key, f"{_PLACE}: {version}, not {where}" if where else "not in bronze")
+            self._differs(key, f"{_POSITION}: {version}, not {where}" if where else "not in bronze")
             return
         self.stale.add(key)
         if held is None:
@@ -470,14 +470,14 @@ class _Comparison:
 
 
 _NONE = (0, 0)
-_PLACE = "_root_id, _parent_id, _position"
+_POSITION = "_root_id, _parent_id, _position"
 
 
 def _keys(frame: pl.DataFrame) -> list[tuple[str, Any]]:
     """Return the keys of a frame's rows, each with its version as `held.rows_of` gives it."""
     if "_root_id" in frame.columns:
-        places = keys_of(frame.select("_id", "_root_id", "_parent_id", "_position"))
-        return [(key, place) for key, *place in places.iter_rows()]
+        rows = keys_of(frame.select("_id", "_root_id", "_parent_id", "_position"))
+        return [(key, position) for key, *position in rows.iter_rows()]
     rows = keys_of(frame.select("_id", "_hash")).select("_id", pl.col("_hash").bin.encode("hex"))
     return [(key, version or "") for key, version in rows.iter_rows()]
 
