@@ -116,6 +116,16 @@ def test_a_large_table_that_cannot_be_extracted_keeps_nobody_waiting(shop: Shop,
     assert shop.count("shop__tags") == 7
 
 
+def test_tables_without_rows_keep_nobody_waiting(shop: Shop, run_pipeline: Run) -> None:
+    with MongoClient(shop.uri) as client:
+        for name in ("nothing", "none"):
+            client[shop.database].create_collection(name)
+    shop.write_sources(nothing="{mode: full}", none="{mode: incremental, cursor: at}", tags="{mode: full}")
+    state = run_pipeline()
+    assert state.is_completed(), state.message
+    assert shop.count("shop__tags") == 7
+
+
 def test_a_second_run_reads_only_what_is_new(shop: Shop, run_pipeline: Run) -> None:
     run_pipeline()
     with MongoClient(shop.uri) as client:
