@@ -36,7 +36,7 @@ _CODE_IN_IMAGE = "/app"
 
 
 @dataclass(frozen=True)
-class Change:
+class ServerChange:
     """One thing on the server against the files.
 
     Attributes:
@@ -60,7 +60,7 @@ def deploy(
     dry_run: bool = False,
     say: Callable[[str], None] = print,
     environment: Mapping[str, str] | None = None,
-) -> list[Change]:
+) -> list[ServerChange]:
     """Apply work pool, block types, concurrency limits, deployments and automations.
 
     Args:
@@ -76,9 +76,9 @@ def deploy(
         ConfigError: prefect.yaml is wrong, or the Prefect API does not answer.
     """
     variables = deploy_variables(os.environ if environment is None else environment)
-    done: list[Change] = []
+    done: list[ServerChange] = []
 
-    def note(change: Change) -> None:
+    def note(change: ServerChange) -> None:
         done.append(change)
         if change.action != "unchanged":
             say(str(change))
@@ -129,7 +129,7 @@ def _client() -> Iterator[SyncPrefectClient]:
 # -- work pool, block type, limits ----------------------------------------------------------------------------------
 
 
-def _apply_pool(client: SyncPrefectClient, variables: Mapping[str, str], dry_run: bool) -> Change:
+def _apply_pool(client: SyncPrefectClient, variables: Mapping[str, str], dry_run: bool) -> ServerChange:
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
 
@@ -143,12 +143,12 @@ def _apply_pool(client: SyncPrefectClient, variables: Mapping[str, str], dry_run
             client.create_work_pool(
                 WorkPoolCreate(name=name, type=kind, base_job_template=template or _process_template())
             )
-        return Change("work pool", name, "create", (f"type {kind}",))
+        return ServerChange("work pool", name, "create", (f"type {kind}",))
     if template is None or existing.base_job_template == template:
-        return Change("work pool", name, "unchanged")
+        return ServerChange("work pool", name, "unchanged")
     if not dry_run:
         client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
-    return Change("work pool", name, "update", tuple(differences(existing.base_job_template, template)))
+    return ServerChange("work pool", name, "update", tuple(differences(existing.base_job_template, template)))
 
 
 def _job_template(kind: str, variables: Mapping[str, str]) -> dict[str, Any] | None:
@@ -176,7 +176,7 @@ def _block_types() -> tuple[type[Block], ...]:
     return TableCheckpoint, MailAlert
 
 
-def _apply_block_type(client: SyncPrefectClient, kind: type[Block], dry_run: bool) -> Change:
+def _apply_block_type(client: SyncPrefectClient, kind: type[Block], dry_run: bool) -> ServerChange:
     from prefect.exceptions import ObjectNotFound
 
     action: Literal["create", "unchanged"] = "unchanged"
@@ -186,10 +186,10 @@ def _apply_block_type(client: SyncPrefectClient, kind: type[Block], dry_run: boo
         action = "create"
         if not dry_run:
             kind.register_type_and_schema()
-    return Change("block type", kind.get_block_type_slug(), action)
+    return ServerChange("block type", kind.get_block_type_slug(), action)
 
 
-def _apply_limit(client: SyncPrefectClient, name: str, limit: int, dry_run: bool) -> Change:
+def _apply_limit(client: SyncPrefectClient, name: str, limit: int, dry_run: bool) -> ServerChange:
     from prefect.exceptions import ObjectNotFound
 
     try:
@@ -197,12 +197,12 @@ def _apply_limit(client: SyncPrefectClient, name: str, limit: int, dry_run: bool
     except ObjectNotFound:
         if not dry_run:
             client.upsert_global_concurrency_limit_by_name(name, limit)
-        return Change("concurrency limit", name, "create", (f"limit {limit}",))
+        return ServerChange("concurrency limit", name, "create", (f"limit {limit}",))
     if existing.limit == limit:
-        return Change("concurrency limit", name, "unchanged")
+        return ServerChange("concurrency limit", name, "unchanged")
     if not dry_run:
         client.upsert_global_concurrency_limit_by_name(name, limit)
-    return Change("concurrency limit", name, "update", (f"limit: {existing.limit} -> {limit}",))
+    return ServerChange("concurrency limit", name, "update", (f"limit: {existing.limit} -> {limit}",))
 
 
 # -- deployments ----------------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def load_flow(entrypoint: str) -> Flow[..., Any]:
     return flow
 
 
-def _apply_deployment(client: SyncPrefectClient, wanted: Mapping[str, Any], dry_run: bool) -> Change:
+def _apply_deployment(client: SyncPrefectClient, wanted: Mapping[str, Any], dry_run: bool) -> ServerChange:
     from prefect.exceptions import ObjectNotFound
     from prefect.utilities.callables import parameter_schema
 
@@ -273,10 +273,10 @@ def _apply_deployment(client: SyncPrefectClient, wanted: Mapping[str, Any], dry_
     try:
         existing = _existing(client.read_deployment_by_name(name))
     except ObjectNotFound:
-        change = Change("deployment", name, "create", tuple(_schedule_lines(wanted)))
+        change = ServerChange("deployment", name, "create", tuple(_schedule_lines(wanted)))
     else:
         found = tuple(differences(existing, {**wanted, "schema": schema}))
-        change = Change("deployment", name, "update" if found else "unchanged", found)
+        change = ServerChange("deployment", name, "update" if found else "unchanged", found)
     if not dry_run and change.action != "unchanged":
         _write_deployment(client, flow, wanted, schema)
     return change
@@ -350,7 +350,7 @@ def _write_deployment(
 # -- automations ----------------------------------------------------------------------------------------------------
 
 
-def _apply_automations(client: SyncPrefectClient, dry_run: bool) -> Iterator[Change]:
+def _apply_automations(client: SyncPrefectClient, dry_run: bool) -> Iterator[ServerChange]:
     from prefect.events.schemas.automations import AutomationCore
 
     from infra.automations.rules import PREFIX, automations
@@ -362,7 +362,7 @@ def _apply_automations(client: SyncPrefectClient, dry_run: bool) -> Iterator[Cha
         if current is None:
             if not dry_run:
                 client.create_automation(automation)
-            yield Change("automation", automation.name, "create")
+            yield ServerChange("automation", automation.name, "create")
             continue
         fields = set(AutomationCore.model_fields)
         before = _plain(current.model_dump(mode="json", include=fields))
@@ -372,11 +372,11 @@ def _apply_automations(client: SyncPrefectClient, dry_run: bool) -> Iterator[Cha
             # The client sends the fields that were set; the server wants all of them, but no owner.
             whole = automation.model_dump(mode="json", exclude={"owner_resource"})
             client.update_automation(current.id, AutomationCore.model_validate(whole))
-        yield Change("automation", automation.name, "update" if found else "unchanged", found)
+        yield ServerChange("automation", automation.name, "update" if found else "unchanged", found)
     for name, stale in existing.items():
         if not dry_run:
             client.delete_automation(stale.id)
-        yield Change("automation", name, "delete")
+        yield ServerChange("automation", name, "delete")
 
 
 def _plain(node: Any) -> Any:

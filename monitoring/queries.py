@@ -186,7 +186,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SchemaChange:
     """One entry of the ledger of drift, with the models that read the table."""
 
     seen_at: datetime
@@ -453,11 +453,11 @@ def series(connection: psycopg.Connection[Any], anomaly: Anomaly, days: int = 90
     )
 
 
-def drift(connection: psycopg.Connection[Any], days: int = 14) -> list[Change]:
+def drift(connection: psycopg.Connection[Any], days: int = 14) -> list[SchemaChange]:
     """Return open schema changes, newest first, without the columns of a table's first load."""
     return _read(
         connection,
-        Change,
+        SchemaChange,
         """
         select c.seen_at, c.source, c.table_name, c.field, c.change, c.old_type, c.new_type, c.action,
             coalesce(array_agg(l.relation order by l.relation) filter (where l.relation is not null), '{}') as models

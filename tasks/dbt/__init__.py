@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks import database
 from tasks.dbt import swap
-from tasks.dbt.graph import BY_KEY, EPHEMERAL, Graph, Plan, held_back
+from tasks.dbt.graph import BY_KEY, EPHEMERAL, BuildPlan, Graph, held_back
 from tasks.dbt.process import DbtProcess, fresh_target
 from tasks.dbt.project import SHIPPED, Project, environment, selection, source_names
 from tasks.dbt.results import DbtResult, NodeResult, read_nodes, with_failing
@@ -102,7 +102,7 @@ def is_needed(settings: Settings, refs: Sequence[TableRef], *, whole: bool) -> b
         graph = dbt_projects.read(connection, project.checksum(environment(url, os.environ)))
         if graph is None:
             return None
-        plan = Plan(graph, dbt_nodes.read_state(connection, graph))
+        plan = BuildPlan(graph, dbt_nodes.read_state(connection, graph))
         return bool(plan.stale(dbt_nodes.loaded_names(connection, [ref.name for ref in refs]), whole))
 
 
@@ -187,7 +187,7 @@ class _Build:
 
     def __init__(self, connection: psycopg.Connection[Any], process: DbtProcess, graph: Graph) -> None:
         self._connection, self._process, self._graph = connection, process, graph
-        self._plan = Plan(graph, dbt_nodes.read_state(connection, graph))
+        self._plan = BuildPlan(graph, dbt_nodes.read_state(connection, graph))
 
     def run(self, wanted: Wanted, full_refresh: bool) -> DbtResult:
         """Build what is wanted."""

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from tasks import database
 from tasks.dbt import start, swap
-from tasks.dbt.graph import EPHEMERAL, Graph, Plan
+from tasks.dbt.graph import EPHEMERAL, BuildPlan, Graph
 from tasks.dbt.results import read_nodes
 from tasks.ops import dbt_nodes
 from tasks.ops.migrations import migrate
@@ -69,7 +69,7 @@ def check(settings: Settings, progress: Callable[[str], None] = lambda line: Non
         with start(settings, progress=progress) as process:
             swap.take_turn(connection, progress)
             graph = Graph.from_json(process.parsed())
-            plan = Plan(graph, dbt_nodes.read_state(connection, graph))
+            plan = BuildPlan(graph, dbt_nodes.read_state(connection, graph))
             chosen = {key for key in graph.nodes if key in plan.state.built and plan.is_new(key)}
             chosen = {key for key in plan.with_needed(chosen) if graph.nodes[key].materialized != EPHEMERAL}
             if not chosen:

@@ -145,7 +145,7 @@ class State:
     replaced: Mapping[str, datetime] = field(default_factory=dict)
 
 
-class Plan:
+class BuildPlan:
     """What of a project has to be built, given the state of the warehouse."""
 
     def __init__(self, graph: Graph, state: State) -> None:

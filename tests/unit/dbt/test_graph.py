@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.dbt.graph import Built, Graph, Node, NodeTest, Plan, State, groups, held_back
+from tasks.dbt.graph import BuildPlan, Built, Graph, Node, NodeTest, State, groups, held_back
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -65,78 +65,78 @@ BOTH = {"shop.orders": 5, "ads.meta": 5}
 )
 def test_only_what_lacks_changes_is_built(changed: dict[str, int], names: set[str], expected: set[str]) -> None:
     made = graph()
-    assert Plan(made, state(made, changed)).stale(names, whole=False) == expected
+    assert BuildPlan(made, state(made, changed)).stale(names, whole=False) == expected
 
 
 def test_a_changed_model_is_built_though_no_table_changed() -> None:
     made = graph(fct=node("table", "stg", version="2"))
-    assert Plan(made, state(made, BOTH)).stale(set(BOTH), whole=False) == {"fct"}
-    assert Plan(made, state(made, BOTH)).stale({"ads.meta"}, whole=False) == set()
+    assert BuildPlan(made, state(made, BOTH)).stale(set(BOTH), whole=False) == {"fct"}
+    assert BuildPlan(made, state(made, BOTH)).stale({"ads.meta"}, whole=False) == set()
 
 
 def test_models_above_a_table_whose_rows_were_replaced_are_built_from_nothing() -> None:
     made = graph(fct=node("incremental", "stg"), snap=node("snapshot", "stg"), spent=node("incremental", "spend"))
     before = state(made, BOTH | {"shop.orders": 11})
-    plan = Plan(made, replace(before, replaced={"shop.orders": T0 + timedelta(hours=11)}))
+    plan = BuildPlan(made, replace(before, replaced={"shop.orders": T0 + timedelta(hours=11)}))
     assert plan.stale({"shop.orders"}, whole=False) == {"stg", "fct", "snap", "rpt"}
     kept = {key: plan.keeps_rows(key, full_refresh=False) for key in ("fct", "snap", "spent")}
     assert kept == {"fct": False, "snap": True, "spent": True}
     # Built since, it goes on from its rows.
-    assert Plan(made, replace(before, replaced={"shop.orders": T0 + timedelta(hours=9)})).keeps_rows("fct", False)
+    assert BuildPlan(made, replace(before, replaced={"shop.orders": T0 + timedelta(hours=9)})).keeps_rows("fct", False)
 
 
 def test_changed_tests_build_the_last_of_the_models_that_they_read() -> None:
     made = graph()
     before = state(made, BOTH)
     tests = {**made.tests, "t.fct": replace(made.tests["t.fct"], fingerprint="2")}
-    assert Plan(replace(made, tests=tests), before).stale(set(BOTH), whole=False) == {"fct"}
+    assert BuildPlan(replace(made, tests=tests), before).stale(set(BOTH), whole=False) == {"fct"}
     without = {key: test for key, test in made.tests.items() if key != "t.rpt"}
-    assert Plan(replace(made, tests=without), before).stale(set(BOTH), whole=False) == {"rpt"}
+    assert BuildPlan(replace(made, tests=without), before).stale(set(BOTH), whole=False) == {"rpt"}
     # Only the changed unit test's model has its unit tests run again.
     changed = {**made.tests, "u.fct": replace(made.tests["u.fct"], fingerprint="2")}
-    plan = Plan(replace(made, tests=changed), before)
+    plan = BuildPlan(replace(made, tests=changed), before)
     assert plan.tests({"fct", "rpt"}) == {"t.fct", "t.rpt", "u.fct"}
-    assert Plan(made, before).tests({"fct", "rpt"}) == {"t.fct", "t.rpt"}
+    assert BuildPlan(made, before).tests({"fct", "rpt"}) == {"t.fct", "t.rpt"}
 
 
 def test_what_was_never_built_comes_with_what_reads_it() -> None:
     made = graph()
-    plan = Plan(made, state(made, {"shop.orders": 11}, without=("spend", "calendar", "rpt")))
+    plan = BuildPlan(made, state(made, {"shop.orders": 11}, without=("spend", "calendar", "rpt")))
     assert plan.stale({"shop.orders"}, whole=False) == {"stg", "fct", "rpt", "spend", "calendar"}
 
 
 def test_models_without_source_are_built_in_whole_runs_if_they_are_of_the_project() -> None:
     made = graph()
-    plan = Plan(made, state(made, {}, without=("own", "calendar")))
+    plan = BuildPlan(made, state(made, {}, without=("own", "calendar")))
     assert plan.stale(set(BOTH), whole=False) == set()
     assert plan.stale(set(BOTH), whole=True) == {"own"}
 
 
 def test_a_table_that_failed_is_read_as_it_is_but_views_over_its_rows_are_tested() -> None:
     made = graph(rpt=node("table", "fct", "stg", "spend"))
-    plan = Plan(made, state(made, {"shop.orders": 11, "ads.meta": 12}))
+    plan = BuildPlan(made, state(made, {"shop.orders": 11, "ads.meta": 12}))
     assert plan.with_needed(iter(["spend", "rpt"])) == {"spend", "rpt", "stg"}
 
 
 def test_what_reads_a_table_that_lacks_changes_holds_no_more_than_that() -> None:
     made = graph()
-    plan = Plan(made, state(made, {"shop.orders": 11, "ads.meta": 12}, held={"fct": 9}))
+    plan = BuildPlan(made, state(made, {"shop.orders": 11, "ads.meta": 12}, held={"fct": 9}))
     began = T0 + timedelta(hours=20)
     until = plan.holds_until({"spend", "rpt"}, began)
     assert until == {"spend": began, "rpt": T0 + timedelta(hours=9)}
     # A table that lacks nothing limits nobody, however long ago it was built.
-    fresh = Plan(made, state(made, {"shop.orders": 5, "ads.meta": 12}, held={"fct": 9}))
+    fresh = BuildPlan(made, state(made, {"shop.orders": 5, "ads.meta": 12}, held={"fct": 9}))
     assert fresh.holds_until({"spend", "rpt"}, began)["rpt"] == began
 
 
 def test_tests_run_where_all_they_read_is_there_and_unit_tests_where_the_model_is_new() -> None:
     made = graph()
-    plan = Plan(made, state(made, BOTH, without=("stg",)))
+    plan = BuildPlan(made, state(made, BOTH, without=("stg",)))
     assert plan.tests({"fct"}) == set()
     assert plan.tests({"fct", "stg"}) == {"t.fct"}
     assert plan.tests({"fct", "stg"}, unit=True) == {"t.fct", "u.fct"}
     changed = graph(fct=node("table", "stg", version="2"))
-    assert Plan(changed, state(changed, BOTH)).tests({"fct"}) == {"t.fct", "u.fct"}
+    assert BuildPlan(changed, state(changed, BOTH)).tests({"fct"}) == {"t.fct", "u.fct"}
 
 
 def test_groups_share_no_reference_and_no_test() -> None:
@@ -166,8 +166,8 @@ def test_rows_are_kept_where_the_model_goes_on_from_them(
     materialized: str, version: str, refresh: bool, expected: bool
 ) -> None:
     made = graph(fct=node(materialized, "stg", version=version))
-    assert Plan(made, state(made, BOTH)).keeps_rows("fct", refresh) is expected
-    assert not Plan(made, state(made, BOTH, without=("fct",))).keeps_rows("fct", refresh)
+    assert BuildPlan(made, state(made, BOTH)).keeps_rows("fct", refresh) is expected
+    assert not BuildPlan(made, state(made, BOTH, without=("fct",))).keeps_rows("fct", refresh)
 
 
 def test_a_graph_survives_json() -> None:
@@ -179,6 +179,6 @@ def test_a_graph_survives_json() -> None:
 
 def test_models_without_source_of_packages_come_with_the_first_that_is_fed() -> None:
     made = graph(rates=node("table", package="core"))
-    plan = Plan(made, state(made, BOTH, without=("rates",)))
+    plan = BuildPlan(made, state(made, BOTH, without=("rates",)))
     assert plan.stale(set(BOTH), whole=True) == {"rates"}
     assert plan.stale(set(), whole=True) == set()
