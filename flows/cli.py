@@ -133,7 +133,7 @@ def _prefect_for_a_run(settings: Settings, keep: bool, go_on: str) -> Iterator[N
 
     said = f"what was loaded is kept\nto do: `{go_on}` goes on where it stopped"
     with (
-        interrupt.guarded(said, lambda: services.release(settings.home)),
+        interrupt.guarded(said, lambda: services.abandon(settings.home)),
         services.prefect_for_a_run(settings.home, Steps(), keep=keep),
     ):
         yield

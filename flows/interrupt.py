@@ -37,6 +37,7 @@ def guarded(say: str, release: Callable[[], None]) -> Iterator[None]:
         if not any(number == signal.SIGINT for number in iter(lambda: int.from_bytes(pressed.recv(1)), 0)):
             return
         print(f"\ninterrupted: {say}", file=sys.stderr, flush=True)
+        signal.pthread_kill(main, signal.SIGUSR1)
         raised.wait(_PATIENCE_SECONDS)
         _end_children()
         with contextlib.suppress(Exception):
@@ -44,10 +45,15 @@ def guarded(say: str, release: Callable[[], None]) -> Iterator[None]:
         os._exit(INTERRUPTED)
 
     # A thread, woken by the signal itself: Polars has the kernel go on with what the main thread waits for, so that
-    # Python's own handler runs only when that is over.
+    # Python's own handler runs only when that is over. Another signal ends the wait, whatever it is.
+    main = threading.get_ident()
     watcher = threading.Thread(target=watch, name="interrupt", daemon=True)
     watcher.start()
-    handler, waking = signal.signal(signal.SIGINT, interrupted), signal.set_wakeup_fd(wakes.fileno())
+    waking = signal.set_wakeup_fd(wakes.fileno())
+    handlers = {
+        signal.SIGINT: signal.signal(signal.SIGINT, interrupted),
+        signal.SIGUSR1: signal.signal(signal.SIGUSR1, lambda number, frame: None),
+    }
     try:
         yield
     except KeyboardInterrupt:
@@ -56,7 +62,8 @@ def guarded(say: str, release: Callable[[], None]) -> Iterator[None]:
         watcher.join()
     finally:
         signal.set_wakeup_fd(waking)
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         wakes.close()
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TextIO
 
 from infra.embedded import prefect_schema, process
 from infra.embedded.process import EmbeddedError, Progress, Status, silent
@@ -22,6 +23,8 @@ WORK_POOL = "local"
 # Three seconds of work, but minutes on a machine that is busy, or when a new Prefect migrates a long history.
 _READY_SECONDS = 300.0
 _ATTEMPTS = 2
+# The locks by which this process says that its runs use a server.
+_held: set[TextIO] = set()
 
 
 def begin(home: Path, progress: Progress = silent) -> None:
@@ -84,6 +87,7 @@ def lent(home: Path, progress: Progress = silent, *, keep: bool = False) -> Iter
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "runs.lock").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
+        _held.add(users)
         if keep:
             _for_runs(folder).unlink(missing_ok=True)
         elif not status(home).running:
@@ -92,9 +96,17 @@ def lent(home: Path, progress: Progress = silent, *, keep: bool = False) -> Iter
             begin(home, progress)
             yield
         finally:
+            _held.discard(users)
             fcntl.flock(users, fcntl.LOCK_UN)
             if release(home):
                 progress("Prefect: stopped the server that was started for this run (--keep leaves it running)")
+
+
+def abandon(home: Path) -> bool:
+    """Give up all that this process was lent, as it ends at once; True when the server was stopped."""
+    for users in _held:
+        fcntl.flock(users, fcntl.LOCK_UN)
+    return release(home)
 
 
 def release(home: Path) -> bool:

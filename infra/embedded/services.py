@@ -61,10 +61,10 @@ def prefect_for_a_run(home: Path, progress: Progress = silent, *, keep: bool = F
         yield
 
 
-def release(home: Path) -> None:
-    """Stop the embedded Prefect server if it runs for runs alone and no other run uses it."""
+def abandon(home: Path) -> None:
+    """Stop the embedded Prefect server, as this process ends at once, if only runs want it and no other uses it."""
     if not configured("prefect", home):
-        prefect.release(home)
+        prefect.abandon(home)
 
 
 def down(home: Path, *, wipe: bool = False) -> list[str]:

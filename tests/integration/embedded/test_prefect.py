@@ -53,6 +53,13 @@ def test_a_server_started_for_runs_ends_with_the_last_of_them(home: Path) -> Non
     assert prefect.answers(prefect.url(home))
 
 
+def test_a_run_that_ends_at_once_takes_its_server_along(home: Path) -> None:
+    with prefect.lent(home):
+        assert prefect.status(home).running
+        assert prefect.abandon(home)
+        assert not prefect.status(home).running
+
+
 def test_a_server_that_somebody_wants_while_a_run_uses_it_stays(home: Path) -> None:
     with prefect.lent(home):
         prefect.up(home)
