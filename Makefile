@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 export UV_LINK_MODE ?= copy
 UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 PYTEST := $(BIN)/python -m pytest
+CONNECTORS ?= faker hubspot pinterest sendgrid shopify snapchat-marketing woocommerce
 
 DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.toml) \
 	$(shell find decoder/src -type f 2>/dev/null)
@@ -94,10 +95,10 @@ $(VENV)/.stamp-dashboard: $(VENV)/.stamp-demo requirements/dashboard.lock
 
 # Two processes, each with servers of its own.
 test: setup ## Unit and integration tests but the slow ones: minutes
-	$(PYTEST) -n 2 -m "not slow and not faults and not kubernetes and not browser and not readme and not superset"
+	$(PYTEST) -n 2 -m "not slow and not faults and not kubernetes and not browser and not readme and not superset and not connectors"
 
 test-unit: setup ## Unit tests alone: seconds, no servers
-	$(PYTEST) -m "not integration and not faults and not kubernetes and not browser and not readme and not superset"
+	$(PYTEST) -m "not integration and not faults and not kubernetes and not browser and not readme and not superset and not connectors"
 
 test-integration: setup ## Tests on real embedded servers
 	$(PYTEST) -m integration
@@ -113,6 +114,10 @@ test-browser: setup ## Pages in a real Chromium, at three widths, light and dark
 
 test-superset: setup ## The bundle in a real Superset, installed into an environment of its own
 	$(PYTEST) -m superset
+
+test-connectors: setup ## Other people's connectors, installed from PyPI (CONNECTORS="faker sendgrid" for some)
+	@for name in $(CONNECTORS); do WAREHOUSE_CONNECTORS=dist/connectors $(BIN)/warehouse connectors install $$name || exit 1; done
+	$(PYTEST) -m connectors
 
 test-kubernetes: setup ## Tests on the cluster of KUBECONFIG
 	$(PYTEST) -m kubernetes

@@ -28,6 +28,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "connectors install": ("warehouse connectors install snapchat-marketing",),
     "connectors check": ("warehouse connectors check snapchat",),
     "connectors discover": ("warehouse connectors discover snapchat",),
+    "connectors verify": ("warehouse connectors verify snapchat-marketing",),
     "check": ("warehouse check", "warehouse check google_ads", "warehouse check --json --quiet"),
     "sql": ('warehouse sql "select count(*) from bronze.shop__orders"', 'warehouse sql --json "select 1 as one"'),
     "run": (

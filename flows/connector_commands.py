@@ -77,3 +77,18 @@ def discover(source: Source) -> None:
         for offer in registry.connector(found.kind).offers(source, found)
     ]
     table(("stream", "modes", "key", "fields"), rows)
+
+
+@connectors_app.command("verify")
+def verify(name: Name) -> None:
+    """Let an installed connector read a fake of its service, on this machine, and compare what has landed."""
+    import tempfile
+    from pathlib import Path
+
+    from flows.console import say
+    from infra.sample.connectors.verify import verify as tell
+
+    with tempfile.TemporaryDirectory() as folder:
+        for seen in tell(name, Path(folder)):
+            say(seen)
+    say(f"{name} reads truly")

@@ -22,7 +22,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 _SLOWEST_FILES = 25
-_TIERS = ("integration", "faults", "kubernetes", "browser", "readme", "superset")
+_TIERS = ("integration", "faults", "kubernetes", "browser", "readme", "superset", "connectors")
 
 
 class _ByFile(LoadFileScheduling):

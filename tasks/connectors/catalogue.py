@@ -27,7 +27,9 @@ class Keys(_Model):
         first: The first day of a window.
         last: The last day of a window; None where the connector cannot be told.
         form: How it wants days, in the words of `strftime`.
-        last_form: How it wants the last day, where that is otherwise.
+        reads_all: Whether the first day is not told, as the connector would pass over what was not changed since, such
+            as old campaigns with new clicks: it reads from the first day of its configuration, we take the window's.
+        last_is_past: Whether the last day is the first one that is not read; today, at most.
         fixed: Keys that always have these values, such as a lookback of the connector's own of no days.
     """
 
@@ -35,7 +37,8 @@ class Keys(_Model):
     first: str | None = None
     last: str | None = None
     form: str = "%Y-%m-%d"
-    last_form: str | None = None
+    last_is_past: bool = False
+    reads_all: bool = False
     fixed: dict[str, str | int | bool] = Field(default_factory=dict)
 
 
@@ -51,6 +54,7 @@ class Entry(_Model):
         api: Version of the API that it speaks, where it names one.
         ends: Last day of that version, as far as it is known.
         keys: Of its configuration.
+        oldest: Days before today of which it reads rows at most; None where nothing is known.
         grade: `verified`: read a fake of its service through to bronze. `starts`: it was started, no more. `refused`:
             see `reason`.
         reason: Why it is refused, or what is known to be amiss.
@@ -64,6 +68,7 @@ class Entry(_Model):
     api: str = ""
     ends: date | None = None
     keys: Keys = Keys()
+    oldest: int | None = None
     grade: Grade
     reason: str = ""
 

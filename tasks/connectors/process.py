@@ -41,6 +41,16 @@ _PASSED = (
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
 )
+# Older connectors know no other certificates than those of their own packages, whatever the environment says.
+_TRUST = """
+import os
+try:
+    import certifi
+except ImportError:
+    pass
+else:
+    certifi.where = lambda: os.environ["REQUESTS_CA_BUNDLE"]
+"""
 # Ends the connector together with us, then becomes it. In place of `preexec_fn`, which is unsafe among threads.
 _BEGIN = """
 import os, resource, sys
@@ -116,6 +126,9 @@ class Process:
             )
         limits = [str(os.getpid()), str(self._limits.memory_bytes + _CEILING)]
         environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        if environment.get("REQUESTS_CA_BUNDLE"):
+            (folder / "sitecustomize.py").write_text(_TRUST)
+            environment["PYTHONPATH"] = str(folder)
         return subprocess.Popen(  # noqa: S603 - what the catalogue or sources.yaml names, no shell
             [sys.executable, "-I", "-S", "-c", _BEGIN, *limits, *given],
             stdin=subprocess.DEVNULL,

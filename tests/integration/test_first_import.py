@@ -29,6 +29,7 @@ ARGUMENTS = {
     "anomalies judge": ["3f2a", "confirmed"],
     "drift resolve": ["1", "--why", "as intended"],
     "connectors install": ["nobody"],
+    "connectors verify": ["nobody"],
     "connectors check": ["shop"],
     "connectors discover": ["shop"],
     "source new": ["files", str(CHECKOUT / "README.md"), "--dry-run"],

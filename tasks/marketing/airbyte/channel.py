@@ -27,7 +27,7 @@ from tasks.sources.connector import Finding
 from tasks.sources.window import Window
 
 # A connector takes seconds to start, so a window is read at once unless it is a very long one.
-_LOOKBACK, _STEP = 3, 90
+_LOOKBACK, _STEP, _ALL = 3, 90, 3_650
 # A check is made by a person who waits.
 _CHECK = Limits(seconds=300, silence=300)
 # Fields with names that rows have of their own get this before theirs.
@@ -81,7 +81,9 @@ class AirbyteChannel(Channel):
         key = found.key or self._primary_key(table, found)
         if found.mode != "window":
             return Layout(key=key, state=found.mode == "incremental", empty=found.empty)
-        return Layout.of(found, key=key, day=found.day, lookback=_LOOKBACK, step=_STEP)
+        step = _ALL if self._source.keys.reads_all else _STEP
+        oldest = self._source.entry.oldest if self._source.entry else None
+        return Layout.of(found, key=key, day=found.day, lookback=_LOOKBACK, step=step, oldest=oldest)
 
     def read(self, ask: Ask) -> Iterator[dict[str, Any]]:
         """See `Channel`."""
@@ -93,7 +95,7 @@ class AirbyteChannel(Channel):
         try:
             for record in reading.records():
                 self._bytes = before + reading.bytes
-                if not self._is_later(record, table, ask.window):
+                if not self._is_outside(record, table, ask.window):
                     yield self._row(record, ask)
         finally:
             self._keep(ask.account, config, reading.rewritten)
@@ -196,10 +198,11 @@ class AirbyteChannel(Channel):
         if "value" in account.fields and keys.account:
             listed = isinstance(_at(self._config, keys.account), list)
             _put(config, keys.account, [account.fields["value"]] if listed else account.fields["value"])
-        if window is not None and keys.first:
+        if window is not None and keys.first and not keys.reads_all:
             _put(config, keys.first, window.first.strftime(keys.form))
         if window is not None and keys.last:
-            _put(config, keys.last, window.last.strftime(keys.last_form or keys.form))
+            past = min(window.end, self._clock.now().date())
+            _put(config, keys.last, (past if keys.last_is_past else window.last).strftime(keys.form))
         for key, value in keys.fixed.items():
             _put(config, key, value)
         for key, text in self._kept(account).items():
@@ -216,11 +219,16 @@ class AirbyteChannel(Channel):
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
-    def _is_later(self, record: Mapping[str, Any], table: AirbyteTable, window: Window | None) -> bool:
-        """Return whether a row is of a day after the window, of a connector that cannot be told where to end."""
-        if window is None or self._source.keys.last or table.day is None:
+    def _is_outside(self, record: Mapping[str, Any], table: AirbyteTable, window: Window | None) -> bool:
+        """Return whether a row is of a day that was not asked for, of a connector that could not be told so."""
+        keys = self._source.keys
+        if window is None or table.day is None or (keys.last and not keys.reads_all):
             return False
-        return iso_day(str(record.get(table.day))) > window.last.isoformat()
+        day = iso_day(str(record.get(table.day)))
+        # A row without a day is refused later, not left out.
+        return bool(day) and (
+            (not keys.last and day > window.last.isoformat()) or (keys.reads_all and day < window.first.isoformat())
+        )
 
     def _row(self, record: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
         """Return a record whose fields do not take the place of a row's own."""

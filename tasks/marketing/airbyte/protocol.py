@@ -66,7 +66,9 @@ class Program:
         told = self._one("CATALOG", ["discover", "--config", "config.json"], {"config.json": config})
         return {str(stream["name"]): stream for stream in told.get("streams", ())}
 
-    def read(self, config: Mapping[str, Any], stream: Mapping[str, Any], state: Sequence[Any] | None) -> Reading:
+    def read(
+        self, config: Mapping[str, Any], stream: Mapping[str, Any], state: Sequence[Any] | dict[str, Any] | None
+    ) -> Reading:
         """Return the reading of one stream, which begins when its records are asked for.
 
         Args:
@@ -167,7 +169,7 @@ class Reading:
     program: Program
     config: Mapping[str, Any]
     stream: Mapping[str, Any]
-    given: Sequence[Any] | None = None
+    given: Sequence[Any] | dict[str, Any] | None = None
     bytes: int = 0
     state: list[Any] | dict[str, Any] | None = None
     rewritten: list[dict[str, Any]] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -298,4 +299,25 @@ def test_a_connector_that_is_not_installed_says_how(tmp_path: Path, monkeypatch:
     toy = Toy(tmp_path, table={"mode": "full"}, program=[], connector="faker")
     with pytest.raises(ConfigError, match="run `warehouse connectors install faker`"):
         toy.pulls.pull("spend")
+    get_settings.cache_clear()
+
+
+def test_of_a_connector_that_cannot_be_told_the_first_day_only_the_windows_days_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "snapchat-marketing"
+    place = tmp_path / "connectors" / name / hashlib.sha256(catalogue.lock(name).read_bytes()).hexdigest()[:16]
+    (place / "bin").mkdir(parents=True)
+    (place / "connector.json").write_text(json.dumps({"name": name, "version": "1", "lock": "", "spec": ""}))
+    program = place / "bin" / catalogue.entries()[name].program
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {TOY} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("WAREHOUSE_CONNECTORS", str(tmp_path / "connectors"))
+    get_settings.cache_clear()
+    toy = Toy(tmp_path, program=[], connector=name, first_day=None, last_day=None)
+    toy.serve(rows={"one": [row(1, "2024-02-29"), row(2, DAYS[0]), row(3, DAYS[2])]})
+    toy.pulls.pull("spend")
+    assert sorted(found["id"] for found in toy.pulls.last("spend")) == [2, 3]
+    toy.serve(rows={"one": [row(4, "2026-11-25")]})
+    assert "outside of the days asked for" in str(toy.failure())
     get_settings.cache_clear()
