@@ -41,7 +41,7 @@ def needed(name: str) -> None:
 
 def test_what_is_called_verified_is_tried_here() -> None:
     verified = {name for name, entry in catalogue.entries().items() if entry.grade == "verified"}
-    assert verified == {*SERVICES, "faker"}
+    assert verified <= {*SERVICES, "faker"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
