@@ -55,8 +55,8 @@ class Entry(_Model):
         ends: Last day of that version, as far as it is known.
         keys: Of its configuration.
         oldest: Days before today of which it reads rows at most; None where nothing is known.
-        grade: `verified`: read a fake of its service through to bronze. `starts`: it was started, no more. `refused`:
-            see `reason`.
+        grade: `verified`: what landed was what a fake of its service holds. `starts`: it was started, no more.
+            `refused`: see `reason`.
         reason: Why it is refused, or what is known to be amiss.
     """
 
