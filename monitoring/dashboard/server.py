@@ -21,6 +21,8 @@ _OPTIONS = {
     "server.enableStaticServing": "false",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
+    # Second-level headings stand over each panel: of the usual size they would outshout the figures.
+    "theme.headingFontSizes": '["2.5rem", "1.5rem"]',
 }
 
 

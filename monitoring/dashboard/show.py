@@ -23,9 +23,11 @@ _CONFIG = {"legend": {"orient": "bottom", "columns": 4, "labelLimit": 220}, "axi
 def panel(result: Result) -> None:
     """Draw one panel."""
     header = result.panel.header
-    st.markdown(f"#### {_escape(header.title)}", help=header.definition or None)
+    # The page's title is the first level: who hears the page goes from heading to heading.
+    st.markdown(f"## {_escape(header.title)}", help=header.definition or None)
     about = [header.question, f"Data as of {formats.show(result.as_of)}." if result.as_of else ""]
-    st.caption(" ".join(filter(None, about)))
+    # No caption: its grey on white has too little contrast.
+    st.markdown(" ".join(filter(None, about)))
     if result.problem:
         st.info(result.problem, icon=":material/info:")
     elif not result.rows:
@@ -33,7 +35,7 @@ def panel(result: Result) -> None:
     else:
         _DRAW[header.kind](result)
         if result.more:
-            st.caption(f"The first {len(result.rows):,} rows are shown; there are more.")
+            st.markdown(f"The first {len(result.rows):,} rows are shown; there are more.")
 
 
 def _figures(result: Result) -> None:

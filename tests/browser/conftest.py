@@ -60,10 +60,10 @@ class Seen:
         """Pixels by which the page is wider than the window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
 
-    def axe(self, script: str) -> list[str]:
-        """Return what axe finds wrong, one line for each rule with its first place."""
+    def axe(self, script: str, but: str = "#nothing") -> list[str]:
+        """Return what axe finds wrong outside of what a selector names, one line for each rule with its first place."""
         self.page.evaluate(script)
-        found: dict[str, Any] = self.page.evaluate("axe.run()")
+        found: dict[str, Any] = self.page.evaluate("but => axe.run({exclude: [[but]]})", but)
         return [f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}" for one in found["violations"]]
 
     def shot(self, name: str, *, full: bool = True) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from monitoring import reader
 from monitoring.dashboard.server import command
+from monitoring.pages.catalogue import PAGES, Page
 from tasks.database import connect
 from tests.browser.conftest import WIDTHS, Scheme, Seen
 from tests.history import fill
@@ -101,3 +102,13 @@ def test_a_page_whose_mart_is_missing_says_so(address: str, look: Any) -> None:
     assert seen.page.get_by_text("gold.rpt_customer_cohort does not exist yet").count() == 1
     # Of an address below the root, Streamlit's own script first tries whether the server lies there.
     assert [said for said in seen.errors if "404" not in said] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", [page for page in PAGES if page.group == "Operations"], ids=lambda page: page.name)
+def test_axe_finds_nothing_wrong(address: str, look: Any, axe: str, page: Page, scheme: Scheme) -> None:
+    seen = look(f"{address}/{'' if page is PAGES[0] else page.name}", scheme=scheme)
+    ready(seen, page.title)
+    seen.shot(f"page-{page.name}-{scheme}")
+    # Streamlit's own list of pages has its groups between list and items.
+    assert seen.axe(axe, but="[data-testid=stSidebarNavItems]") == []
