@@ -273,3 +273,18 @@ def test_a_build_without_changes_writes_no_row(postgres_url: str, tmp_path: Path
     again.check()
     built = {node.name: node.rows_affected for node in again.nodes if node.resource_type == "model"}
     assert built == dict.fromkeys(FACTS, 0)
+
+
+@pytest.mark.parametrize("view", ["int_shop__orders", "int_shop__refunds"])
+def test_few_orders_are_looked_up_by_key(postgres_url: str, tmp_path: Path, view: str) -> None:
+    settings = Settings(url=SecretStr(postgres_url), home=tmp_path)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        Source(connection, 4)
+        dbt.run(settings, select=[f"+{view}"], exclude=["resource_type:test", "resource_type:unit_test"]).check()
+        connection.execute("create unique index by_id on bronze.shop__orders (_id)")
+        connection.execute("create temp table wanted as select 'o1' as order_id; analyze wanted")
+        # So few rows would be read whole; a view that cannot be joined by the index is read whole even so.
+        connection.execute("set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off")
+        query = f"explain select * from silver.{view} where order_id in (select order_id from wanted)"
+        plan = "\n".join(line for (line,) in connection.execute(query.encode()).fetchall())
+    assert "Index Cond: (_id = wanted.order_id)" in plan, plan

@@ -20,7 +20,10 @@
 -#}
 {% materialization incremental_by_key, adapter='postgres' %}
     {%- if not warehouse.goes_on() -%}
-        {{ return(dbt.materialization_table_default()) }}
+        {%- set made = dbt.materialization_table_default() -%}
+        {#- Models above, and the first increment, are planned by what is in the table. -#}
+        {% do run_query('analyze ' ~ this) %}
+        {{ return(made) }}
     {%- endif -%}
     {%- set shown = this.incorporate(type='view') -%}
     {%- set made = warehouse.beside('made') -%}
@@ -52,17 +55,34 @@
     {{ return(this.incorporate(path={'identifier': this.identifier ~ '__' ~ role}, type='table')) }}
 {% endmacro %}
 
-{#- Pre-hook: `changed` is a query of the keys whose rows may differ now; one that is told in vain costs time only. -#}
-{% macro find_changed(changed) %}
+{#-
+  Pre-hook: `changed` is a query of the keys whose rows may differ now; one that is told in vain costs time only. `further` is
+  a query of more keys, which may read those found by then (`warehouse.beside('changed')`).
+-#}
+{% macro find_changed(changed, further=none) %}
     {%- if warehouse.goes_on() -%}
         {%- set key = config.require('unique_key') -%}
-        {#- Few of many rows are found, which Postgres cannot know: it would not share the reading among workers. #}
-        set local parallel_tuple_cost = 0;
-        create table {{ warehouse.beside('changed') }} as select distinct {{ key }} from ({{ changed }}) as found;
-        alter table {{ warehouse.beside('changed') }} add primary key ({{ key }});
-        analyze {{ warehouse.beside('changed') }};
+        {%- set found = warehouse.beside('changed') -%}
+        {{ warehouse.plan_for_few_rows() }}
+        create table {{ found }} as select distinct {{ key }} from ({{ changed }}) as found;
+        alter table {{ found }} add primary key ({{ key }});
+        analyze {{ found }};
+        {%- if further %}
+        insert into {{ found }} select {{ key }} from ({{ further }}) as further on conflict do nothing;
+        analyze {{ found }};
+        {%- endif %}
     {%- endif -%}
 {% endmacro %}
+
+{#-
+  Few of many rows are found, and then looked up. By its defaults Postgres would not share the reading among workers, would
+  sort on disk, and would rather read a table whole than look up one row in a hundred, as on a turning disk.
+-#}
+{% macro plan_for_few_rows() %}
+        set local parallel_tuple_cost = 0;
+        set local random_page_cost = 1.1;
+        set local work_mem = '64MB';
+{%- endmacro %}
 
 {#- Condition on the rows that a model makes: all of them where it is built from nothing. -#}
 {% macro is_changed(key) -%}
@@ -84,5 +104,6 @@
         union all
         select {{ columns }}, true from {{ made }}
     ) as row_of_either
-    where is_made or not exists (select from {{ warehouse.beside('changed') }} as changed where changed.{{ key }} = row_of_either.{{ key }})
+    left join {{ warehouse.beside('changed') }} as changed (changed_key) on changed.changed_key = row_of_either.{{ key }}
+    where is_made or changed.changed_key is null
 {% endmacro %}

@@ -3,45 +3,41 @@
   what there is, so that it holds whatever was loaded, rewound or restored in between.
 -#}
 
-{#- Orders that are new, gone or loaded again, whose guest has an account now, whose rate was published since; and the other
-    orders of a buyer whose orders may be numbered otherwise now. -#}
+{#- Orders that are new, gone or loaded again, whose guest has an account now, whose rate was published since. -#}
 {% macro changed_orders() %}
-    with direct as (
+    select coalesce(orders.order_id, made.order_id) as order_id
+    from {{ ref('stg_shop__orders') }} as orders
+    full join {{ this }} as made on made.order_id = orders.order_id
+    where orders.order_id is null or made.order_id is null
+        or made._loaded_at is distinct from orders.loaded_at
+    union all
+    select made.order_id
+    from {{ this }} as made
+    left join {{ ref('int_shop__customer_emails') }} as emails on emails.email_hash = made._email_hash
+    where made.is_guest
+        and made.customer_id <> coalesce(emails.customer_id, 'guest:' || made._email_hash, 'unknown')
+    union all
+    select made.order_id
+    from {{ this }} as made
+    left join {{ ref('fct_exchange_rate') }} as rates
+        on rates.currency = made.currency and rates.date_day = made.ordered_on
+    where made.currency <> '{{ warehouse.setting('reporting_currency') }}'
+        and made.exchange_rate is distinct from rates.rate
+{% endmacro %}
 
-        select coalesce(orders.order_id, made.order_id) as order_id
-        from {{ ref('stg_shop__orders') }} as orders
-        full join {{ this }} as made on made.order_id = orders.order_id
-        where orders.order_id is null or made.order_id is null
-            or made._loaded_at is distinct from orders.loaded_at
-        union
-        select made.order_id
-        from {{ this }} as made
-        left join {{ ref('int_shop__customer_emails') }} as emails on emails.email_hash = made._email_hash
-        where made.is_guest
-            and made.customer_id <> coalesce(emails.customer_id, 'guest:' || made._email_hash, 'unknown')
-        union
-        select made.order_id
-        from {{ this }} as made
-        left join {{ ref('fct_exchange_rate') }} as rates
-            on rates.currency = made.currency and rates.date_day = made.ordered_on
-        where made.currency <> '{{ warehouse.setting('reporting_currency') }}'
-            and made.exchange_rate is distinct from rates.rate
-
-    ),
-
-    renumbered as (
+{#- The other orders of a buyer whose orders may be numbered otherwise now. -#}
+{% macro renumbered_orders() %}
+    with renumbered as (
 
         select made.customer_id as before, orders.buyer_id as after
-        from direct
-        left join {{ this }} as made on made.order_id = direct.order_id
-        left join {{ ref('int_shop__orders') }} as orders on orders.order_id = direct.order_id
+        from (select * from {{ this }} where {{ warehouse.is_changed('order_id') }}) as made
+        full join (select * from {{ ref('int_shop__orders') }} where {{ warehouse.is_changed('order_id') }}) as orders
+            on orders.order_id = made.order_id
         where (made.customer_id, made.placed_at, made.is_counted)
             is distinct from (orders.buyer_id, orders.placed_at, orders.is_counted)
 
     )
 
-    select order_id from direct
-    union
     select made.order_id
     from {{ this }} as made
     where made.customer_id <> 'unknown'

@@ -13,6 +13,11 @@
     end
 {%- endmacro %}
 
+{#- Whether an order can be counted. As a case of its own, as Postgres takes `is null` of an expression to be rare. -#}
+{% macro is_countable(orders, rates) -%}
+    case when {{ warehouse_shop.order_problem(orders, rates) }} is null then true else false end
+{%- endmacro %}
+
 {#- The amount of one refund of an order, as JSON. -#}
 {% macro refund_amount(refund) -%}
     {{ warehouse.cast_extended_json(refund ~ " -> 'amount'", 'numeric') }}

@@ -3,7 +3,7 @@
     unique_key='order_id',
     indexes=[{'columns': ['order_id'], 'unique': true}, {'columns': ['customer_id']}, {'columns': ['ordered_on']},
              {'columns': ['session_id']}],
-    pre_hook="{{ warehouse.find_changed(warehouse_shop.changed_orders()) }}",
+    pre_hook="{{ warehouse.find_changed(warehouse_shop.changed_orders(), warehouse_shop.renumbered_orders()) }}",
 ) }}
 -- depends_on: {{ ref('stg_shop__orders') }}
 -- depends_on: {{ ref('int_shop__customer_emails') }}
@@ -57,10 +57,10 @@ numbers as (
         select order_id, buyer_id as customer_id, placed_at from orders where is_counted and buyer_id <> 'unknown'
         {% if warehouse.goes_on() -%}
         union all
-        select order_id, customer_id, placed_at
-        from {{ this }}
-        where is_counted and customer_id in (select buyer_id from orders where buyer_id <> 'unknown')
-            and not {{ warehouse.is_changed('order_id') }}
+        select made.order_id, made.customer_id, made.placed_at
+        from {{ this }} as made
+        where made.is_counted and made.customer_id in (select buyer_id from orders where buyer_id <> 'unknown')
+            and not exists (select from {{ warehouse.beside('changed') }} as changed where changed.order_id = made.order_id)
         {%- endif %}
     ) as counted
 

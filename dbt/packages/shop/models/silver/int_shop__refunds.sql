@@ -1,6 +1,12 @@
-{#- Refunds stay inside their order in bronze; here each is a row. #}
-with refunds as (
-
+{#- Refunds stay inside their order in bronze; here each is a row. Without `with`, as in int_shop__orders. -#}
+select
+    order_id || ':' || position as refund_id,
+    order_id,
+    position,
+    amount,
+    reason,
+    refunded_at
+from (
     select
         orders.order_id,
         (refund.position - 1)::integer as position,
@@ -9,14 +15,4 @@ with refunds as (
         {{ warehouse.cast_extended_json("refund.value -> 'refunded_at'", 'timestamptz') }} as refunded_at
     from {{ ref('stg_shop__orders') }} as orders
     cross join lateral jsonb_array_elements(orders.refunds) with ordinality as refund (value, position)
-
-)
-
-select
-    order_id || ':' || position as refund_id,
-    order_id,
-    position,
-    amount,
-    reason,
-    refunded_at
-from refunds
+) as refunds
