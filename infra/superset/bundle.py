@@ -12,6 +12,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from tasks import metrics
+
 _HERE = Path(__file__).parent
 _MODELS = _HERE.parents[1] / "dbt"
 # Any value, as long as it never changes: an import replaces what has the same id.
@@ -72,13 +74,7 @@ def _dataset(name: str, dataset: Mapping[str, Any], columns: Sequence[Mapping[st
         "filter_select_enabled": True,
         "uuid": _id("dataset", name),
         "metrics": [
-            {
-                "metric_name": key,
-                "verbose_name": metric["title"],
-                "expression": metric["sql"],
-                "description": metric["about"],
-                "d3format": metric["format"],
-            }
+            {"metric_name": key, "verbose_name": metric["title"], "d3format": metric["format"], **_formula(key, metric)}
             for key, metric in dataset["metrics"].items()
         ],
         "columns": [
@@ -97,6 +93,13 @@ def _dataset(name: str, dataset: Mapping[str, Any], columns: Sequence[Mapping[st
         "version": _VERSION,
         "database_uuid": _id("database", "warehouse"),
     }
+
+
+def _formula(name: str, metric: Mapping[str, Any]) -> dict[str, str]:
+    if "sql" in metric:
+        return {"expression": metric["sql"], "description": metric["about"]}
+    known = metrics.shown()[metric.get("metric", name)]
+    return {"expression": known.value.as_string(), "description": f"{known.formula}. {known.caveats}"}
 
 
 def _chart(name: str, chart: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Page:
     in_report: bool = False
 
 
-_OPERATIONS, _BUSINESS, OWN = "Operations", "Sales and marketing", "Own pages"
+_OPERATIONS, BUSINESS, OWN = "Operations", "Sales and marketing", "Own pages"
 PAGES = (
     Page("today", "Today", _OPERATIONS, "Can the figures be trusted now?", in_report=True),
     Page("throughput", "Throughput", _OPERATIONS, "Were rows lost; too few, too many?", in_report=True),
@@ -46,13 +46,13 @@ PAGES = (
     Page("incidents", "Incidents", _OPERATIONS, "What is wrong now, and has anybody taken it?"),
     Page("models", "Models and tests", _OPERATIONS, "Which rule broke?", in_report=True),
     Page("resources", "Resources and cost", _OPERATIONS, "What does it cost?", in_report=True),
-    Page("overview", "Overview", _BUSINESS, "How are we doing?", days=90),
-    Page("channels", "Channels and campaigns", _BUSINESS, "Where to put the next euro?", days=90),
-    Page("attribution", "Attribution", _BUSINESS, "Who really earned it?", days=90),
-    Page("cohorts", "Cohorts and lifetime value", _BUSINESS, "Do customers come back, when is CAC paid?", days=365),
-    Page("funnel", "Funnel", _BUSINESS, "Where do they leave?", days=90),
-    Page("customers", "Customers", _BUSINESS, "Whom to write to?", days=365),
-    Page("products", "Products", _BUSINESS, "What sells, and what is earned with it?", days=90),
+    Page("overview", "Overview", BUSINESS, "How are we doing?", days=90),
+    Page("channels", "Channels and campaigns", BUSINESS, "Where to put the next euro?", days=90),
+    Page("attribution", "Attribution", BUSINESS, "Who really earned it?", days=90),
+    Page("cohorts", "Cohorts and lifetime value", BUSINESS, "Do customers come back, when is CAC paid?", days=365),
+    Page("funnel", "Funnel", BUSINESS, "Where do they leave?", days=90),
+    Page("customers", "Customers", BUSINESS, "Whom to write to?", days=365),
+    Page("products", "Products", BUSINESS, "What sells, and what is earned with it?", days=90),
 )
 """The product's pages in their order."""
 

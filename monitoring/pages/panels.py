@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from monitoring.pages.formats import Format
 from tasks.errors import ConfigError
+from tasks.metrics import shown
 
 if TYPE_CHECKING:
     import psycopg
@@ -24,6 +25,8 @@ FOLDER = Path(__file__).parent / "panels"
 MOST_ROWS = 2_000
 _HEADER = re.compile(r"\A\s*/\*(.*?)\*/(.*)\Z", re.S)
 _PARAMETER = re.compile(r"%\((\w+)\)s")
+# `{{ return_on_ad_spend }} as roas`: the formula of a metric, and the column that shows it.
+_METRIC = re.compile(r"\{\{\s*(\w+)\s*\}\}(?:\s+as\s+(\w+))?")
 Kind = Literal["figures", "cards", "chart", "table"]
 
 
@@ -118,7 +121,7 @@ def parse(text: str, page: str, path: Path) -> Panel:
     """Return the panel that a file holds.
 
     Raises:
-        ConfigError: The header is missing or wrong.
+        ConfigError: The header is missing or wrong, or the query names a metric that there is not.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -133,7 +136,26 @@ def parse(text: str, page: str, path: Path) -> Panel:
     except ValidationError as error:
         problems = tuple(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ConfigError("the header is wrong", str(path), "correct it, see docs/dashboard.md", problems) from None
-    return Panel(page, path.stem, header, found.group(2).strip())
+    return Panel(page, path.stem, *_with_metrics(header, found.group(2).strip(), path))
+
+
+def _with_metrics(header: Header, query: str, path: Path) -> tuple[Header, str]:
+    """Return header and query with the metrics that the query names: their formulas, and what is to know of them."""
+    metrics = shown()
+    columns = dict(header.columns)
+
+    def write_out(found: re.Match[str]) -> str:
+        name, column = found.groups()
+        if name not in metrics:
+            problem = f"no metric is called {name}"
+            raise ConfigError(problem, str(path), f"take one of docs/metrics.md: {', '.join(metrics)}")
+        metric = metrics[name]
+        if column and not (known := columns.get(column, Column())).definition:
+            columns[column] = known.model_copy(update={"definition": f"{metric.formula}. {metric.caveats}"})
+        return metric.value.as_string() + (f" as {column}" if column else "")
+
+    query = _METRIC.sub(write_out, query)
+    return header.model_copy(update={"columns": columns}), query
 
 
 @lru_cache(maxsize=8)

@@ -17,12 +17,10 @@
                     'claimed_conversions', 'claimed_revenue'] -%}
     {{ relation }}.{{ name }},
     {% endfor -%}
-    {{ warehouse.ratio(relation ~ '.orders', relation ~ '.sessions') }} as conversion_rate,
-    {{ warehouse.ratio(relation ~ '.clicks', relation ~ '.impressions') }} as click_rate,
-    {{ warehouse.ratio(relation ~ '.spend', relation ~ '.clicks') }} as cost_per_click,
-    {{ warehouse.ratio(relation ~ '.spend', relation ~ '.new_customers') }} as acquisition_cost,
-    {{ warehouse.ratio(relation ~ '.net_revenue', relation ~ '.spend') }} as return_on_ad_spend,
-    {{ warehouse.ratio(relation ~ '.claimed_revenue', relation ~ '.spend') }} as claimed_return_on_ad_spend
+    {% for name in ['conversion_rate', 'click_rate', 'cost_per_click', 'acquisition_cost', 'return_on_ad_spend',
+                    'claimed_return_on_ad_spend'] -%}
+    {{ warehouse_shop.metric(name, relation) }} as {{ name }}{% if not loop.last %},{% endif %}
+    {% endfor %}
 {% endmacro %}
 
 {#-

@@ -15,14 +15,12 @@ columns:
   cost_per_click: {title: CPC, format: money}
   claimed: {title: claimed conversions, format: number}
   claimed_value: {title: claimed value, format: money}
-  claimed_roas: {title: claimed ROAS, format: ratio, definition: Claimed value / spend.}
+  claimed_roas: {title: claimed ROAS, format: ratio}
 */
 select platform, campaign_name, sum(spend) as spend, sum(impressions)::bigint as impressions,
-    sum(clicks)::bigint as clicks, sum(clicks)::numeric / nullif(sum(impressions), 0) as click_rate,
-    round(sum(spend) / nullif(sum(clicks), 0), 2) as cost_per_click, sum(conversions) as claimed,
-    sum(conversions_value) as claimed_value,
-    round(sum(conversions_value) / nullif(sum(spend), 0), 2) as claimed_roas
-from gold.fct_ad_spend_daily
+    sum(clicks)::bigint as clicks, {{ click_rate }} as click_rate, {{ cost_per_click }} as cost_per_click,
+    sum(conversions) as claimed, sum(claimed_revenue) as claimed_value, {{ claimed_return_on_ad_spend }} as claimed_roas
+from (select *, conversions_value as claimed_revenue from gold.fct_ad_spend_daily) as spend_daily
 where spent_on >= %(since)s::date and spent_on < %(until)s::date
 group by platform, campaign_id, campaign_name
 order by spend desc nulls last

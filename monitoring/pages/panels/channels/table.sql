@@ -13,20 +13,17 @@ columns:
   orders: count
   conversion_rate: {title: orders per session, format: percent}
   new_customers: {title: new customers, format: count}
-  net_revenue: {title: net revenue, format: money, definition: Net of VAT and refunds.}
+  net_revenue: {title: net revenue, format: money}
   spend: money
-  roas: {title: ROAS, format: ratio, definition: Net revenue / spend.}
-  cac: {title: CAC, format: money, definition: Spend / new customers.}
-  click_rate: {title: CTR, format: percent, definition: Clicks / impressions.}
-  cost_per_click: {title: CPC, format: money, definition: Spend / clicks.}
+  roas: {title: ROAS, format: ratio}
+  cac: {title: CAC, format: money}
+  click_rate: {title: CTR, format: percent}
+  cost_per_click: {title: CPC, format: money}
 */
 select channel_group, sum(sessions)::bigint as sessions, sum(orders) as orders,
-    sum(orders)::numeric / nullif(sum(sessions), 0) as conversion_rate, sum(new_customers) as new_customers,
-    sum(net_revenue) as net_revenue, sum(spend) as spend,
-    round(sum(net_revenue) / nullif(sum(spend), 0), 2) as roas,
-    round(nullif(sum(spend), 0) / nullif(sum(new_customers), 0), 2) as cac,
-    sum(clicks)::numeric / nullif(sum(impressions), 0) as click_rate,
-    round(sum(spend) / nullif(sum(clicks), 0), 2) as cost_per_click
+    {{ conversion_rate }} as conversion_rate, sum(new_customers) as new_customers,
+    sum(net_revenue) as net_revenue, {{ spend }} as spend, {{ return_on_ad_spend }} as roas, {{ acquisition_cost }} as cac,
+    {{ click_rate }} as click_rate, {{ cost_per_click }} as cost_per_click
 from gold.rpt_channel_performance_daily
 where date_day >= %(since)s::date and date_day < %(until)s::date
     and (%(channel)s::text is null or channel_group = %(channel)s)

@@ -16,7 +16,7 @@ chart:
     color: {value: $accent}
     tooltip: [{field: step}, {field: visitors, format: ","}, {field: step_rate, format: ".1%"}]
 */
-select step, sum(visitors)::bigint as visitors, sum(visitors)::numeric / nullif(sum(visitors_before), 0) as step_rate
+select step, sum(visitors)::bigint as visitors, {{ step_rate }} as step_rate
 from gold.fct_funnel_daily
 where date_day >= %(since)s::date and date_day < %(until)s::date
 group by step_number, step

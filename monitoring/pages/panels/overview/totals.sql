@@ -7,13 +7,13 @@ order: 10
 needs: [gold.rpt_sales_daily, gold.rpt_channel_performance_daily]
 as_of: select max(date_day) from gold.rpt_sales_daily where orders > 0
 columns:
-  net_revenue: {title: Net revenue, format: money, definition: Revenue net of VAT less refunds on the day of the refund.}
-  orders: {title: Orders, format: count, definition: Orders that count - not cancelled and no tests.}
-  average_order_value: {title: Average order, format: money, definition: Revenue / orders.}
-  new_customers: {title: New customers, format: count, definition: Orders that were the first of their customer.}
-  spend: {title: Ad spend, format: money, better: neither, definition: Cost of the ads of every platform.}
-  mer: {title: MER, format: ratio, definition: Marketing efficiency ratio - net revenue / ad spend.}
-  cac: {title: CAC, format: money, better: less, definition: Blended acquisition cost - ad spend / new customers.}
+  net_revenue: {title: Net revenue, format: money}
+  orders: {title: Orders, format: count}
+  average_order_value: {title: Average order, format: money}
+  new_customers: {title: New customers, format: count}
+  spend: {title: Ad spend, format: money, better: neither}
+  mer: {title: MER, format: ratio}
+  cac: {title: CAC, format: money, better: less}
 */
 with days as (
     select date_day >= %(since)s::date as in_period, net_revenue, revenue, orders, new_customers, 0 as spend
@@ -26,10 +26,9 @@ with days as (
 ),
 
 sums as (
-    select in_period, sum(net_revenue) as net_revenue, sum(orders) as orders,
-        round(sum(revenue) / nullif(sum(orders), 0), 2) as average_order_value, sum(new_customers) as new_customers,
-        sum(spend) as spend, round(sum(net_revenue) / nullif(sum(spend), 0), 2) as mer,
-        round(nullif(sum(spend), 0) / nullif(sum(new_customers), 0), 2) as cac
+    select in_period, {{ net_revenue }} as net_revenue, {{ orders }} as orders,
+        {{ average_order_value }} as average_order_value, {{ new_customers }} as new_customers,
+        {{ spend }} as spend, {{ return_on_ad_spend }} as mer, {{ acquisition_cost }} as cac
     from days
     group by in_period
 )

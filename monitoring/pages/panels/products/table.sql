@@ -11,12 +11,11 @@ columns:
   units: count
   net_revenue: {title: net revenue, format: money}
   margin: money
-  margin_rate: {title: margin rate, format: percent, definition: Margin / net revenue.}
-  refund_rate: {title: refunded, format: percent, definition: Refunded revenue / revenue.}
+  margin_rate: {title: margin rate, format: percent}
+  refund_rate: {title: refunded, format: percent}
 */
 select product_name, category, sum(units)::bigint as units, sum(net_revenue) as net_revenue, sum(margin) as margin,
-    sum(margin) / nullif(sum(net_revenue), 0) as margin_rate,
-    sum(refunded_revenue) / nullif(sum(revenue), 0) as refund_rate
+    {{ margin_rate }} as margin_rate, {{ refund_rate }} as refund_rate
 from gold.rpt_product_performance
 where month_start >= date_trunc('month', %(since)s::date) and month_start < %(until)s::date
 group by product_id, product_name, category

@@ -62,7 +62,7 @@ select
     steps.step,
     steps.visitors,
     steps.visitors_before,
-    {{ warehouse.ratio('steps.visitors', 'steps.visitors_before') }} as step_rate
+    {{ warehouse_shop.metric('step_rate', 'steps') }} as step_rate
 from counted
 cross join lateral (
     values

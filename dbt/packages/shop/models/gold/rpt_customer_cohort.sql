@@ -36,17 +36,25 @@ sums as (
     from {{ ref('int_shop__customer_months') }}
     group by 1, 2
 
+),
+
+figures as (
+
+    select
+        grid.cohort_month,
+        grid.month_number,
+        grid.month_start,
+        grid.cohort_size,
+        coalesce(sums.active_customers, 0) as active_customers,
+        coalesce(sums.orders, 0) as orders,
+        coalesce(sums.net_revenue, 0) as net_revenue,
+        coalesce(sums.margin, 0) as margin
+    from grid
+    left join sums on sums.cohort_month = grid.cohort_month and sums.month_start = grid.month_start
+
 )
 
 select
-    grid.cohort_month,
-    grid.month_number,
-    grid.month_start,
-    grid.cohort_size,
-    coalesce(sums.active_customers, 0) as active_customers,
-    coalesce(sums.orders, 0) as orders,
-    coalesce(sums.net_revenue, 0) as net_revenue,
-    coalesce(sums.margin, 0) as margin,
-    {{ warehouse.ratio('coalesce(sums.active_customers, 0)', 'grid.cohort_size') }} as retention
-from grid
-left join sums on sums.cohort_month = grid.cohort_month and sums.month_start = grid.month_start
+    *,
+    {{ warehouse_shop.metric('retention', 'figures') }} as retention
+from figures

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +11,9 @@ from psycopg import sql
 from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
 
-METRICS = Path(__file__).resolve().parent.parent / "dbt" / "packages" / "shop" / "metrics.yaml"
+from tasks import shipped
+
+METRICS = shipped.path("dbt") / "packages" / "shop" / "metrics.yaml"
 Grain = Literal["day", "week", "month", "quarter", "year"]
 
 
@@ -43,6 +47,14 @@ class Metric(BaseModel):
         """The formula as people write it."""
         return f"sum({self.sum}) / sum({self.per})" if self.per else f"sum({self.sum})"
 
+    @property
+    def value(self) -> sql.Composed:
+        """The formula as SQL over rows with its columns; null where the denominator is 0."""
+        value = sql.SQL("sum({})").format(sql.Identifier(self.sum))
+        if self.per:
+            value = sql.SQL("round({}::numeric / nullif(sum({}), 0), 4)").format(value, sql.Identifier(self.per))
+        return value
+
     def query(self, grain: Grain = "day", by: str = "") -> sql.Composed:
         """Return the query of its values, oldest first.
 
@@ -51,19 +63,22 @@ class Metric(BaseModel):
             by: A further column of its table to group by.
         """
         period = sql.SQL("date_trunc({}, {})::date").format(sql.Literal(grain), sql.Identifier(self.time))
-        value = sql.SQL("sum({})").format(sql.Identifier(self.sum))
-        if self.per:
-            value = sql.SQL("{}::numeric / nullif(sum({}), 0)").format(value, sql.Identifier(self.per))
         keys = [sql.SQL("{} as period").format(period), *([sql.Identifier(by)] if by else [])]
         places = sql.SQL("1, 2" if by else "1")
         return sql.SQL("select {}, {} as {} from {} group by {} order by {}").format(
             sql.SQL(", ").join(keys),
-            value,
+            self.value,
             sql.Identifier(self.name),
             sql.Identifier("gold", self.table),
             places,
             places,
         )
+
+
+@cache
+def shown() -> Mapping[str, Metric]:
+    """Return the product's metrics by name, for those who show them."""
+    return read()
 
 
 def read(path: Path = METRICS) -> dict[str, Metric]:
@@ -138,7 +153,7 @@ def _metricflow_metrics(metrics: dict[str, Metric]) -> list[dict[str, Any]]:
 
 
 def write(folder: Path) -> None:
-    """Write the data dictionary and MetricFlow's definitions.
+    """Write the data dictionary, MetricFlow's definitions, and the macro that the models take ratios from.
 
     Args:
         folder: The checkout.
@@ -148,13 +163,31 @@ def write(folder: Path) -> None:
     yaml = YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
     with (METRICS.parent / "models" / "gold" / "_metrics.yml").open("w", encoding="utf-8") as file:
-        file.write("# Made of metrics.yaml by `python -m monitoring.metrics`.\n")
+        file.write("# Made of metrics.yaml by `python -m tasks.metrics`.\n")
         yaml.dump(metricflow(metrics), file)
+    macros = METRICS.parent / "macros" / "metrics.sql"
+    macros.write_text(_MACRO.replace("PARTS", _parts(metrics)), encoding="utf-8")
 
+
+def _parts(metrics: Mapping[str, Metric]) -> str:
+    """Return the columns of the ratios as Jinja has them."""
+    return "\n".join(f"        '{one.name}': ['{one.sum}', '{one.per}']," for one in metrics.values() if one.per)
+
+
+_MACRO = """{#-
+  Made of metrics.yaml by `python -m tasks.metrics`: a ratio over a row of sums, `relation` being where its columns are.
+-#}
+{% macro metric(name, relation, places=4) -%}
+    {%- set parts = {
+PARTS
+    }[name] -%}
+    {{ warehouse.ratio(relation ~ '.' ~ parts[0], relation ~ '.' ~ parts[1], places) }}
+{%- endmacro %}
+"""
 
 _TITLE = """# Metrics
 
-Made of `dbt/packages/shop/metrics.yaml` by `python -m monitoring.metrics`. Money is in the reporting currency; days are
+Made of `dbt/packages/shop/metrics.yaml` by `python -m tasks.metrics`. Money is in the reporting currency; days are
 those of the setting `reporting_timezone`.
 
 """
