@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -255,7 +255,7 @@ class Shop:
         discount = sum(item["discount_cents"] for item in items)
         shipping = 0 if mispriced or subtotal - discount >= 5_000 else 490
         total = subtotal - discount + shipping
-        status, changed, refunds = self._fate(random, placed, total)
+        status, changed, refunds = self._fate(random, placed, items, total)
         document: Document = {
             "_id": self.order_id(visit),
             "order_number": f"{100_000 + visit.person}-{(visit.order or 0) + 1}",
@@ -305,7 +305,9 @@ class Shop:
             for product in chosen
         ]
 
-    def _fate(self, random: Random, placed: datetime, total: int) -> tuple[str, datetime, list[Document]]:
+    def _fate(
+        self, random: Random, placed: datetime, items: Sequence[Document], total: int
+    ) -> tuple[str, datetime, list[Document]]:
         """Return status, time of the last change and refunds: what has happened to an order until the end."""
         draw = random.random()
         steps = [("paid", placed + timedelta(minutes=2))]
@@ -314,15 +316,20 @@ class Shop:
         else:
             steps.append(("shipped", placed + timedelta(hours=random.randint(6, 60))))
             steps.append(("delivered", steps[-1][1] + timedelta(hours=random.randint(18, 96))))
-        cents = total if draw < 0.03 else total * random.choice((25, 50, 100, 100)) // 100
+        # A cancelled order is paid back without anything coming back; else what is sent back is.
+        share = 100 if draw < 0.03 else random.choice((25, 50, 100, 100))
+        returned, worth = ([], 0) if draw < 0.03 else _returned(items, share)
+        cents = total if share == 100 else worth
         if draw < 0.09:
             name = "cancelled" if draw < 0.03 else "refunded" if cents == total else "partially_refunded"
             steps.append((name, steps[-1][1] + timedelta(hours=random.randint(1, 240))))
         reached = [step for step in steps if step[1] < self.until] or [("placed", placed)]
         refunded = draw < 0.09 and len(reached) == len(steps)
         reason = "cancelled" if draw < 0.03 else random.choice(("damaged", "wrong size", "changed mind"))
-        refunds = [{"amount": money(cents), "reason": reason, "refunded_at": reached[-1][1]}] if refunded else []
-        return (*reached[-1], refunds)
+        refund = {"amount": money(cents), "reason": reason, "refunded_at": reached[-1][1]}
+        if returned:
+            refund["items"] = returned
+        return (*reached[-1], [refund] if refunded else [])
 
     # Web events
 
@@ -413,6 +420,23 @@ def _item(item: Document) -> Document:
         "discount": money(item["discount_cents"]),
         "total": money(item["quantity"] * item["cents"] - item["discount_cents"]),
     }
+
+
+def _returned(items: Sequence[Document], percent: int) -> tuple[list[Document], int]:
+    """Return the first units of an order that reach a share of its worth, in percent, and what they cost in cents."""
+    worth = [item["quantity"] * item["cents"] - item["discount_cents"] for item in items]
+    missing = sum(worth) * percent // 100
+    found, cents = [], 0
+    for position, (item, whole) in enumerate(zip(items, worth, strict=True)):
+        if cents >= missing:
+            break
+        # Units of what is missing, rounded up.
+        quantity = min(-(-(missing - cents) * item["quantity"] // max(whole, 1)), item["quantity"])
+        part = whole * quantity // item["quantity"]
+        returned = {"position": position, "product_id": item["product"].id, "quantity": quantity, "amount": money(part)}
+        found.append(returned)
+        cents += part
+    return found, cents
 
 
 def _payments(random: Random, total: int, placed: datetime) -> list[Document]:

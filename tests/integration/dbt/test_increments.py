@@ -82,6 +82,7 @@ class Source:
         made["refunds"] = [
             {"amount": money("1.01"), "refunded_at": made["placed_at"] + timedelta(days=n)} for n in (1, 2)
         ]
+        made["refunds"][0]["items"] = [{"position": self.random.randrange(3), "quantity": 1, "amount": money("1.00")}]
         return made
 
     def _visit(self, session: str) -> list[Document]:

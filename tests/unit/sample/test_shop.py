@@ -92,6 +92,29 @@ def test_money_of_an_order_adds_up_to_the_cent(documents: Documents) -> None:
         assert sum(number(refund["amount"]) for refund in order["refunds"]) <= total
 
 
+def test_what_came_back_is_a_part_of_its_order() -> None:
+    shop = Size(customers=2_000, days=60, end_date=SHOP.until).shop()
+    refunds = [(order, refund) for order in shop.documents("orders") for refund in order["refunds"]]
+    assert {"items" in refund for _, refund in refunds} == {True, False}
+    whole = set()
+    for order, refund in refunds:
+        returned = refund.get("items", [])
+        assert bool(returned) == (order["status"] != "cancelled")
+        assert len({item["position"] for item in returned}) == len(returned)
+        for item in returned:
+            sold = order["items"][item["position"]]
+            assert item["product_id"] == sold["product_id"]
+            assert 1 <= item["quantity"] <= sold["quantity"]
+            assert item["amount"].to_decimal() <= sold["total"].to_decimal()
+        if returned:
+            paid_back = refund["amount"].to_decimal() - sum(item["amount"].to_decimal() for item in returned)
+            # All of an order comes back with its shipping; a part of it comes back alone.
+            shipping = Decimal(str(order["shipping"]))
+            assert paid_back in (shipping, 0)
+            whole.add(len(returned) == len(order["items"]))
+    assert whole == {True, False}
+
+
 def test_realistic_variety(documents: Documents) -> None:
     shapes = {type(order["shipping"]).__name__ for order in documents["orders"]}
     assert shapes == {"int", "Decimal128"}

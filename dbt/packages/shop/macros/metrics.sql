@@ -12,6 +12,7 @@
         'acquisition_cost': ['spend', 'new_customers'],
         'margin_rate': ['margin', 'net_revenue'],
         'refund_rate': ['refunded_revenue', 'revenue'],
+        'return_rate': ['returned_units', 'units'],
         'step_rate': ['visitors', 'visitors_before'],
         'retention': ['active_customers', 'cohort_size'],
     }[name] -%}

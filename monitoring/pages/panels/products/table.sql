@@ -9,13 +9,15 @@ columns:
   product_name: {title: product}
   category: text
   units: count
+  returned: count
   net_revenue: {title: net revenue, format: money}
   margin: money
   margin_rate: {title: margin rate, format: percent}
   refund_rate: {title: refunded, format: percent}
+  return_rate: {title: sent back, format: percent}
 */
-select product_name, category, sum(units)::bigint as units, sum(net_revenue) as net_revenue, sum(margin) as margin,
-    {{ margin_rate }} as margin_rate, {{ refund_rate }} as refund_rate
+select product_name, category, sum(units)::bigint as units, sum(returned_units)::bigint as returned, sum(net_revenue) as net_revenue, sum(margin) as margin,
+    {{ margin_rate }} as margin_rate, {{ refund_rate }} as refund_rate, {{ return_rate }} as return_rate
 from gold.rpt_product_performance
 where month_start >= date_trunc('month', %(since)s::date) and month_start < %(until)s::date
 group by product_id, product_name, category

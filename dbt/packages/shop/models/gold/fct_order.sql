@@ -40,6 +40,53 @@ revenues as (
 
 ),
 
+returns as (
+
+    select order_id, sum(amount) as amount
+    from {{ ref('int_shop__refund_items') }}
+    where {{ warehouse.is_changed('order_id') }}
+    group by 1
+
+),
+
+{#- What items came back is of goods; what is paid back besides is of shipping first. Where no item is named, of both alike. #}
+refunds as (
+
+    select
+        revenues.*,
+        revenues.goods_revenue + revenues.shipping_revenue as revenue,
+        coalesce(round(
+            revenues.goods_revenue
+            * case
+                when returns.amount > 0 then least(returns.amount, revenues.refunded)
+                    + greatest(revenues.refunded - returns.amount - revenues.shipping, 0)
+                else revenues.refunded * (revenues.total - revenues.shipping) / nullif(revenues.total, 0)
+            end
+            / nullif(revenues.total - revenues.shipping, 0), 2
+        ), 0) as refunded_goods,
+        coalesce(round(
+            (revenues.goods_revenue + revenues.shipping_revenue) * revenues.refunded / nullif(revenues.total, 0), 2
+        ), 0) as refunded_in_all
+    from revenues
+    left join returns on returns.order_id = revenues.order_id
+
+),
+
+net as (
+
+    select
+        *,
+        {% if warehouse.setting('revenue_includes_shipping') -%}
+        least(refunded_goods, refunded_in_all) as refunded_goods_revenue,
+        refunded_in_all as refunded_revenue
+        {%- else -%}
+        refunded_goods as refunded_goods_revenue,
+        refunded_goods as refunded_revenue
+        {%- endif %}
+    from refunds
+
+),
+
 items as (
 
     select order_id, count(*)::integer as item_count, coalesce(sum(quantity), 0)::bigint as units
@@ -67,45 +114,42 @@ numbers as (
 )
 
 select
-    revenues.order_id,
-    revenues.order_number,
-    revenues.buyer_id as customer_id,
-    revenues.is_guest,
-    revenues.session_id,
-    revenues.ordered_on,
-    revenues.placed_at,
-    revenues.status,
-    revenues.is_test,
-    revenues.is_cancelled,
-    revenues.is_counted,
-    revenues.currency,
-    revenues.exchange_rate,
-    revenues.coupon,
-    coalesce(revenues.shipping_country, '') || '|' || coalesce(revenues.shipping_postal_code, '')
-        || '|' || coalesce(revenues.shipping_city, '') as geography_id,
-    revenues.subtotal,
-    revenues.discount,
-    revenues.shipping,
-    revenues.tax,
-    revenues.total,
-    revenues.refunded,
-    revenues.gross_sales,
-    revenues.discounts,
-    revenues.goods_revenue,
-    revenues.shipping_revenue,
-    revenues.goods_revenue + revenues.shipping_revenue as revenue,
-    coalesce(round(
-        (revenues.goods_revenue + revenues.shipping_revenue) * revenues.refunded / nullif(revenues.total, 0), 2
-    ), 0) as refunded_revenue,
-    revenues.goods_revenue + revenues.shipping_revenue - coalesce(round(
-        (revenues.goods_revenue + revenues.shipping_revenue) * revenues.refunded / nullif(revenues.total, 0), 2
-    ), 0) as net_revenue,
+    net.order_id,
+    net.order_number,
+    net.buyer_id as customer_id,
+    net.is_guest,
+    net.session_id,
+    net.ordered_on,
+    net.placed_at,
+    net.status,
+    net.is_test,
+    net.is_cancelled,
+    net.is_counted,
+    net.currency,
+    net.exchange_rate,
+    net.coupon,
+    coalesce(net.shipping_country, '') || '|' || coalesce(net.shipping_postal_code, '')
+        || '|' || coalesce(net.shipping_city, '') as geography_id,
+    net.subtotal,
+    net.discount,
+    net.shipping,
+    net.tax,
+    net.total,
+    net.refunded,
+    net.gross_sales,
+    net.discounts,
+    net.goods_revenue,
+    net.shipping_revenue,
+    net.revenue,
+    net.refunded_goods_revenue,
+    net.refunded_revenue,
+    net.revenue - net.refunded_revenue as net_revenue,
     coalesce(items.item_count, 0) as item_count,
     coalesce(items.units, 0) as units,
     numbers.customer_order_number,
-    revenues.email_hash as _email_hash,
-    revenues.loaded_at as _loaded_at,
+    net.email_hash as _email_hash,
+    net.loaded_at as _loaded_at,
     now() as _built_at
-from revenues
-left join items on items.order_id = revenues.order_id
-left join numbers on numbers.order_id = revenues.order_id
+from net
+left join items on items.order_id = net.order_id
+left join numbers on numbers.order_id = net.order_id

@@ -14,53 +14,93 @@ with items as (
 
 ),
 
+{#- What came back of each item, over all refunds of its order. #}
+returns as (
+
+    select order_id, position, sum(quantity)::bigint as quantity, sum(amount) as amount
+    from {{ ref('int_shop__refund_items') }}
+    where {{ warehouse.is_changed('order_id') }}
+    group by 1, 2
+
+),
+
+joined as (
+
+    select
+        items.*,
+        orders.customer_id, orders.ordered_on, orders.placed_at, orders.is_counted, orders.currency, orders.goods_revenue,
+        orders.refunded_goods_revenue, orders._built_at,
+        coalesce(orders.refunded / nullif(orders.total, 0), 0) as refunded_share,
+        coalesce(returns.quantity, 0) as returned_quantity,
+        coalesce(returns.amount, 0) as returned_amount,
+        sum(items.amount) over (partition by items.order_id order by items.position) as running,
+        sum(items.amount) over (partition by items.order_id) as order_amount,
+        sum(returns.amount) over (partition by items.order_id) as order_returned_amount
+    from items
+    inner join {{ ref('fct_order') }} as orders on orders.order_id = items.order_id
+    left join returns on returns.order_id = items.order_id and returns.position = items.position
+    where items.quantity is not null and items.unit_price is not null and items.amount is not null and items.unreadable is null
+
+),
+
+{#- Money goes back to the items that came back, as far as the refunds say which those are; else to all by their amounts. #}
 weighed as (
 
     select
         *,
-        sum(amount) over (partition by order_id order by position) as running,
-        sum(amount) over (partition by order_id) as order_amount
-    from items
-    where quantity is not null and unit_price is not null and amount is not null and unreadable is null
+        coalesce(order_returned_amount, 0) > 0 as tells_items,
+        case when order_returned_amount > 0 then returned_amount else amount end as refund_weight
+    from joined
+
+),
+
+shared as (
+
+    select
+        *,
+        sum(refund_weight) over (partition by order_id order by position) as refund_running,
+        sum(refund_weight) over (partition by order_id) as refund_whole
+    from weighed
 
 )
 
 select
-    weighed.order_item_id,
-    weighed.order_id,
-    weighed.position,
-    orders.customer_id,
-    coalesce(weighed.product_id, 'unknown') as product_id,
-    orders.ordered_on,
-    orders.placed_at,
-    orders.is_counted,
-    weighed.sku,
-    weighed.product_name,
-    weighed.quantity,
-    orders.currency,
-    weighed.unit_price,
-    weighed.quantity * weighed.unit_price as gross_amount,
-    weighed.discount,
-    weighed.amount,
-    coalesce({{ warehouse.share('orders.goods_revenue', 'weighed.running', 'weighed.amount', 'weighed.order_amount') }}, 0)
-        as revenue,
+    shared.order_item_id,
+    shared.order_id,
+    shared.position,
+    shared.customer_id,
+    coalesce(shared.product_id, 'unknown') as product_id,
+    shared.ordered_on,
+    shared.placed_at,
+    shared.is_counted,
+    shared.sku,
+    shared.product_name,
+    shared.quantity,
+    shared.currency,
+    shared.unit_price,
+    shared.quantity * shared.unit_price as gross_amount,
+    shared.discount,
+    shared.amount,
+    shared.returned_quantity,
+    shared.returned_amount,
+    coalesce({{ warehouse.share('shared.goods_revenue', 'shared.running', 'shared.amount', 'shared.order_amount') }}, 0) as revenue,
     coalesce({{ warehouse.share(
-        'round(orders.refunded_revenue * orders.goods_revenue / nullif(orders.revenue, 0), 2)',
-        'weighed.running', 'weighed.amount', 'weighed.order_amount'
+        'shared.refunded_goods_revenue', 'shared.refund_running', 'shared.refund_weight', 'shared.refund_whole'
     ) }}, 0) as refunded_revenue,
     {{ warehouse.to_reporting('products.cost', 'rates.rate', 4) }} as unit_cost,
-    {#- What was sent back costs nothing: its share of the cost goes as its share of the money. #}
-    case when orders.is_counted
+    {#- What came back costs nothing; where nobody says what did, its share of the cost goes as its share of the money. #}
+    case when shared.is_counted
         then coalesce(round(
-            weighed.quantity * products.cost * rates.rate * (1 - coalesce(orders.refunded / nullif(orders.total, 0), 0)), 2
+            case when shared.tells_items then greatest(shared.quantity - shared.returned_quantity, 0)
+                else shared.quantity * (1 - shared.refunded_share)
+            end * products.cost * rates.rate, 2
         ), 0)
         else 0
     end as cost,
-    orders._built_at as _order_built_at
-from weighed
-inner join {{ ref('fct_order') }} as orders on orders.order_id = weighed.order_id
+    shared._built_at as _order_built_at
+from shared
 left join {{ ref('dim_product') }} as products
-    on products.product_id = coalesce(weighed.product_id, 'unknown')
-    and orders.placed_at >= products.valid_from and orders.placed_at < products.valid_to
+    on products.product_id = coalesce(shared.product_id, 'unknown')
+    and shared.placed_at >= products.valid_from and shared.placed_at < products.valid_to
 left join {{ ref('fct_exchange_rate') }} as rates
-    on rates.currency = products.currency and rates.date_day = orders.ordered_on
+    on rates.currency = products.currency and rates.date_day = shared.ordered_on

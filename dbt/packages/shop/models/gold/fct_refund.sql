@@ -13,6 +13,15 @@ with refunds as (
     from {{ ref('int_shop__refunds') }}
     where amount is not null and {{ warehouse.is_changed('order_id') }}
 
+),
+
+returns as (
+
+    select refund_id, sum(quantity)::bigint as quantity, sum(amount) as amount
+    from {{ ref('int_shop__refund_items') }}
+    where {{ warehouse.is_changed('order_id') }}
+    group by 1
+
 )
 
 select
@@ -26,10 +35,13 @@ select
     refunds.reason,
     orders.currency,
     refunds.amount,
+    coalesce(returns.quantity, 0) as returned_units,
+    coalesce(returns.amount, 0) as returned_amount,
     {#- At the rate of the order, so that an order refunded in full leaves nothing. #}
     coalesce({{ warehouse.share('orders.refunded_revenue', 'refunds.running', 'refunds.amount', 'refunds.order_amount') }}, 0)
         as refunded_revenue,
     orders._built_at as _order_built_at
 from refunds
 inner join {{ ref('fct_order') }} as orders on orders.order_id = refunds.order_id
+left join returns on returns.refund_id = refunds.refund_id
 where orders.refunded <> 0

@@ -5,6 +5,7 @@ select
     position,
     amount,
     reason,
+    items,
     refunded_at
 from (
     select
@@ -12,6 +13,7 @@ from (
         (refund.position - 1)::integer as position,
         {{ warehouse_shop.refund_amount('refund.value') }} as amount,
         refund.value ->> 'reason' as reason,
+        {{ warehouse_shop.refund_items('refund.value') }} as items,
         {{ warehouse.cast_extended_json("refund.value -> 'refunded_at'", 'timestamptz') }} as refunded_at
     from {{ ref('stg_shop__orders') }} as orders
     cross join lateral jsonb_array_elements(orders.refunds) with ordinality as refund (value, position)
