@@ -283,7 +283,8 @@ def test_few_orders_are_looked_up_by_key(postgres_url: str, tmp_path: Path, view
         Source(connection, 4)
         dbt.run(settings, select=[f"+{view}"], exclude=["resource_type:test", "resource_type:unit_test"]).check()
         connection.execute("create unique index by_id on bronze.shop__orders (_id)")
-        connection.execute("create temp table wanted as select 'o1' as order_id; analyze wanted")
+        connection.execute("create temp table wanted as select 'o1' as order_id")
+        connection.execute("alter table wanted add primary key (order_id); analyze wanted; analyze bronze.shop__orders")
         # So few rows would be read whole; a view that cannot be joined by the index is read whole even so.
         connection.execute("set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off")
         query = f"explain select * from silver.{view} where order_id in (select order_id from wanted)"
