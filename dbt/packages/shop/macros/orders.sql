@@ -18,12 +18,7 @@
     case when {{ warehouse_shop.order_problem(orders, rates) }} is null then true else false end
 {%- endmacro %}
 
-{#- The items that came back with a refund, as a JSON array; an empty one where it names none. -#}
-{% macro refund_items(refund) -%}
-    case when jsonb_typeof({{ refund }} -> 'items') = 'array' then {{ refund }} -> 'items' else '[]' end
-{%- endmacro %}
-
 {#- The amount of one refund of an order, as JSON. -#}
 {% macro refund_amount(refund) -%}
-    {{ warehouse.cast_extended_json(refund ~ " -> 'amount'", 'numeric') }}
+    {{ warehouse.cast_extended_json(warehouse.json_field(refund, 'amount'), 'numeric') }}
 {%- endmacro %}

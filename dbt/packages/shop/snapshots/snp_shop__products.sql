@@ -18,6 +18,6 @@ select
     is_active,
     created_at,
     {#- dbt keeps the times of versions without a zone. #}
-    coalesce(updated_at, created_at, timestamptz '1970-01-01 00:00Z') at time zone 'UTC' as changed_at
+    {{ warehouse.without_zone("coalesce(updated_at, created_at, cast('1970-01-01 00:00Z' as timestamp with time zone))") }} as changed_at
 from {{ ref('stg_shop__products') }}
 {% endsnapshot %}

@@ -3,7 +3,7 @@ select
     bronze_rows._id as purchase_id,
     bronze_rows._root_id as customer_id,
     bronze_rows._position::integer as position,
-    ({{ warehouse.bronze_value(bronze, 'date', 'timestamptz') }} at time zone 'UTC')::date as purchased_on,
+    ({{ warehouse.without_zone(warehouse.bronze_value(bronze, 'date', 'timestamptz')) }})::date as purchased_on,
     {{ warehouse.bronze_value(bronze, 'units', 'bigint') }} as units,
     {{ warehouse.bronze_value(bronze, 'amount', 'numeric') }} as amount
 from {{ bronze.rows }}

@@ -23,12 +23,12 @@ periods as (
 daily as (
 
     select
-        days.date_day::date as date_day,
+        days.period::date as date_day,
         periods.currency,
         periods.published_on,
         periods.units_per_euro
     from periods
-    cross join lateral generate_series(periods.published_on, periods.until, interval '1 day') as days (date_day)
+    cross join lateral {{ warehouse.periods('periods.published_on', 'periods.until', 'day', 'days') }}
 
 )
 

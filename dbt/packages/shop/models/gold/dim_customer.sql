@@ -2,9 +2,10 @@
 with snapshots as (
 
     {#- A version that went and came back unchanged is one. #}
-    select distinct on (customer_id, dbt_valid_from) *
+    select
+        *,
+        row_number() over (partition by customer_id, dbt_valid_from order by dbt_valid_to desc nulls first) as place
     from {{ ref('snp_shop__customers') }}
-    order by customer_id, dbt_valid_from, dbt_valid_to desc nulls first
 
 ),
 
@@ -12,10 +13,11 @@ versions as (
 
     select
         *,
-        dbt_valid_from at time zone 'UTC' as began_at,
+        {{ warehouse.in_utc('dbt_valid_from') }} as began_at,
         row_number() over (partition by customer_id order by dbt_valid_from) as version,
-        lead(dbt_valid_from) over (partition by customer_id order by dbt_valid_from) at time zone 'UTC' as next_began_at
+        {{ warehouse.in_utc('lead(dbt_valid_from) over (partition by customer_id order by dbt_valid_from)') }} as next_began_at
     from snapshots
+    where place = 1
 
 ),
 
@@ -44,8 +46,8 @@ select
     customer_id || ':' || version as customer_version_id,
     customer_id,
     person_id,
-    case when version = 1 then timestamptz '-infinity' else began_at end as valid_from,
-    coalesce(next_began_at, timestamptz 'infinity') as valid_to,
+    case when version = 1 then {{ warehouse.always('before') }} else began_at end as valid_from,
+    coalesce(next_began_at, {{ warehouse.always('after') }}) as valid_to,
     next_began_at is null as is_current,
     case when next_began_at is null and dbt_valid_to is not null then 'deleted' else 'registered' end as kind,
     customer_number,
@@ -67,7 +69,7 @@ from people
 union all
 
 select
-    buyer_id || ':1', buyer_id, buyer_id, '-infinity', 'infinity', true,
+    buyer_id || ':1', buyer_id, buyer_id, {{ warehouse.always('before') }}, {{ warehouse.always('after') }}, true,
     case when buyer_id like 'guest:%' then 'guest' when buyer_id = 'unknown' then 'unknown' else 'inferred' end,
     null, null, null, null, null, null, null, null, null, '||', null, null, null, null
 from others

@@ -2,9 +2,10 @@
 with snapshots as (
 
     {#- A version that went and came back unchanged is one. #}
-    select distinct on (product_id, dbt_valid_from) *
+    select
+        *,
+        row_number() over (partition by product_id, dbt_valid_from order by dbt_valid_to desc nulls first) as place
     from {{ ref('snp_shop__products') }}
-    order by product_id, dbt_valid_from, dbt_valid_to desc nulls first
 
 ),
 
@@ -12,10 +13,11 @@ versions as (
 
     select
         *,
-        dbt_valid_from at time zone 'UTC' as began_at,
+        {{ warehouse.in_utc('dbt_valid_from') }} as began_at,
         row_number() over (partition by product_id order by dbt_valid_from) as version,
-        lead(dbt_valid_from) over (partition by product_id order by dbt_valid_from) at time zone 'UTC' as next_began_at
+        {{ warehouse.in_utc('lead(dbt_valid_from) over (partition by product_id order by dbt_valid_from)') }} as next_began_at
     from snapshots
+    where place = 1
 
 ),
 
@@ -32,8 +34,8 @@ inferred as (
 select
     product_id || ':' || version as product_version_id,
     product_id,
-    case when version = 1 then timestamptz '-infinity' else began_at end as valid_from,
-    coalesce(next_began_at, timestamptz 'infinity') as valid_to,
+    case when version = 1 then {{ warehouse.always('before') }} else began_at end as valid_from,
+    coalesce(next_began_at, {{ warehouse.always('after') }}) as valid_to,
     next_began_at is null as is_current,
     next_began_at is null and dbt_valid_to is not null as is_deleted,
     false as is_inferred,
@@ -52,6 +54,6 @@ from versions
 union all
 
 select
-    product_id || ':1', product_id, '-infinity', 'infinity', true, false, true,
+    product_id || ':1', product_id, {{ warehouse.always('before') }}, {{ warehouse.always('after') }}, true, false, true,
     null, 'Unknown product', null, null, null, null, null, null, null, null
 from (select product_id from inferred union all select 'unknown') as missing

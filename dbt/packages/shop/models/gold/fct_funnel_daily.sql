@@ -15,7 +15,7 @@ carted as (
     from viewed
     left join {{ ref('fct_session') }} as sessions
         on sessions.visitor_id = viewed.visitor_id
-        and sessions.carted_at >= viewed.viewed_at and sessions.carted_at < viewed.viewed_at + interval '{{ hours }} hours'
+        and sessions.carted_at >= viewed.viewed_at and sessions.carted_at < viewed.viewed_at + interval '{{ hours }}' hour
     group by 1, 2, 3
 
 ),
@@ -26,7 +26,7 @@ checked_out as (
     from carted
     left join {{ ref('fct_session') }} as sessions
         on sessions.visitor_id = carted.visitor_id
-        and sessions.checkout_at >= carted.carted_at and sessions.checkout_at < carted.viewed_at + interval '{{ hours }} hours'
+        and sessions.checkout_at >= carted.carted_at and sessions.checkout_at < carted.viewed_at + interval '{{ hours }}' hour
     group by 1, 2, 3, 4
 
 ),
@@ -38,7 +38,7 @@ purchased as (
     left join {{ ref('fct_session') }} as sessions
         on sessions.visitor_id = checked_out.visitor_id
         and sessions.purchased_at >= checked_out.checkout_at
-        and sessions.purchased_at < checked_out.viewed_at + interval '{{ hours }} hours'
+        and sessions.purchased_at < checked_out.viewed_at + interval '{{ hours }}' hour
     group by 1, 2, 3, 4, 5
 
 ),

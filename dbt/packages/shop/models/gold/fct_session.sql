@@ -18,7 +18,7 @@ with events as (
 {#- The first event alone tells where a visit came from: later referrers are the shop's own pages and payment pages. #}
 landings as (
 
-    select distinct on (session_id)
+    select
         session_id,
         visitor_id,
         device_type,
@@ -32,11 +32,13 @@ landings as (
         {{ warehouse.url_host('url') }} as landing_host,
         case
             {% for name in click_ids -%}
-            when url ~ '[?&]{{ name }}=[^&#]' then '{{ name }}'
+            when {{ warehouse.matches('url', '[?&]' ~ name ~ '=[^&#]') }} then '{{ name }}'
             {% endfor %}
         end as click_id_name
-    from events
-    order by session_id, happened_at, event_id
+    from (
+        select *, row_number() over (partition by session_id order by happened_at, event_id) as place from events
+    ) as placed
+    where place = 1
 
 ),
 
@@ -83,7 +85,7 @@ tagged as (
             when click_source is not null then click_source
             when utm_medium is not null then coalesce(outside_host, '(not set)')
             when host_category = 'search'
-                then coalesce(substring(outside_host from '(?:^|\.)(google|bing|yahoo|duckduckgo|ecosia|baidu|yandex|qwant|brave)(?:\.|$)'), outside_host)
+                then coalesce({{ warehouse.matched('outside_host', '(?:^|\\.)(google|bing|yahoo|duckduckgo|ecosia|baidu|yandex|qwant|brave)(?:\\.|$)') }}, outside_host)
             else coalesce(outside_host, '(direct)')
         end as source,
         case
@@ -135,7 +137,9 @@ select
     tagged.referrer_host,
     tagged.landing_url,
     tagged.device_type,
-    coalesce(tagged.user_agent ~* '(bot|crawl|spider|slurp|headless|lighthouse|pingdom|monitor)', false) as is_bot,
+    coalesce({{ warehouse.matches(
+        'tagged.user_agent', '(bot|crawl|spider|slurp|headless|lighthouse|pingdom|monitor)', ignore_case=true
+    ) }}, false) as is_bot,
     visits.events,
     visits.product_views,
     visits.viewed_at,

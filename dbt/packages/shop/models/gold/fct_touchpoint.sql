@@ -53,7 +53,7 @@ touches as (
         ) as from_last_non_direct,
         power(
             0.5::numeric,
-            extract(epoch from orders.placed_at - sessions.started_at) / 3600
+            {{ warehouse.hours_between('sessions.started_at', 'orders.placed_at') }}
             / {{ warehouse.setting('attribution_half_life_hours') }}
         ) as decay
     from orders
@@ -61,7 +61,7 @@ touches as (
     inner join {{ ref('fct_session') }} as sessions on sessions.session_id = visits.session_id
     where not sessions.is_bot
         and sessions.started_at <= orders.placed_at
-        and sessions.started_at >= orders.placed_at - interval '{{ warehouse.setting('attribution_lookback_days') }} days'
+        and sessions.started_at >= orders.placed_at - interval '{{ warehouse.setting('attribution_lookback_days') }}' day
     window
         earlier as (partition by orders.order_id order by sessions.started_at, sessions.session_id),
         later as (partition by orders.order_id order by sessions.started_at desc, sessions.session_id desc)

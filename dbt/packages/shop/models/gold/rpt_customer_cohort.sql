@@ -12,15 +12,13 @@ grid as (
     select
         cohorts.cohort_month,
         cohorts.cohort_size,
-        months.month_start::date as month_start,
-        (12 * (extract(year from months.month_start) - extract(year from cohorts.cohort_month))
-        + extract(month from months.month_start) - extract(month from cohorts.cohort_month))::integer as month_number
+        months.period::date as month_start,
+        (12 * (extract(year from months.period) - extract(year from cohorts.cohort_month))
+        + extract(month from months.period) - extract(month from cohorts.cohort_month))::integer as month_number
     from cohorts
-    cross join lateral generate_series(
-        cohorts.cohort_month,
-        (select max(month_start) from {{ ref('int_shop__customer_months') }}),
-        interval '1 month'
-    ) as months (month_start)
+    cross join lateral {{ warehouse.periods(
+        'cohorts.cohort_month', '(select max(month_start) from ' ~ ref('int_shop__customer_months') ~ ')', 'month', 'months'
+    ) }}
 
 ),
 

@@ -15,7 +15,7 @@ select
     rates.rate as exchange_rate,
     coalesce((
         select sum({{ warehouse_shop.refund_amount('refund.value') }})
-        from jsonb_array_elements(orders.refunds) as refund (value)
+        from {{ warehouse.json_elements('orders.refunds', 'refund') }}
     ), 0) as refunded
 from (
     select

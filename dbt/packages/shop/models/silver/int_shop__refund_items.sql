@@ -11,11 +11,11 @@ from (
         refunds.refund_id,
         refunds.order_id,
         (item.place - 1)::integer as place,
-        {{ warehouse.cast_extended_json("item.value -> 'position'", 'integer') }} as position,
-        {{ warehouse.cast_extended_json("item.value -> 'quantity'", 'bigint') }} as quantity,
-        {{ warehouse.cast_extended_json("item.value -> 'amount'", 'numeric') }} as amount
+        {{ warehouse.cast_extended_json(warehouse.json_field('item.value', 'position'), 'integer') }} as position,
+        {{ warehouse.cast_extended_json(warehouse.json_field('item.value', 'quantity'), 'bigint') }} as quantity,
+        {{ warehouse.cast_extended_json(warehouse.json_field('item.value', 'amount'), 'numeric') }} as amount
     from {{ ref('int_shop__refunds') }} as refunds
-    cross join lateral jsonb_array_elements(refunds.items) with ordinality as item (value, place)
+    cross join lateral {{ warehouse.json_elements('refunds.items', 'item') }}
     where refunds.amount is not null
 ) as items
 where position is not null

@@ -10,11 +10,11 @@ select
 from (
     select
         orders.order_id,
-        (refund.position - 1)::integer as position,
+        (refund.place - 1)::integer as position,
         {{ warehouse_shop.refund_amount('refund.value') }} as amount,
-        refund.value ->> 'reason' as reason,
-        {{ warehouse_shop.refund_items('refund.value') }} as items,
-        {{ warehouse.cast_extended_json("refund.value -> 'refunded_at'", 'timestamptz') }} as refunded_at
+        {{ warehouse.json_field('refund.value', 'reason', as_text=true) }} as reason,
+        {{ warehouse.json_array_or_empty(warehouse.json_field('refund.value', 'items')) }} as items,
+        {{ warehouse.cast_extended_json(warehouse.json_field('refund.value', 'refunded_at'), 'timestamptz') }} as refunded_at
     from {{ ref('stg_shop__orders') }} as orders
-    cross join lateral jsonb_array_elements(orders.refunds) with ordinality as refund (value, position)
+    cross join lateral {{ warehouse.json_elements('orders.refunds', 'refund') }}
 ) as refunds
