@@ -51,7 +51,7 @@ KINDS: dict[str, Kind] = {
     ),
     "became_single": Kind(
         "a single value or document where an array was",
-        "read the columns of the single one beside the array in the staging model",
+        "nothing where the array is a child table, whose element it is; else read both columns in the staging model",
     ),
     "became_optional": Kind(
         "a field that all documents had is missing in some",

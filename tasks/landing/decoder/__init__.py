@@ -17,6 +17,9 @@ Key text (`_id`). ObjectId: its hex. Integral numbers within int64: their digits
 be read as something else (24 lower hex digits, a JSON number or literal, a start of `{`, `[` or `"`) or hold a NUL:
 then JSON-quoted. All else: extended JSON.
 
+A single value where a child table's array is expected is its only element: a child row at position 0 whose `_id` has
+`-` in place of the position, `7:-`, which no element of an array has.
+
 Set aside in `_rescued`, as one JSON object of extended JSON: by path, values at paths past the first `MAX_PATHS` of a
 table or longer than `MAX_PATH_BYTES`, and values of child rows whose columns a single document would blow up past the
 memory limit; by `<path>|duplicates`, as an array, the second and later values of a key that occurs more than once in
@@ -182,6 +185,10 @@ def make_decoder(
     if implementation == "auto":
         implementation = "native" if native_available() else "driver"
     decoder = _implementation(implementation)(**options)
+    if children:
+        from tasks.landing.decoder.singles import SinglesDecoder
+
+        decoder = SinglesDecoder(decoder, children)
     if not documents:
         return decoder
     from tasks.landing.decoder.keeping import KeepingDecoder

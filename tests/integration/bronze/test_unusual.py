@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import bson
+import polars as pl
+import psycopg
+
+from tasks.bronze.verify import verify
 from tasks.drift.kinds import KINDS
+from tasks.landing.decoder import make_decoder
 from tasks.mongodb.config import MongoTable
 from tests.integration.bronze.conftest import Warehouse
 
@@ -20,6 +28,10 @@ def _order(number: int, **fields: Any) -> dict[str, Any]:
         "customer_id": number,
         **fields,
     }
+
+
+def _one(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    yield frame
 
 
 def _told(warehouse: Warehouse) -> set[tuple[str, str]]:
@@ -93,3 +105,33 @@ def test_a_key_no_json_of_postgres_holds_is_kept_under_its_own_name(warehouse: W
     [usual] = warehouse.rows("select fields from ops.usual_fields")[0]
     assert {"a\\.b\\\\", "a\\.b\\\\.c"} <= set(usual)
     assert _told(warehouse) == set()
+
+
+def test_a_document_in_the_place_of_an_array_reaches_its_child_table_and_is_told(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.table = MongoTable(arrays={"refunds": "table", "refunds.lines": "table"})
+    before = [{"_id": n, "refunds": [{"net": n, "lines": [{"q": 1}]}, {"net": -n}]} for n in range(20)]
+    warehouse.load(before, mode="full", scope={"type": "snapshot"})
+    after = [{"_id": n, "refunds": {"net": n, "lines": {"q": 2}}} for n in range(3)] + before[3:]
+    warehouse.load(after, mode="full", scope={"type": "snapshot"})
+    child = "bronze.shop__orders__refunds"
+    assert warehouse.rows(
+        f"select _id, _root_id, _parent_id, _position, net from {child}"
+        " where _deleted_at is null and _root_id in ('0', '2') order by _id"
+    ) == [("0:-", "0", "0", 0, 0), ("2:-", "2", "2", 0, 2)]
+    assert warehouse.rows(
+        f"select l._id, r.net, l.q from {child}__lines l join {child} r on r._id = l._parent_id"
+        " where l._deleted_at is null and l._root_id in ('2', '3') order by l._id"
+    ) == [("2:-.-", 2, 2), ("3:0.0", 3, 1)]
+    assert _told(warehouse) == {("refunds", "became_single"), ("refunds[].lines", "became_single")}
+    assert warehouse.column_type("refunds__net") is None, "no column of the table itself"
+    decoder = make_decoder(children=warehouse.table.child_paths, seed=warehouse.table.fingerprint())
+    decoder.push(b"".join(map(bson.encode, after)))
+    tables = decoder.flush().tables
+    with psycopg.connect(warehouse.url) as connection:
+        frames = {path: partial(_one, frame) for path, frame in tables.items()}
+        compared = verify(connection, *warehouse.place, frames.pop(""), frames)
+    assert compared.equal and compared.source_rows == 20
+    warehouse.load(before, mode="full", scope={"type": "snapshot"})
+    assert warehouse.value(f"select count(*) from {child} where _deleted_at is null and _id like '%-'") == 0

@@ -183,7 +183,9 @@ def test_statistics_count_what_columns_hold(make: Any, seed: int) -> None:
         for path, field in decoder.stats()[table]["fields"].items():
             assert field["present"] == sum(field["types"].values()) <= decoder.stats()[table]["rows"]
             for kind in KINDS:
-                if kind == "json" or (path == "_id" and not table):
+                # Single values of a child table are counted where they stood, and again as its values.
+                is_child = (f"{table}.{path}" if table else path) in CHILDREN
+                if kind == "json" or (path == "_id" and not table) or is_child:
                     continue
                 counted = sum(count for name, count in field["types"].items() if TYPE_KINDS[name] == kind)
                 column = f"{path}|{kind}"

@@ -154,12 +154,13 @@ def test_child_tables(make: Make) -> None:
     decoder = make(children=["items", "items.discounts"])
     (flush,), _ = drain(decoder, ORDER + b.document(("_id", b.int32(2)), ("items", b.text("none"))))
     assert list(flush.tables) == ["", "items", "items.discounts"]
-    assert flush.tables[""].columns == ["_id", "_hash", "_rescued", "items|string", "tags|json"]
-    items = flush.tables["items"]
+    assert flush.tables[""].columns == ["_id", "_hash", "_rescued", "tags|json"]
+    items = flush.tables["items"].head(6)
     assert items["_id"].to_list() == [f"o1:{i}" for i in range(6)]
     assert items["_root_id"].to_list() == items["_parent_id"].to_list() == ["o1"] * 6
     assert items["_position"].to_list() == list(range(6))
     assert items["_rescued"].to_list() == [None] * 5 + ['{"sku|duplicates":[1]}']
+    assert flush.tables["items"].row(6, named=True)["value|string"] == "none"
     assert items.select(pl.selectors.contains("|")).to_dict(as_series=False) == {
         "sku|string": ["a", None, None, None, None, "b"],
         "value|string": [None, None, None, "loose", None, None],
@@ -173,9 +174,9 @@ def test_child_tables(make: Make) -> None:
         ("o1:0.1", "o1", "o1:0", 1, None, 7),
     ]
     stats = decoder.stats()
-    assert stats["items"]["rows"] == 6
+    assert stats["items"]["rows"] == 7
     assert stats["items"]["fields"]["value"] == {
-        "present": 4, "types": {"string": 1, "document": 1, "array": 1, "null": 1}, "empty": 1,
+        "present": 5, "types": {"string": 2, "document": 1, "array": 1, "null": 1}, "empty": 1,
     }  # fmt: skip
     assert stats["items"]["fields"]["discounts"]["types"] == {"array": 1}
     assert stats[""]["fields"]["items"]["types"] == {"string": 1, "array": 1}
@@ -192,6 +193,44 @@ def test_child_tables_under_documents_and_to_any_depth(make: Make) -> None:
     assert deepest["_id"].to_list() == ["1:0.0.0.0.0", "1:0.0.0.0.1"]
     assert deepest["_parent_id"].to_list() == ["1:0.0.0.0"] * 2
     assert deepest["value|int"].to_list() == [1, 2]
+
+
+def test_a_single_value_in_the_place_of_an_array_is_its_element(make: Make) -> None:
+    line = b.sub(("q", b.int32(3)), ("notes", b.array([b.text("n")])))
+    decoder = make(children=["refunds", "refunds.lines", "refunds.lines.notes"])
+    documents = [
+        b.document(("_id", b.int32(1)), ("refunds", b.array([b.sub(("x", ONE)), b.sub(("lines", line))]))),
+        b.document(("_id", b.int32(2)), ("refunds", b.sub(("x", b.int32(2)), ("lines", b.array([line]))))),
+        b.document(("_id", b.int32(3)), ("refunds", b.text("")), ("other", ONE)),
+        b.document(("_id", b.int32(4)), ("refunds", b.sub(("value", b.int32(7)), ("", b.int32(8))))),
+        b.document(("_id", b.int32(5)), ("refunds", b.sub())),
+        b.document(("_id", b.int32(6)), ("refunds", (0x0A, b""))),
+        b.document(("_id", b.int32(7)), ("refunds", b.int32(9))),
+    ]
+    (flush,), _ = drain(decoder, b"".join(documents))
+    assert [name for name in flush.tables[""].columns if "|" in name] == ["other|int"]
+    refunds = {row.pop("_id"): row for row in flush.tables["refunds"].drop("_rescued").to_dicts()}
+    assert list(refunds) == ["1:0", "1:1", "2:-", "3:-", "4:-", "5:-", "7:-"]
+    assert {(row["_root_id"], row["_parent_id"]) for row in refunds.values()} == {(n, n) for n in "123457"}
+    assert [refunds[key]["value|int"] for key in ("4:-", "7:-")] == [7, 9] and refunds["4:-"]["|int"] == 8
+    assert (refunds["2:-"]["x|int"], refunds["2:-"]["_position"]) == (2, 0)
+    assert (refunds["3:-"]["value|string"], refunds["5:-"]["value|json"]) == ("", "{}")
+    for child, expected in {
+        "refunds.lines": [("1:1.-", "1", "1:1", 0), ("2:-.0", "2", "2:-", 0)],
+        "refunds.lines.notes": [("1:1.-.0", "1", "1:1.-", 0), ("2:-.0.0", "2", "2:-.0", 0)],
+    }.items():
+        places = flush.tables[child].select("_id", "_root_id", "_parent_id", "_position").rows()
+        assert sorted(places) == expected
+    stats = decoder.stats()
+    assert {child: found["rows"] for child, found in stats.items()} == {
+        **{"": 7, "refunds": 7, "refunds.lines": 2, "refunds.lines.notes": 2}
+    }
+    assert set(stats[""]["fields"]) == {"_id", "refunds", "other"}
+    assert stats[""]["fields"]["refunds"]["types"] == {"array": 1, "document": 3, "string": 1, "null": 1, "int32": 1}
+    assert stats["refunds"]["fields"]["value"] == {
+        **{"present": 4, "types": {"string": 1, "int32": 2, "document": 1}, "empty": 2}
+    }
+    assert stats["refunds"]["fields"]["x"] == {"present": 2, "types": {"int32": 2}, "empty": 0}
 
 
 def test_children_have_rows_only_where_arrays_do(make: Make) -> None:
