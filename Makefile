@@ -21,7 +21,7 @@ DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.to
 
 .PHONY: help setup setup-demo native native-wheel wheels demo dashboard test test-unit test-integration test-faults test-kubernetes \
 	test-browser test-readme test-superset benchmark \
-	simulate simulate-anomalies simulate-increments lint docs site reference lock clean
+	simulate simulate-anomalies simulate-drift simulate-increments lint docs site reference lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -130,6 +130,9 @@ simulate: setup ## Sixty days of a wild application, killed at random, for SEEDS
 
 simulate-anomalies: setup ## How many injected incidents the anomaly rules find, and how often they cry wolf
 	$(BIN)/python -m tests.simulations.anomalies $(SIMULATION)
+
+simulate-drift: setup ## How many changes of fields the ledger tells, and how often it tells of none (SIMULATION="--seeds 50")
+	$(BIN)/python -m tests.simulations.drift $(SIMULATION)
 
 simulate-increments: setup ## Random changes and builds against one build from nothing, for SEEDS seeds (default 10)
 	WAREHOUSE_INCREMENT_SEEDS=$(or $(SEEDS),10) $(PYTEST) tests/integration/dbt/test_increments.py

@@ -1,1 +1,1 @@
-"""Simulations that say how good a rule is; `make simulate-anomalies` prints the tables of docs/anomalies.md."""
+"""Simulations that say how good a rule is: `make simulate-anomalies` for docs/anomalies.md, `make simulate-drift`."""

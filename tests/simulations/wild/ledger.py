@@ -13,14 +13,15 @@ from tests.simulations.wild.application import Document, Release, paths_of
 
 def fields_of(document: Document, arrays: tuple[str, ...]) -> set[str]:
     """Return the fields of a document as the ledger names them: documents by what they hold, elements with `[]`."""
-    found = set()
-    for path, value in paths_of({key: value for key, value in document.items() if key != "_id"}):
-        if len(path) == 1 and path[0] in arrays and isinstance(value, list):
-            for element in value:
-                inner = fields_of(element, ()) if isinstance(element, dict) and element else {"value"}
-                found |= {f"{path[0]}[].{name}" for name in inner if element is not None}
-        else:
-            found.add(".".join(path))
+    found = {
+        ".".join(path)
+        for path, _ in paths_of({key: value for key, value in document.items() if key != "_id" and key not in arrays})
+    }
+    for name in arrays:
+        value = document.get(name)
+        for element in value if isinstance(value, list) else [value]:
+            inner = fields_of(element, ()) if isinstance(element, dict) and element else {"value"}
+            found |= {f"{name}[].{one}" for one in inner if element is not None}
     return found
 
 

@@ -299,8 +299,7 @@ def documents(connection: psycopg.Connection[Any], relation: str, arrays: tuple[
         child = f"{relation}__{name}"
         [exists] = connection.execute("select to_regclass('bronze.' || quote_ident(%s))", [child]).fetchone()
         for tree, _ in made.values():
-            # What was no array has no child row: its values are in the table's own columns.
-            tree[name] = elements(tree.get(name))
+            tree[name] = []
         if exists is None:
             continue
         found: dict[str, list[tuple[int, Tree]]] = {}
