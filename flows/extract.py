@@ -14,11 +14,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import plans, table_tasks
 from flows.blocks import BlockState
 from monitoring.hooks import RECORDED
+from tasks.errors import MissingCollection, WarehouseError
 from tasks.planning import Target
 from tasks.resources import tables_at_once
-from tasks.settings import get_settings
+from tasks.settings import Settings, get_settings
 
 if TYPE_CHECKING:
+    from tasks.sources import TableRef
     from tasks.sources.connector import Shared
     from tasks.sources.window import Window
 
@@ -90,6 +92,19 @@ def extract_table(
     )
 
 
+def _note_dropped(settings: Settings, ref: TableRef, error: MissingCollection) -> None:
+    """Note in the ledger of drift that a loaded table's source is gone; a warehouse that is away must not hide that."""
+    from contextlib import suppress
+
+    from psycopg import Error
+
+    from flows.views import opened
+    from tasks.drift import origin
+
+    with suppress(WarehouseError, Error), opened(settings.database_url()) as connection:
+        origin.note_dropped(connection, ref.key, {"said": error.what, "advice": error.action})
+
+
 def _extract(
     target: Target,
     at_once: int,
@@ -114,8 +129,12 @@ def _extract(
     context = table_tasks.extract_context(
         settings, at_once, state=state, segment=target.segment, batch_id=target.batch_id, shared=shared, **again
     )
-    with waits.respected(ref):
-        result = extract_from_source(ref, context)
+    try:
+        with waits.respected(ref):
+            result = extract_from_source(ref, context)
+    except MissingCollection as error:
+        _note_dropped(settings, ref, error)
+        raise
     for warning in result.warnings:
         get_run_logger().warning(warning)
     return result.metrics.row()

@@ -20,7 +20,7 @@ from tasks.bronze.account_days import AccountDays
 from tasks.bronze.convert import Converted, convert
 from tasks.bronze.new_tables import NewTables
 from tasks.bronze.plan import FieldChange, RelationPlan, changes_of, make_plan
-from tasks.drift import evidence
+from tasks.drift import evidence, origin
 from tasks.errors import LoadError, RejectLimitExceeded
 from tasks.landing import AccountDaysScope, Landing, Manifest, PartitionScope
 from tasks.landing.decoder import DOCUMENT
@@ -926,6 +926,8 @@ class Loader:
                 )
         if self._days is not None and not self._rebuild:
             self._days.record(relations[0].name, relations[0].plan)
+        if not self._rebuild and not self._late:
+            self._changes += origin.changes(self._cursor, self._key, self._manifest.origin)
         if not self._rebuild:
             schema_changes.write(self._cursor, self._key, self._manifest.batch_id, self._changes)
         self._result.schema_changes = schema_changes.count(self._cursor, self._key, self._manifest.batch_id)
@@ -971,6 +973,7 @@ class Loader:
             loaded_at=self._stamp.loaded_at,
             seconds=result.seconds,
             flow_run_id=manifest.flow_run_id,
+            origin=manifest.origin.model_dump() if manifest.origin else None,
             counts=result.counts,
         )
         batches.write(self._cursor, self._key, batch)

@@ -25,9 +25,7 @@ KINDS: dict[str, Kind] = {
     "vanished": Kind(
         "a field that documents had and no longer have", "ask the application's team whether it was meant"
     ),
-    "reappeared": Kind(
-        "a field that had vanished, or was always null, has values again", "close the entries of both changes"
-    ),
+    "reappeared": Kind("a field that had vanished is there again", "close the entries of both changes"),
     "widened": Kind("values of a wider type, for which the column was widened or got one beside it", _WRITE_DBT),
     "type_conflict": Kind(
         "values that do not fit their column and are in _rescued",
@@ -58,6 +56,7 @@ KINDS: dict[str, Kind] = {
         "look for models that expect it: tests of not_null, inner joins on it, `required` rules",
     ),
     "became_null": Kind("a field that had values is always null", _ASK),
+    "no_longer_null": Kind("a field that was always null has values again", "close the entries of both changes"),
     "new_value": Kind(
         "one more value of a text field that had few",
         "add it where models or reports list the values: accepted_values, `case`, rules of `set`",
@@ -69,6 +68,15 @@ KINDS: dict[str, Kind] = {
         "an id of another type than before",
         "check the joins on it: the same id as text and as ObjectId or number has two spellings",
     ),
+    "dropped": Kind(
+        "what the table is read from is gone",
+        "correct `collection:` in sources.yaml if it was renamed; else leave the table out, its rows stay",
+    ),
+    "refilled": Kind(
+        "another collection, or the like, has its name: dropped and filled again, or another one renamed to it",
+        "ask the application's team; `warehouse verify` the table, and `warehouse reset` it if rows are missing",
+    ),
+    "index_lost": Kind("the cursor has no index any more", "have it created again: each run reads all of the source"),
     "unit_changed": Kind(
         "the median of a number moved by a factor, as when euros become cents",
         "ask the application's team from when on, and bring both to one unit in the staging model",

@@ -52,7 +52,6 @@ _ACTIONS = {
     "became_single": "each shape kept in its own columns",
     "became_optional": "NULL where it is missing",
     "became_null": "column kept",
-    "reappeared": "column used again",
 }
 _Found = tuple[str, str | None, str | None, dict[str, Any]]
 
@@ -63,7 +62,7 @@ def _found(usual: Usual, path: str, seen: Mapping[str, Any], rows: int) -> Itera
     if missing := became_optional(usual.presence, rows, present):
         yield "became_optional", None, None, missing
     if again := has_values(usual.nulls, present, nulls):
-        yield "reappeared", None, None, again
+        yield "no_longer_null", None, None, again
     if empty := became_null(usual.nulls, present, nulls):
         yield "became_null", None, None, empty
     if flipped := flip(usual.shapes, types):

@@ -150,6 +150,20 @@ class AccountDaysScope(_Model):
 Scope = Annotated[UpsertScope | SnapshotScope | PartitionScope | AccountDaysScope, Field(discriminator="type")]
 
 
+class Origin(_Model):
+    """What a batch was read from, as far as its source tells.
+
+    Attributes:
+        identity: Tells it from another of the same name.
+        cursor: Field by which it is read.
+        cursor_indexed: Whether that has an index.
+    """
+
+    identity: str | None = None
+    cursor: str | None = None
+    cursor_indexed: bool | None = None
+
+
 class Segment(_Model):
     """What one reader wrote: a whole batch, or one `_id` range of it.
 
@@ -197,6 +211,7 @@ class Manifest(_Model):
         rows_read: Rows read and counted in `fields`; more than `rows` where some had landed before.
         warned_rows: Documents that were landed although they break a rule.
         warned: By rule how many documents break it and were landed.
+        origin: What was read from; None where the source does not tell.
         fingerprint: Hex of the table configuration that shaped the rows.
         seconds: Time spent reading, summed over segments.
     """
@@ -224,6 +239,7 @@ class Manifest(_Model):
     previous_checkpoint: dict[str, Any] = Field(default_factory=dict)
     extracted_at: datetime
     source_time: datetime | None = None
+    origin: Origin | None = None
     fingerprint: str = ""
     flow_run_id: str | None = None
     seconds: float = 0.0

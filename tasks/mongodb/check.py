@@ -13,6 +13,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from tasks.errors import WarehouseError, first_line
 from tasks.mongodb.client import connect, database_of, open_collection, translate
 from tasks.mongodb.config import MongoRef, MongoSource
+from tasks.mongodb.origin import is_indexed
 from tasks.sources import TableRef
 from tasks.sources.connector import CHECK_SECONDS, Finding
 
@@ -76,7 +77,7 @@ def _indexes(ref: MongoRef, indexes: Mapping[str, Any]) -> Iterator[Finding]:
             f"hint: there is no index {table.hint!r}",
             f"create it, or correct `hint`; there is: {', '.join(sorted(indexes))}",
         )
-    if table.cursor and not any(next(iter(dict(index["key"])), None) == table.cursor for index in indexes.values()):
+    if table.cursor and not is_indexed(indexes, table.cursor):
         yield Finding(
             "warning",
             ref.name,

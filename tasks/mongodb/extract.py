@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
@@ -22,10 +23,12 @@ from tasks.errors import LandingError, ResumeTokenLost, SourceError
 from tasks.extract import ExtractContext, ExtractMetrics, ExtractResult
 from tasks.landing import BatchPlan, Landing, Manifest, Segment, new_batch_id
 from tasks.landing.lander import Lander
+from tasks.landing.manifest import Origin
 from tasks.mongodb import changes, incremental, ranges
 from tasks.mongodb.batches import RawBatches
 from tasks.mongodb.client import connect, named_errors, open_collection, plain
 from tasks.mongodb.config import MongoRef, MongoSource, MongoTable
+from tasks.mongodb.origin import origin_of
 from tasks.mongodb.reading import BATCH_DOCUMENTS, RateLimit, land_batches
 from tasks.mongodb.shared import Share, SharedStream
 from tasks.mongodb.values import describe, freeze, thaw
@@ -82,6 +85,12 @@ class Reader:
                 session.advance_operation_time(self.seen)
             yield session
             self.seen = max(filter(None, (self.seen, session.operation_time)), default=None)
+
+    @cached_property
+    def origin(self) -> Origin:
+        """What is read from."""
+        is_collection = self.collection_type == "collection"
+        return origin_of(self.collection, self.table.cursor) if is_collection else Origin()
 
     def now(self) -> Timestamp | None:
         """Return the primary's logical time: all that was written before is seen by what is read from here on."""
@@ -509,6 +518,7 @@ def _common(reader: Reader, state: dict[str, Any]) -> dict[str, Any]:
         "mode": reader.table.mode,
         "checkpoint": state,
         "previous_checkpoint": reader.context.state,
+        "origin": reader.origin,
         "fingerprint": f"{reader.table.fingerprint():016x}",
         "flow_run_id": reader.context.flow_run_id,
     }

@@ -43,6 +43,7 @@ class Batch:
         fingerprint: Of the table's configuration.
         plan: How it was loaded: `first`, `staged` or `none`.
         seconds: Time that loading took.
+        origin: What it was read from, as in its manifest.
         counts: What loading did.
     """
 
@@ -60,6 +61,7 @@ class Batch:
     loaded_at: datetime
     seconds: float
     flow_run_id: str | None
+    origin: Mapping[str, Any] | None = None
     counts: Counts = field(default_factory=Counts)
 
 
@@ -95,7 +97,7 @@ class LastLoad(NamedTuple):
 
 
 _COUNTS = tuple(column.name for column in dataclasses.fields(Counts))
-_JSON = ("scope", "window_read", "previous_checkpoint")
+_JSON = ("scope", "window_read", "previous_checkpoint", "origin")
 
 
 def write(db: Executor, key: TableKey, batch: Batch) -> None:
@@ -146,6 +148,16 @@ def ids(db: Executor, key: TableKey, among: Collection[str] | None = None) -> li
         [*key, listed := None if among is None else list(among), listed],
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def last_origin(db: Executor, key: TableKey) -> dict[str, Any] | None:
+    """Return what the newest batch of a table that tells was read from."""
+    row = db.execute(
+        "select origin from ops.batches where (source, table_name) = (%s, %s) and origin <> 'null'"
+        " order by batch_id desc limit 1",
+        [*key],
+    ).fetchone()
+    return row[0] if row else None
 
 
 def newest(db: Executor) -> str:

@@ -564,6 +564,10 @@ MIGRATIONS: tuple[str, ...] = (
     comment on view monitoring.days is
         'What each table, and each stage as a whole (empty names), did by day (UTC): rolled up, or from the log.';
     """,
+    """
+    alter table ops.batches add column origin jsonb;
+    comment on column ops.batches.origin is 'What the batch was read from, where its source tells.';
+    """,
 )
 
 

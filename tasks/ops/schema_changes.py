@@ -67,6 +67,16 @@ def write(cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, changes: It
     )
 
 
+def has(db: Executor, key: TableKey, batch_id: str, change: str) -> bool:
+    """Return whether a change of a kind is noted at a batch, closed or not."""
+    [[found]] = db.execute(
+        "select exists (select from ops.schema_changes"
+        " where (source, table_name, batch_id, change) = (%s, %s, %s, %s))",
+        [*key, batch_id, change],
+    ).fetchall()
+    return bool(found)
+
+
 def count(db: Executor, key: TableKey, batch_id: str) -> int:
     """Return how many changes one batch brought."""
     [[found]] = db.execute(

@@ -172,6 +172,9 @@ def test_a_batch_that_was_landed_but_not_loaded_is_loaded_by_the_next_run(shop: 
     state = run_pipeline(tables=["shop.tags"])
     assert state.is_failed() and "MissingCollection" in state.message
     assert shop.count("shop__tags") == 7
+    assert run_pipeline(tables=["shop.tags"]).is_failed()
+    said = "select field, change, evidence->>'said' from ops.schema_changes where change <> 'appeared'"
+    assert shop.query(said) == [("(table)", "dropped", "the collection 'tags' does not exist")]
 
 
 def test_a_mistake_in_sources_fails_the_run_with_all_its_lines(shop: Shop, run_pipeline: Run) -> None:
