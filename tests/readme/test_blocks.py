@@ -1,4 +1,4 @@
-"""The README's shell blocks, literally and in order, each from an empty folder in a process of its own.
+"""The shell blocks of README and tutorial, literally and in order, from an empty folder, each in a process of its own.
 
 What cannot stand literally is replaced, and only that: servers of example.com by real ones, the editor by a program
 that writes the README's own YAML, the port that a server printed, and `make test`, of which this is a part.
@@ -19,14 +19,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from pymongo import MongoClient
 
 CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text()
+TUTORIAL = (CHECKOUT / "docs/tutorial.md").read_text()
 STAMPS = (".stamp-venv", ".stamp-demo", ".stamp-dev", ".stamp-native")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 class Place:
@@ -84,7 +86,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def replaced(text: str, **by: str) -> str:
     """Return the text with each part replaced, which must be there."""
     for old, new in by.items():
-        assert old in text, f"the README has changed: {old} is not in its block"
+        assert old in text, f"the page has changed: {old} is not in its block"
         text = text.replace(old, new)
     return text
 
@@ -139,12 +141,7 @@ def test_on_a_schedule(place: Place) -> None:
         "sources:\n  ads:\n    kind: files\n    path: ads\n    tables:\n"
         "      spend: {pattern: spend.csv, format: csv, key: [day], types: {spend: decimal}}\n"
     )
-    printed = "$(sed -n \"s/.*export PREFECT_API_URL='\\(.*\\)'/\\1/p\" printed)"
-    script = replaced(
-        blocks("sh")[2],
-        **{".venv/bin/warehouse up ": ".venv/bin/warehouse up | tee printed ", "http://127.0.0.1:.../api": printed},
-    )
-    said = place.run(script + "\necho api=$PREFECT_API_URL")
+    said = place.run(with_address(blocks("sh")[2]) + "\necho api=$PREFECT_API_URL")
     api = said.split("api=")[1].strip()
     deadline = time.monotonic() + 600
     while (state := pipeline_run(api)["state"])["type"] not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
@@ -152,6 +149,42 @@ def test_on_a_schedule(place: Place) -> None:
         time.sleep(1)
     assert state["type"] == "COMPLETED", state
     assert "1.5" in place.run('.venv/bin/warehouse sql "select spend from bronze.ads__spend"')
+
+
+@pytest.mark.timeout(1800)
+def test_the_first_week(place: Place, postgres_url: str, mongodb_uri: str, mongodb_database: str) -> None:
+    from infra.sample import Size, seed_mongodb
+
+    counts = seed_mongodb(mongodb_uri, mongodb_database, Size(customers=20))
+    monday, shell, look, proof, rest, model, drift, schedule, report = blocks("sh", TUTORIAL)
+    servers = {
+        "mongodb://reader:...@db.example.com/?replicaSet=rs0": mongodb_uri,
+        "postgresql://loader:...@warehouse.example.com/warehouse": postgres_url,
+        "--database shop": f"--database {mongodb_database} --name shop",
+    }
+    place.run(replaced(monday, **servers))
+    place.environment["PATH"] = f"{place.folder}/.venv/bin:{place.environment['PATH']}"
+    said = place.run(shell + look + proof)
+    assert "nothing is wrong" in said
+    assert "All well: 2 of 2 table(s) loaded" in said
+    assert "bronze equals the source" in said
+    assert "All well: 4 of 4 table(s) loaded" in place.run(shell + rest)
+    assert place.run(shell + model).split()[-2] == f"{counts['orders']:,}"
+    with MongoClient[dict[str, Any]](mongodb_uri) as client:
+        client[mongodb_database].orders.update_many({}, {"$set": {"gift_note": "with love"}})
+    assert "gift_note" in place.run(shell + drift)
+    assert "gift_note" in (place.folder / "company/dbt/models/silver/shop/stg_shop__orders.sql").read_text()
+    said = place.run(shell + with_address(schedule) + report)
+    assert "create    deployment pipeline/default" in said
+    assert "scheduled" in said.lower()
+    assert "shop.orders" in (place.folder / "company/week.html").read_text()
+    place.run(shell + "warehouse down --wipe")
+
+
+def with_address(block: str) -> str:
+    """Return a block of commands with the address that `warehouse up` prints in the place of the page's."""
+    printed = "$(sed -n \"s/.*export PREFECT_API_URL='\\(.*\\)'/\\1/p\" printed)"
+    return replaced(block, **{"warehouse up ": "warehouse up | tee printed ", "http://127.0.0.1:.../api": printed})
 
 
 def pipeline_run(api: str) -> dict[str, Any]:
