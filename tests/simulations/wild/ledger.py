@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from tests.simulations.wild.application import Document, Release, paths_of
+from tests.simulations.wild.application import Document, Release, look, paths_of
 
 
 def fields_of(document: Document, arrays: tuple[str, ...]) -> set[str]:
@@ -27,6 +27,7 @@ def fields_of(document: Document, arrays: tuple[str, ...]) -> set[str]:
 
 # Changes of so many documents at once are no matter of chance.
 _SURELY = 20
+_GONE = ("vanished", "became_null")
 _TYPES = {"int": "bigint", "str": "text", "float": "double precision", "Decimal128": "numeric"}
 
 
@@ -43,13 +44,10 @@ class Ledger:
         self._seen: dict[str, set[str]] = {}
         self._perhaps: dict[str, set[str]] = {}
 
-    def take_in(self, tables: Mapping[str, Iterable[Document]], surely: bool) -> None:
-        """Note which fields the documents have that a run has read, or perhaps has."""
-        for table, documents in tables.items():
-            self._seen.setdefault(table, set())
-            seen = (self._seen if surely else self._perhaps).setdefault(table, set())
-            for document in documents:
-                seen |= fields_of(document, self._arrays)
+    def take_in(self, table: str, documents: Iterable[Document], surely: bool) -> None:
+        """Note which fields documents of a table have that were loaded, or perhaps were."""
+        found = set().union(*(fields_of(document, self._arrays) for document in documents))
+        (self._seen if surely else self._perhaps).setdefault(table, set()).update(found)
 
     def entries(self, table: str) -> list[dict[str, Any]]:
         """Return all entries of a table, oldest first."""
@@ -60,7 +58,7 @@ class Ledger:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def faults(
-        self, table: str, releases: Sequence[Release], today: int, documents: Mapping[Any, Document]
+        self, table: str, releases: Sequence[Release], today: int, seen: Sequence[Mapping[Any, Document]]
     ) -> list[str]:
         """Return what is wrong in the ledger of a table.
 
@@ -68,7 +66,7 @@ class Ledger:
             table: Its name.
             releases: All that the application did to it.
             today: The day of the last run.
-            documents: What that run could read.
+            seen: What the run of the day before read, and each one since.
         """
         entries = self.entries(table)
         found = []
@@ -86,8 +84,8 @@ class Ledger:
         found += self._vanished(entries)
         found += self._renamed(entries, releases)
         news = [one for one in releases if one.day == today and one.documents >= _SURELY]
-        found += self._missed_vanished(entries, news, documents)
-        found += self._missed_renamed(entries, news)
+        found += self._missed_vanished(entries, news, seen[-1])
+        found += self._missed_renamed(entries, [one for one in news if _shows(one, seen)])
         return [f"{table}: {one}" for one in found]
 
     def _columns(self, table: str, entries: list[dict[str, Any]]) -> list[str]:
@@ -122,9 +120,9 @@ class Ledger:
         found, gone = [], set()
         for entry in entries:
             name, change = entry["field"], entry["change"]
-            if (change == "vanished") == (name in gone) and change in ("vanished", "reappeared"):
+            if (change in _GONE and name in gone) or (change == "reappeared" and name not in gone):
                 found.append(f"{name} {change} twice running")
-            if change == "vanished":
+            if change in _GONE:
                 gone.add(name)
             elif change == "reappeared":
                 gone.discard(name)
@@ -172,6 +170,22 @@ class Ledger:
             and fresh[one.to] == newest
             and (one.path, one.to) not in told
         ]
+
+
+def _shows(one: Release, seen: Sequence[Mapping[Any, Document]]) -> bool:
+    """Return whether the rows of each of today's runs show that a field was renamed: they have the old value anew."""
+    old, new = tuple(one.path.split(".")), tuple(one.to.split("."))
+    for documents in seen[1:]:
+        pairs = [
+            (look(before, old), look(documents[key], new))
+            for key, before in seen[0].items()
+            if key in documents and not _has(documents[key], old)
+        ]
+        moved = [(before, after) for before, after in pairs if before is not None and after is not None]
+        same = sum(type(before) is type(after) and before == after for before, after in moved)
+        if len(moved) < _SURELY or same < 0.95 * len(moved):
+            return False
+    return True
 
 
 def _has(document: Any, path: tuple[str, ...]) -> bool:

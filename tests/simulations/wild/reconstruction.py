@@ -243,7 +243,7 @@ def rows(connection: psycopg.Connection[Any], relation: str) -> Iterator[tuple[d
     ).fetchall()
     [own_names] = connection.execute(
         "select array_agg(column_name::text) from information_schema.columns where table_schema = 'bronze' and"
-        " table_name = %s and column_name = any('{_id,_root_id,_parent_id,_position,_deleted_at,_rescued}')",
+        " table_name = %s and column_name = any('{_id,_root_id,_position,_deleted_at,_rescued,_valid_to}')",
         [relation],
     ).fetchone()
     own = [sql.SQL("_rescued::text") if name == "_rescued" else sql.Identifier(name) for name in own_names]
@@ -317,6 +317,52 @@ def documents(connection: psycopg.Connection[Any], relation: str, arrays: tuple[
         {key: without_nulls(tree) for key, (tree, gone) in every.items() if gone},
         {repr(id_of(key)): key for key in made},
     )
+
+
+def by_path(row: Mapping[str, Any]) -> dict[str, Tree]:
+    """Return the form of a rejected row, without what is the warehouse's own."""
+    tree: dict[str, Tree] = {}
+    for path, value in row.items():
+        if path not in ("_id", "_root_id", "_parent_id", "_rescued"):
+            put(tree, path, of_json(value))
+    for path, value in (row.get("_rescued") or {}).items():
+        put(tree, path, of_json(value))
+    return tree
+
+
+def rejects(connection: psycopg.Connection[Any], table: str, arrays: tuple[str, ...]) -> dict[str, Tree]:
+    """Return by the form of their keys the documents that wait in `ops.rejects`, of each the last.
+
+    Args:
+        connection: Of the warehouse.
+        table: The table's name.
+        arrays: Fields that have a child table.
+    """
+    rows = connection.execute(
+        "select document_id, document from ops.rejects where table_name = %s and outcome is distinct from 'loaded'"
+        " order by id", [table]
+    ).fetchall()  # fmt: skip
+    made = {}
+    for key, text in rows:
+        # Fields stand there by their path; child rows have keys of their own.
+        found = loads(text)
+        children = {name: found.pop(name) for name in arrays if isinstance(found.get(name), list)}
+        tree = by_path(found)
+        for name in arrays:
+            tree[name] = elements(tree.get(name)) + [by_path(one) for one in children.get(name, [])]
+        made[repr(id_of(key))] = without_nulls(tree)
+    return made
+
+
+def history(
+    connection: psycopg.Connection[Any], relation: str, arrays: tuple[str, ...]
+) -> dict[str, list[tuple[Tree, bool]]]:
+    """Return by the form of their keys the versions of documents without arrays, and whether each is still valid."""
+    made: dict[str, list[tuple[Tree, bool]]] = {}
+    for tree, own in rows(connection, f"{relation}__history"):
+        version = without_nulls({name: one for name, one in tree.items() if name not in arrays})
+        made.setdefault(repr(id_of(own["_id"])), []).append((version, own["_valid_to"] is None))
+    return made
 
 
 def expected(document: Mapping[str, Any], arrays: tuple[str, ...]) -> tuple[str, Tree]:

@@ -20,10 +20,20 @@ from tests.simulations.wild.application import COLLECTIONS, Application, Documen
 from tests.simulations.wild.ledger import Ledger
 
 ARRAYS = ("items",)
+_WEEK = 4
 MODES = {
-    "cdc": "{mode: cdc, arrays: {items: table}}",
-    "incremental": "{mode: incremental, cursor: updated_at, lag: 10m, deletes: sweep, arrays: {items: table}}",
-    "full": "{mode: full, arrays: {items: table}}",
+    "cdc": {"mode": "cdc", "arrays": {"items": "table"}},
+    "incremental": {
+        **{"mode": "incremental", "cursor": "updated_at", "lag": "10m", "deletes": "sweep"},
+        "arrays": {"items": "table"},
+    },
+    "full": {"mode": "full", "arrays": {"items": "table"}, "history": True},
+}
+# In every other week tables have contracts; when they end, what was held back or rescued is brought in.
+CONTRACTS = {
+    "cdc": {},
+    "incremental": {"rules": [{"field": "weight", "range": {"max": 140_000}}]},
+    "full": {"on_drift": {"fields": {"meta": {"new": "rescue"}, "status": {"type": "freeze"}}}},
 }
 
 
@@ -87,7 +97,7 @@ class Figures:
     changes: int = 0
     releases: Counter[str] = field(default_factory=Counter)
     compared: int = 0
-    values: int = 0
+    rejected: int = 0
     entries: int = 0
     green: int = 0
     explained: int = 0
@@ -97,7 +107,8 @@ class Figures:
         kinds = ", ".join(f"{kind} {count}" for kind, count in self.releases.most_common())
         return (
             f"{self.days} days, {self.changes:,} changes of documents, {self.releases.total()} of their shape "
-            f"({kinds}); {self.runs} runs, {self.kills} of them killed; {self.compared:,} documents compared; "
+            f"({kinds}); {self.runs} runs, {self.kills} of them killed; {self.compared:,} documents compared, "
+            f"{self.rejected:,} of them in rejects; "
             f"{self.entries} entries in the ledger; gold green on {self.green} days, "
             f"said why not on {self.explained}; {len(self.faults)} fault(s)"
         )
@@ -124,21 +135,18 @@ class Simulation:
         self.figures = Figures()
         self.url, self.tables, self.models = url, tables, models
         self.application = Application(MongoClient(mongodb_uri)[database], seed, tables)
-        # What a run saw last, and what those saw that were killed since.
+        # What the run before saw, and those since.
         self.seen: dict[str, list[dict[Any, Document]]] = {table: [{}] for table in tables}
-        sources = home / "sources.yaml"
-        lines = "".join(f"      {table}: {MODES[COLLECTIONS[table]]}\n" for table in tables)
-        sources.write_text(
-            f"sources:\n  app:\n    kind: mongodb\n    uri: {mongodb_uri}\n    database: {database}\n"
-            f"    tables:\n{lines}"
-        )
+        self._sources = home / "sources.yaml"
+        self._source = {"kind": "mongodb", "uri": mongodb_uri, "database": database}
+        self._agree(False)
         self.project = gold.Project(home / "company")
         (home / "said").mkdir()
         self.commands = Commands(
             home / "said",
             {
                 "WAREHOUSE_URL": url,
-                "WAREHOUSE_SOURCES": str(sources),
+                "WAREHOUSE_SOURCES": str(self._sources),
                 "WAREHOUSE_HOME": str(home),
                 "WAREHOUSE_DBT": str(self.project.folder),
             },
@@ -146,7 +154,11 @@ class Simulation:
         self.connection = psycopg.connect(url, autocommit=True)
         self.ledger = Ledger(self.connection, ARRAYS)
         self.events, self.is_green = 0, True
-        self.keys: dict[str, dict[str, str]] = {}
+        self.versions: dict[str, list[reconstruction.Tree]] = {}
+        # By table the documents that bronze has as they are, by their key there.
+        self.loaded: dict[str, dict[str, Document]] = {}
+        # By table and key the last version that bronze had, and those that a run which was killed may have brought.
+        self.last: dict[str, dict[str, list[reconstruction.Tree]]] = {table: {} for table in tables}
 
     def __enter__(self) -> Simulation:
         return self
@@ -160,6 +172,7 @@ class Simulation:
         for day in range(days):
             if day:
                 self.application.live_a_day()
+                self._contracts()
             self._run_a_day()
             self._hold()
             self._keep_models()
@@ -170,6 +183,25 @@ class Simulation:
         return self.figures
 
     # -- a day's run
+
+    def _agree(self, contracts: bool) -> None:
+        """Write sources.yaml, with contracts or without."""
+        modes = {table: COLLECTIONS[table] for table in self.tables}
+        tables = {table: {**MODES[mode], **(CONTRACTS[mode] if contracts else {})} for table, mode in modes.items()}
+        self._sources.write_text(json.dumps({"sources": {"app": {**self._source, "tables": tables}}}))
+
+    def _contracts(self) -> None:
+        """Begin or end the contracts of a week; what they kept out comes in, without a look at the source."""
+        week, day = divmod(self.application.day, _WEEK)
+        if day:
+            return
+        self._agree(week % 2 == 1)
+        if week and week % 2 == 0:
+            for table in self.tables:
+                for arguments in (("rejects", "replay", f"app.{table}"), ("rescue", f"app.{table}")):
+                    ended = self.commands.run(*arguments)
+                    if ended.code:
+                        self.figures.faults.append(f"warehouse {' '.join(arguments)}:\n{ended.said[-3000:]}")
 
     def _run_a_day(self) -> None:
         self.figures.days += 1
@@ -200,12 +232,15 @@ class Simulation:
 
     def _see(self, killed: bool = False) -> None:
         """Take note of what the run could see; of one that was killed nobody knows whether it came so far."""
-        now = self.application.snapshot()
-        self.ledger.take_in({table: documents.values() for table, documents in now.items()}, surely=not killed)
-        self._now = now
-        if killed:
-            for table, documents in now.items():
-                self.seen[table].append(documents)
+        self._now = self.application.snapshot()
+        for table, documents in self._now.items():
+            self.ledger.take_in(table, documents.values(), surely=False)
+            self.seen[table].append(documents)
+            if killed:
+                for document in documents.values():
+                    key, form = reconstruction.expected(document, ARRAYS)
+                    if key in self.last[table]:
+                        self.last[table][key].append(form)
 
     def _explain(self, ended: Ended) -> None:
         """Gold may be as it was because of a new status, where the run says so; the person then mends the test."""
@@ -224,43 +259,67 @@ class Simulation:
     def _hold(self) -> None:
         day = self.application.day
         for table in self.tables:
-            found = [*self._documents(table), *self.ledger.faults(table, self._releases(table), day, self._now[table])]
+            releases, seen = self._releases(table), self.seen[table]
+            found = [*self._documents(table), *self.ledger.faults(table, releases, day, seen)]
             if self.is_green and self.project.exists:
-                found += gold.faults(self.connection, table, self._by_key(table), self._releases(table))
+                found += gold.faults(self.connection, table, self.loaded[table], len(self._now[table]), releases)
+            self.seen[table] = [self._now[table]]
             self.figures.faults += [f"day {day}: {one}" for one in found]
         self.figures.entries = sum(len(self.ledger.entries(table)) for table in self.tables)
-
-    def _by_key(self, table: str) -> dict[str, Document]:
-        """Return a table's documents by their key in bronze."""
-        return {self.keys[table][repr(reconstruction.of_source(one["_id"]))]: one for one in self._now[table].values()}
 
     def _releases(self, table: str) -> list[Release]:
         return [one for one in self.application.releases if one.collection == table]
 
     def _documents(self, table: str) -> list[str]:
-        """Every document is in bronze as it is at the source, and what is gone is marked so with its last values."""
+        """Every document is in bronze as it is at the source, or in rejects; what is gone has its last values there."""
         faults = []
         bronze = reconstruction.documents(self.connection, f"app__{table}", ARRAYS)
-        source = dict(reconstruction.expected(one, ARRAYS) for one in self._now[table].values())
-        faults += [f"{table} {key}: not in bronze" for key in source.keys() - bronze.living.keys()]
-        faults += [f"{table} {key}: in bronze and not at the source" for key in bronze.living.keys() - source.keys()]
-        for key in source.keys() & bronze.living.keys():
+        rejects = reconstruction.rejects(self.connection, table, ARRAYS)
+        last, source = self.last[table], set()
+        self.loaded[table] = {}
+        for document in self._now[table].values():
+            key, form = reconstruction.expected(document, ARRAYS)
+            source.add(key)
             self.figures.compared += 1
-            faults += [f"{table} {key}: {one}" for one in reconstruction.differences(source[key], bronze.living[key])]
-        self.keys[table] = bronze.keys
-        last: dict[str, list[reconstruction.Tree]] = {}
-        surely: set[str] = set()
-        for number, seen in enumerate(self.seen[table]):
-            for key, form in (reconstruction.expected(one, ARRAYS) for one in seen.values()):
+            found = list(reconstruction.differences(form, bronze.living.get(key)))
+            if not found:
+                last[key] = [form]
+                self.loaded[table][bronze.keys[key]] = document
+            elif key in rejects and not list(reconstruction.differences(form, rejects[key])):
+                self.figures.rejected += 1
+                # A replay may bring it in once it is gone at the source.
                 last.setdefault(key, []).append(form)
-            surely = surely if number else set(last)
-        for key in last.keys() - source.keys():
+            else:
+                faults += found
+        faults += [f"{key}: in bronze and not at the source" for key in bronze.living.keys() - source]
+        for key in last.keys() - source:
             self.figures.compared += 1
-            if key in bronze.gone:
-                # Which one it was, of those that a run which was killed may have read, nobody knows.
-                found = [list(reconstruction.differences(form, bronze.gone[key])) for form in last[key]]
-                faults += [f"{table} {key}, deleted: {one}" for one in (found[0] if all(found) else ())]
-            elif key in surely:
-                faults.append(f"{table} {key}: deleted, and not kept")
-        self.seen[table] = [self._now[table]]
+            # Which one it was, of those that a run which was killed may have read, nobody knows.
+            found = [list(reconstruction.differences(form, bronze.gone.get(key))) for form in last[key]]
+            if key in bronze.gone or key not in rejects:
+                faults += [f"{key}, deleted: {one}" for one in found[0] if all(found)]
+        self.ledger.take_in(table, self.loaded[table].values(), surely=True)
+        faults += self._versions(table)
+        return [f"{table} {one}" for one in faults]
+
+    def _versions(self, table: str) -> list[str]:
+        """Where a history is kept, it has each version that a run left, and the last one is the valid one."""
+        if "history" not in MODES[COLLECTIONS[table]]:
+            return []
+        faults = []
+        kept = reconstruction.history(self.connection, f"app__{table}", ARRAYS)
+        for document in self.loaded[table].values():
+            # A history has no child rows.
+            plain = {name: value for name, value in document.items() if name not in ARRAYS}
+            key, form = reconstruction.expected(plain, ())
+            versions = self.versions.setdefault(key, [])
+            if not versions or list(reconstruction.differences(versions[-1], form)):
+                versions.append(form)
+            valid = [tree for tree, is_valid in kept.get(key, []) if is_valid]
+            if len(valid) != 1 or list(reconstruction.differences(form, valid[0])):
+                faults.append(f"{key}: valid in its history are {valid}, and not {form}")
+        for key, versions in self.versions.items():
+            for form in versions:
+                if all(list(reconstruction.differences(form, tree)) for tree, _ in kept.get(key, [])):
+                    faults.append(f"{key}: its history lacks {form}")
         return faults
