@@ -8,7 +8,8 @@ from tasks.landing.kinds import KINDS
 
 PG_TYPES: dict[str, str] = {name: kind.columns["postgres"].name for name, kind in KINDS.items()}
 _ORDER = {kind: index for index, kind in enumerate(PG_TYPES)}
-_NUMBERS = ("int", "double", "decimal")
+NUMBERS = ("int", "double", "decimal")
+"""Kinds of numbers, each wider than those before."""
 _TIMES = ("day", "date", "micros")
 # Kinds of values that each established kind takes beside its own. Values that lose something on the way (an int above
 # 2^53 in a double, a negative zero in a numeric) are found one by one; the original is in a wider column, or _rescued.
@@ -62,8 +63,8 @@ def weigh(kinds: Mapping[str, int]) -> str:
 
 
 def _joined(kind: str, kinds: Mapping[str, int]) -> str:
-    if kind in _NUMBERS:
-        return next(name for name in reversed(_NUMBERS) if name in kinds)
+    if kind in NUMBERS:
+        return next(name for name in reversed(NUMBERS) if name in kinds)
     if kind in _TIMES:
         times = [name for name in _TIMES if name in kinds]
         return times[0] if len(times) == 1 else "micros"

@@ -226,19 +226,22 @@ def changes_of(plan: RelationPlan, reason_not_stored: str = "") -> list[FieldCha
     for path, reason in plan.new_variants.items():
         first, *_, new = columns = plan.of(path)
         action = f"column {new.name} added beside {first.name}: {reason}"
-        evidence = {"dbt": f"{reading(columns)} as {_quoted(first.name)}"}
+        evidence = {"dbt": f"{reading(columns)} as {quoted(first.name)}"}
         found.append(FieldChange(plan.field_name(path), "widened", action, first.pg_type, new.pg_type, evidence))
     return found
 
 
 def reading(columns: Sequence[Column]) -> str:
-    """Return the SQL that reads the columns of one path as one, exactly.
+    """Return the SQL that reads several columns as one, exactly, the last one first.
 
-    By itself Postgres would make doubles of all numbers, and of a day its midnight in the session's time zone.
+    By itself Postgres would make doubles of numbers of several types, and of a day its midnight in the session's time
+    zone.
     """
-    terms = (EXACT.get(column.pg_type, "{}").format(_quoted(column.name)) for column in reversed(columns))
+    casts = EXACT if len({column.pg_type for column in columns}) > 1 else {}
+    terms = (casts.get(column.pg_type, "{}").format(quoted(column.name)) for column in reversed(columns))
     return f"coalesce({', '.join(terms)})"
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return a name as SQL writes it."""
     return '"' + name.replace('"', '""') + '"'

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import ddl
-from tasks.bronze.plan import Column, FieldChange, RelationPlan
+from tasks.bronze import ddl, kinds
+from tasks.bronze.plan import Column, FieldChange, RelationPlan, quoted, reading
 from tasks.drift import notice
 from tasks.drift.chance import is_gone
 from tasks.landing import Manifest
@@ -136,7 +136,7 @@ def renames(cursor: psycopg.Cursor[Any], relation: str, plan: RelationPlan, stag
     stored = [column for column in plan.columns.values() if column.stored]
     new = [column for column in stored if column.new]
     old = [column for column in stored if not column.new]
-    pairs = [(n, o) for n in new for o in old if n.pg_type == o.pg_type and n.pg_type != "boolean"][:_MOST_PAIRS]
+    pairs = [(n, o) for n in new for o in old if _comparable(n, o)][:_MOST_PAIRS]
     if not pairs:
         return []
     counts = sql.SQL(", ").join(_counted(n, o) for n, o in pairs)
@@ -161,12 +161,21 @@ def renames(cursor: psycopg.Cursor[Any], relation: str, plan: RelationPlan, stag
     return found
 
 
+def _comparable(new: Column, old: Column) -> bool:
+    """Return whether equal values can tell a rename; of numbers the old column may be the wider one, or the new."""
+    if new.pg_type == old.pg_type:
+        return new.pg_type != "boolean"
+    return {new.kind, old.kind} <= {*kinds.NUMBERS}
+
+
 def _counted(new: Column, old: Column) -> sql.Composed:
     """Return an array: rows that moved from old to new, those with the same value, and how many distinct values."""
     identifiers = {"new": sql.Identifier(new.name), "old": sql.Identifier(old.name)}
+    same = "s.{new} = t.{old}" if new.pg_type == old.pg_type else "s.{new}::text::numeric = t.{old}::text::numeric"
+    identifiers["same"] = sql.SQL(same).format(**identifiers)
     moved = sql.SQL("s.{new} is not null and t.{old} is not null and s.{old} is null").format(**identifiers)
     return sql.SQL(
-        "array[count(*) filter (where {moved}), count(*) filter (where {moved} and s.{new} = t.{old}),"
+        "array[count(*) filter (where {moved}), count(*) filter (where {moved} and {same}),"
         " count(distinct case when {moved} then md5(s.{new}::text) end)]"
     ).format(moved=moved, **identifiers)
 
@@ -178,12 +187,12 @@ def _rename(plan: RelationPlan, new: Column, old: Column, both: int, same: int, 
         "rows_equal": same,
         "share": round(same / both, 4),
         "distinct_values": distinct,
-        "dbt": coalesce_line(new.name, old.name),
+        "dbt": coalesce_line(new, old),
     }
     action = f"probably renamed from {plan.field_name(old.path)}: both columns kept"
     return FieldChange(plan.field_name(new.path), "renamed", action, old.pg_type, new.pg_type, evidence)
 
 
-def coalesce_line(new: str, old: str) -> str:
-    """Return the line of a dbt model that reads both names as one."""
-    return f'coalesce("{new}", "{old}") as "{new}"'
+def coalesce_line(new: Column, old: Column) -> str:
+    """Return the line of a dbt model that reads both names as one, exactly."""
+    return f"{reading([old, new])} as {quoted(new.name)}"

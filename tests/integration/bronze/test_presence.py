@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+from bson.decimal128 import Decimal128
+
 from tests.integration.bronze.conftest import Warehouse
 
 
@@ -21,6 +25,22 @@ def test_a_rename_is_suggested_with_its_evidence_and_the_dbt_line(warehouse: War
     assert ("zip", "vanished") in warehouse.changes()
     warehouse.load(old, mode="full", scope={"type": "snapshot"})
     assert ("zip", "reappeared") in warehouse.changes()
+
+
+def test_a_rename_of_numbers_is_suggested_whichever_column_is_the_wider_and_read_exactly(warehouse: Warehouse) -> None:
+    snapshot = {"mode": "full", "scope": {"type": "snapshot"}}
+    # One half makes the column a double; the documents that are left have whole numbers.
+    warehouse.load([{"_id": n, 'to"tal': 0.5 if n == 0 else n, "other": 7 * n} for n in range(20)], **snapshot)
+    after = [{"_id": n, "amount": n, "rest": Decimal128("7.5") if n == 1 else 7 * n} for n in range(1, 20)]
+    warehouse.load(after, **snapshot)
+    found = "select field, evidence->>'renamed_from', evidence->>'rows_equal' from ops.schema_changes"
+    expected = [("amount", 'to"tal', "19"), ("rest", "other", "18")]
+    assert warehouse.rows(f"{found} where change = 'renamed' order by 1") == expected
+    line = warehouse.value(
+        "select evidence->>'dbt' from ops.schema_changes where field = 'amount' and evidence ? 'dbt'"
+    )
+    assert line == 'coalesce("amount", "to""tal"::text::numeric) as "amount"'
+    assert warehouse.value(f"select sum(amount) from (select {line} from bronze.shop__orders) t") == Decimal("190.5")
 
 
 def test_a_rare_field_that_is_absent_by_chance_is_not_called_vanished(warehouse: Warehouse) -> None:
