@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import polars as pl
 import psycopg
 from psycopg import errors, sql
 
@@ -33,8 +34,6 @@ from tasks.ops.relations import HISTORY, ROOT
 from tasks.overlap import read_ahead
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from tasks.sources import Table
 
 # Replayed rejects form a batch named after theirs, and take their place in the order of batches.
@@ -855,13 +854,25 @@ class Loader:
                         self._held.setdefault(document, reason)
         if not self._held:
             return
-        for _, part in self._relations[0].parts:
+        for flush, part in self._relations[0].parts:
             landed = self._landing.read(self._manifest, part)
             rows = landed["_id"].is_in([*self._held]).arg_true().to_list()
             refused = [(row, self._held[landed["_id"][row]]) for row in rows]
-            stage.write_refused(self._cursor, self._manifest, ROOT, landed, refused)
+            children = self._held_children(flush) if refused else {}
+            stage.write_refused(self._cursor, self._manifest, ROOT, landed, refused, children)
             self._result.rejected += len(refused)
         self._enforce_limit()
+
+    def _held_children(self, flush: int) -> dict[str, dict[tuple[Any, ...], pl.DataFrame]]:
+        """Return the child rows of held documents that were landed with them: nothing else but the landing has them."""
+        found = {}
+        for relation in self._relations[1:]:
+            parts = [self._landing.read(self._manifest, part) for number, part in relation.parts if number == flush]
+            held = [frame.filter(pl.col("_root_id").is_in([*self._held])) for frame in parts]
+            if held:
+                rows = pl.concat(held, how="diagonal")
+                found[relation.plan.child] = rows.partition_by("_root_id", as_dict=True)
+        return found
 
     def _rejected_ids(self) -> list[str] | None:
         """Return the ids of rejected documents, which are at the source; None when one is not known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -13,7 +14,7 @@ from tasks.bronze import copying
 from tasks.bronze.convert import keys_of, rescue_cells
 from tasks.bronze.plan import RelationPlan
 from tasks.landing import Manifest
-from tasks.landing.kinds import document_of
+from tasks.landing.kinds import ChildRows, document_of
 from tasks.ops import TableKey, rejects
 from tasks.ops.rejects import NewReject
 
@@ -99,10 +100,11 @@ def write_refused(
     child: str,
     landed: pl.DataFrame,
     refused: Sequence[tuple[int, str]],
+    children: ChildRows = MappingProxyType({}),
 ) -> None:
-    """Write rows that Postgres refused, with all their landed values as extended JSON."""
+    """Write rows that are not loaded, and child rows that are not either, with all landed values as extended JSON."""
     found = (
-        NewReject("load", landed["_id"][index], child or None, reason, document_of(landed[index]))
+        NewReject("load", landed["_id"][index], child or None, reason, document_of(landed[index], children))
         for index, reason in refused
     )
     rejects.write(cursor, TableKey(manifest.source, manifest.table), manifest.batch_id, found)

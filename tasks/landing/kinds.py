@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import orjson
 import polars as pl
@@ -97,8 +98,17 @@ def quote(text: str) -> str:
     return orjson.dumps(text).decode()
 
 
-def document_of(row: pl.DataFrame) -> str:
-    """Return a frame of one landed row as extended JSON by path, meta columns with their own names."""
+ChildRows: TypeAlias = Mapping[str, Mapping[tuple[Any, ...], pl.DataFrame]]
+"""By path of their array and key of their document (`partition_by("_root_id", as_dict=True)`) landed child rows."""
+
+
+def document_of(row: pl.DataFrame, children: ChildRows = MappingProxyType({})) -> str:
+    """Return a frame of one landed row as extended JSON by path, meta columns with their own names.
+
+    Args:
+        row: The row.
+        children: Its child rows come along, each array by its path; those of other documents do not.
+    """
     parts: list[str] = []
     for column in row.get_columns():
         path, separator, kind = column.name.rpartition("|")
@@ -109,6 +119,9 @@ def document_of(row: pl.DataFrame) -> str:
             parts.append(f"{quote(path)}:{fragment(kind, plain(column, kind)[0])}")
         elif column.dtype == pl.String:
             parts.append(f"{quote(column.name)}:{quote(column[0])}")
+    for child, by_root in children.items():
+        if (found := by_root.get((row["_id"][0],))) is not None:
+            parts.append(f"{quote(child)}:[{','.join(document_of(found[index]) for index in range(found.height))}]")
     return "{" + ",".join(parts) + "}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from tasks.landing.kinds import document_of, plain, quote
+from tasks.landing.kinds import document_of, plain
 from tasks.landing.transforms import columns_of
 from tasks.sources.config import Rule
 
@@ -120,20 +120,11 @@ def _apart(frames: Frames, refused: pl.Series, broken: Sequence[tuple[Rule, pl.S
             "_id": ids,
             "reason": [", ".join(f"rule {rule.title!r} is broken" for rule in rules) for _, rules in found],
             "path": [rules[0].field for _, rules in found],
-            "document": [_document(rows[row], inner) for row, _ in found],
+            "document": [document_of(rows[row], inner) for row, _ in found],
             "bytes": pl.Series([None] * len(found), dtype=pl.Binary),
         }
     )
     return Sorted(kept, held, rejects)
-
-
-def _document(row: pl.DataFrame, inner: Mapping[str, Mapping[tuple[Any, ...], pl.DataFrame]]) -> str:
-    """Return a landed row with its child rows, by the path of their array, as extended JSON."""
-    parts = [document_of(row)[1:-1]]
-    for child, by_root in inner.items():
-        if (found := by_root.get((row["_id"][0],))) is not None:
-            parts.append(f"{quote(child)}:[{','.join(document_of(found[index]) for index in range(found.height))}]")
-    return "{" + ",".join(parts) + "}"
 
 
 def _place(field: str, children: Sequence[str]) -> tuple[str, str]:

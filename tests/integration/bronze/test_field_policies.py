@@ -85,6 +85,10 @@ def test_frozen_documents_are_rejects_and_come_in_once_they_are_allowed(
         ("2", "on_drift is freeze: coupon is string"),
         ("3", "on_drift is freeze: items[].size is string"),
     ]
+    # Its child rows are nowhere else once the landing has gone.
+    kept = dict(warehouse.rows("select document_id, document::jsonb->'items' from ops.rejects"))
+    found = {key: [(item["qty"], item.get("size")) for item in items] for key, items in kept.items()}
+    assert found == {"1": [(9, None)], "2": [(2, None)], "3": [(3, "L")]}
     held = "select _id, total::text, customer__zip, _deleted_at is null from bronze.shop__orders order by _id"
     assert warehouse.rows(held) == [("0", "1", None, True), ("1", "1", None, True), ("4", "0.5", "1", True)]
     items = "select _root_id, qty from bronze.shop__orders__items where _deleted_at is null order by 1"

@@ -14,8 +14,8 @@ from tests.simulations.wild.simulation import Simulation
 
 pytestmark = pytest.mark.slow
 
-# Days with kills, with changes of many kinds, and with the first one of contracts.
-DAYS = int(os.environ.get("WAREHOUSE_SIMULATION_DAYS", "5"))
+# Days with kills and with changes of many kinds.
+DAYS = int(os.environ.get("WAREHOUSE_SIMULATION_DAYS", "4"))
 SEEDS = [int(seed) for seed in os.environ.get("WAREHOUSE_SIMULATION_SEEDS", "5").split()]
 
 

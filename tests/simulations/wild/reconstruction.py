@@ -323,9 +323,9 @@ def by_path(row: Mapping[str, Any]) -> dict[str, Tree]:
     """Return the form of a rejected row, without what is the warehouse's own."""
     tree: dict[str, Tree] = {}
     for path, value in row.items():
-        if path not in ("_id", "_root_id", "_parent_id", "_rescued"):
+        if path not in ("_id", "_root_id", "_parent_id", "_rescued", "_op"):
             put(tree, path, of_json(value))
-    for path, value in (row.get("_rescued") or {}).items():
+    for path, value in loads(row.get("_rescued", "{}")).items():
         put(tree, path, of_json(value))
     return tree
 
