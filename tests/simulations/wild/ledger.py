@@ -27,6 +27,7 @@ def fields_of(document: Document, arrays: tuple[str, ...]) -> set[str]:
 
 # Changes of so many documents at once are no matter of chance.
 _SURELY = 20
+_NUMBERS = ("bigint", "double precision", "numeric")
 _GONE = ("vanished", "became_null")
 _TYPES = {"int": "bigint", "str": "text", "float": "double precision", "Decimal128": "numeric"}
 
@@ -71,7 +72,9 @@ class Ledger:
         entries = self.entries(table)
         found = []
         known = self._seen[table] | self._perhaps.get(table, set())
-        appeared = Counter(entry["field"] for entry in entries if entry["change"] == "appeared")
+        # What a contract kept in `_rescued` at first gets its column by an entry of its own.
+        news = [entry for entry in entries if "for rescued values" not in entry["action"]]
+        appeared = Counter(entry["field"] for entry in news if entry["change"] == "appeared")
         found += [f"{name} appeared {count} times" for name, count in appeared.items() if count > 1]
         found += [f"{name} never appeared" for name in sorted(self._seen[table] - appeared.keys())]
         found += [f"{name} appeared and never was" for name in sorted(appeared.keys() - known)]
@@ -83,9 +86,9 @@ class Ledger:
         found += self._columns(table, entries)
         found += self._vanished(entries)
         found += self._renamed(entries, releases)
-        news = [one for one in releases if one.day == today and one.documents >= _SURELY]
-        found += self._missed_vanished(entries, news, seen[-1])
-        found += self._missed_renamed(entries, [one for one in news if _shows(one, seen)])
+        large = [one for one in releases if one.day == today and one.documents >= _SURELY]
+        found += self._missed_vanished(entries, large, seen[-1])
+        found += self._missed_renamed(entries, [one for one in large if _shows(one, seen)])
         return [f"{table}: {one}" for one in found]
 
     def _columns(self, table: str, entries: list[dict[str, Any]]) -> list[str]:
@@ -94,6 +97,8 @@ class Ledger:
         found = []
         for entry in entries:
             types = made.setdefault(entry["field"], [])
+            if entry["action"].startswith("kept in _rescued"):
+                continue
             if entry["change"] == "appeared" or (entry["change"] == "widened" and "beside" in entry["action"]):
                 types.append(entry["new_type"])
             elif entry["change"] == "widened":
@@ -166,10 +171,16 @@ class Ledger:
             f"{one.path} was renamed to {one.to} in {one.documents} documents, untold"
             for one in news
             if one.to
-            and types.get(one.path) == [_TYPES.get(one.said)] == types.get(one.to)
+            and _alike(types.get(one.path), [_TYPES.get(one.said)], types.get(one.to))
             and fresh[one.to] == newest
             and (one.path, one.to) not in told
         ]
+
+
+def _alike(*types: list[str | None] | None) -> bool:
+    """Return whether all are one type, or numbers."""
+    kinds = {tuple(one or ()) for one in types}
+    return (len(kinds) == 1 and None not in next(iter(kinds))) or kinds <= {(name,) for name in _NUMBERS}
 
 
 def _shows(one: Release, seen: Sequence[Mapping[Any, Document]]) -> bool:
