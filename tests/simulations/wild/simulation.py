@@ -192,7 +192,7 @@ class Simulation:
 
     def _contracts(self) -> None:
         """Begin or end the contracts of a week; what they kept out comes in, without a look at the source."""
-        week, day = divmod(self.application.day, _WEEK)
+        week, day = divmod(self.application.day + _WEEK // 2, _WEEK)
         if day:
             return
         self._agree(week % 2 == 1)
