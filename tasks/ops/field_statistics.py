@@ -78,6 +78,9 @@ def write(
 def presence(db: Executor, key: TableKey, child: str, batch_id: str, batches: int) -> dict[str, Presence]:
     """Return by path how often fields were present in the last batches but one.
 
+    A field that is younger than these is not held to be rare for the rows before it. The row that showed it first is
+    left out with them, as else a rare field would look like one that all have.
+
     Args:
         db: Any.
         key: The table.
@@ -92,14 +95,19 @@ def presence(db: Executor, key: TableKey, child: str, batch_id: str, batches: in
             where (source, table_name, child) = (%(source)s, %(table)s, %(child)s) and batch_id <> %(batch)s
             group by batch_id order by batch_id desc limit %(limit)s
         ), seen as (
-            select f.path, sum(f.present) as present, max(batch_id) as last
+            select f.path, sum(f.present) as present, min(batch_id) as first, max(batch_id) as last
             from ops.field_statistics f join recent using (batch_id)
             where (f.source, f.table_name, f.child) = (%(source)s, %(table)s, %(child)s) and f.present > 0
             group by f.path
         )
-        select path, present::float8 / nullif(sum(row_count) filter (where batch_id <= last), 0)::float8,
+        select path,
+               greatest(
+                   present::float8 / nullif(sum(row_count) filter (where batch_id <= last), 0)::float8,
+                   (present - 1)::float8
+                       / nullif(sum(row_count) filter (where batch_id between first and last) - 1, 0)::float8
+               ),
                coalesce(sum(row_count) filter (where batch_id > last), 0)::int8
-        from seen cross join recent group by path, present, last
+        from seen cross join recent group by path, present, first, last
         """,
         {"source": key.source, "table": key.table_name, "child": child, "batch": batch_id, "limit": batches},
     ).fetchall()

@@ -51,6 +51,16 @@ def test_a_rare_field_that_is_absent_by_chance_is_not_called_vanished(warehouse:
     assert ("a", "vanished") in warehouse.changes()
 
 
+def test_a_young_field_is_as_frequent_as_since_it_is_there(warehouse: Warehouse) -> None:
+    for start in range(0, 400, 100):
+        warehouse.load([{"_id": n, "a": 1} for n in range(start, start + 100)])
+    # One row shows nothing of how rare `once` is; `each` is in all rows since it is there.
+    warehouse.load([{"_id": 400, "a": 1, "once": 1}])
+    warehouse.load([{"_id": n, "a": 1, "each": 1} for n in range(401, 431)])
+    warehouse.load([{"_id": n, "a": 1} for n in range(431, 461)])
+    assert [field for field, change in warehouse.changes() if change == "vanished"] == ["each"]
+
+
 def test_a_field_that_a_handful_of_alike_documents_lack_is_not_called_vanished_until_enough_do(
     warehouse: Warehouse,
 ) -> None:
