@@ -170,14 +170,14 @@ def _comparable(new: Column, old: Column) -> bool:
 
 def _counted(new: Column, old: Column) -> sql.Composed:
     """Return an array: rows that moved from old to new, those with the same value, and how many distinct values."""
-    identifiers = {"new": sql.Identifier(new.name), "old": sql.Identifier(old.name)}
+    names: dict[str, sql.Composable] = {"new": sql.Identifier(new.name), "old": sql.Identifier(old.name)}
     same = "s.{new} = t.{old}" if new.pg_type == old.pg_type else "s.{new}::text::numeric = t.{old}::text::numeric"
-    identifiers["same"] = sql.SQL(same).format(**identifiers)
-    moved = sql.SQL("s.{new} is not null and t.{old} is not null and s.{old} is null").format(**identifiers)
+    names["same"] = sql.SQL(same).format(**names)
+    moved = sql.SQL("s.{new} is not null and t.{old} is not null and s.{old} is null").format(**names)
     return sql.SQL(
         "array[count(*) filter (where {moved}), count(*) filter (where {moved} and {same}),"
         " count(distinct case when {moved} then md5(s.{new}::text) end)]"
-    ).format(moved=moved, **identifiers)
+    ).format(moved=moved, **names)
 
 
 def _rename(plan: RelationPlan, new: Column, old: Column, both: int, same: int, distinct: int) -> FieldChange:
