@@ -68,7 +68,7 @@ def test_a_timeline_tells_two_releases_with_samples_and_without_personal_data(
     two_releases(warehouse)
     node = lineage.Node("model.p.fct", "fct", "gold.fct", "gold", None, None, (), ("shop__orders",))
     with psycopg.connect(warehouse.url, autocommit=True) as connection:
-        lineage.save(connection, [node])
+        lineage.save(connection, lineage.Project((node,), ()))
     rows = json.loads(command("timeline", "shop.orders", "--json"))
     found = {(row["release"], row["field"], row["change"]): row for row in rows}
     assert len(found) == len(rows) == warehouse.value("select count(*) from ops.schema_changes") - 3
