@@ -21,6 +21,9 @@ from tests.object_store import BUCKET, ObjectStore
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# Fixtures that several folders of tests share.
+pytest_plugins = ["tests.fixtures.bronze", "tests.fixtures.mongodb"]
+
 _SLOWEST_FILES = 25
 _TIERS = ("integration", "faults", "kubernetes", "browser", "readme", "superset", "connectors")
 

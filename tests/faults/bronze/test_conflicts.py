@@ -12,7 +12,7 @@ import pytest
 from tasks import checkpoints, database
 from tasks.bronze import load, merge
 from tasks.errors import LoadError
-from tests.integration.bronze.conftest import Warehouse, landing, warehouse  # noqa: F401 - fixtures
+from tests.fixtures.bronze import Warehouse
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def waits(url: str, pid: int) -> bool:
 
 
 def test_a_real_deadlock_is_tried_again(
-    warehouse: Warehouse,  # noqa: F811
+    warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
     retried: list[str],
 ) -> None:
@@ -76,7 +76,7 @@ def test_a_real_deadlock_is_tried_again(
 
 
 def test_a_real_serialization_failure_is_tried_again(
-    warehouse: Warehouse,  # noqa: F811
+    warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
     retried: list[str],
 ) -> None:
@@ -98,7 +98,7 @@ def test_a_real_serialization_failure_is_tried_again(
     assert warehouse.rows("select v from bronze.shop__orders") == [(2,)]
 
 
-def test_two_batches_of_one_table_at_once_end_as_one_after_the_other(warehouse: Warehouse) -> None:  # noqa: F811
+def test_two_batches_of_one_table_at_once_end_as_one_after_the_other(warehouse: Warehouse) -> None:
     manifests = [warehouse.land([{"_id": n, f"f{number}": number} for n in range(50)]) for number in range(6)]
     warehouse.load_landed(manifests[0])
     with ThreadPoolExecutor(5) as pool:
@@ -113,7 +113,7 @@ def test_two_batches_of_one_table_at_once_end_as_one_after_the_other(warehouse: 
 
 
 def test_a_loader_steps_back_when_another_holds_the_table_for_too_long(
-    warehouse: Warehouse,  # noqa: F811
+    warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(load, "_TABLE_LOCK_WAIT", "200ms")
@@ -126,7 +126,7 @@ def test_a_loader_steps_back_when_another_holds_the_table_for_too_long(
     assert warehouse.load_landed(manifest).status == "loaded"
 
 
-def test_no_checkpoint_of_several_writers_at_once_is_lost(warehouse: Warehouse) -> None:  # noqa: F811
+def test_no_checkpoint_of_several_writers_at_once_is_lost(warehouse: Warehouse) -> None:
     warehouse.load([{"_id": 0}])
     manifests = [warehouse.land([{"_id": number}]) for number in range(1, 5)]
 

@@ -30,7 +30,7 @@ from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.ops.migrations import migrate
 from tasks.settings import Settings
 from tasks.sources import TableRef
-from tests.integration.bronze.conftest import Warehouse, landing, warehouse  # noqa: F401 - fixtures
+from tests.fixtures.bronze import Warehouse
 
 TABLE = {"arrays": {"items": "table"}, "history": True}
 SNAPSHOT = {"type": "snapshot"}
@@ -107,7 +107,7 @@ _LOADERS = textwrap.dedent(
 class Loaders:
     """Loaders of one warehouse, one at a time, each in a process of its own."""
 
-    def __init__(self, warehouse: Warehouse) -> None:  # noqa: F811
+    def __init__(self, warehouse: Warehouse) -> None:
         arguments = [warehouse.url, warehouse.landing.root, json.dumps(TABLE)]
         self._process = subprocess.Popen(
             [sys.executable, "-c", _LOADERS, *arguments],
@@ -188,7 +188,7 @@ _CONTENTS = {
 _AHEAD = ("changes", "columns", "existing", "tables")
 
 
-def contents(warehouse: Warehouse) -> dict[str, Any]:  # noqa: F811
+def contents(warehouse: Warehouse) -> dict[str, Any]:
     """Return all that a load may change; None for what does not exist yet."""
     found: dict[str, Any] = {}
     with psycopg.connect(warehouse.url, autocommit=True) as connection:
@@ -201,12 +201,12 @@ def contents(warehouse: Warehouse) -> dict[str, Any]:  # noqa: F811
 
 
 @pytest.fixture
-def two_batches(warehouse: Warehouse) -> tuple[Warehouse, list[Any]]:  # noqa: F811
+def two_batches(warehouse: Warehouse) -> tuple[Warehouse, list[Any]]:
     warehouse.table = MongoTable.model_validate(TABLE)
     return warehouse, [warehouse.land(documents(n), mode="full", scope=SNAPSHOT, part_rows=10) for n in (1, 2)]
 
 
-def reset(warehouse: Warehouse) -> None:  # noqa: F811
+def reset(warehouse: Warehouse) -> None:
     """Start from an empty warehouse whose control tables exist: how migrations end halfway has tests of its own."""
     for schema in ("bronze", "ops", "monitoring"):
         warehouse.execute(f"drop schema if exists {schema} cascade")
@@ -231,7 +231,7 @@ def load_all(loaders: Loaders, manifests: Sequence[Manifest]) -> int:
 def test_loaders_killed_at_every_statement_leave_all_or_nothing(
     two_batches: tuple[Warehouse, list[Any]], loaders: Loaders, when: str
 ) -> None:
-    warehouse, manifests = two_batches  # noqa: F811
+    warehouse, manifests = two_batches
     manifests.append(warehouse.land(documents(3), mode="full", scope=SNAPSHOT, part_rows=10))
     load_all(loaders, manifests)
     expected = contents(warehouse)
@@ -265,7 +265,7 @@ def test_loaders_killed_at_every_statement_leave_all_or_nothing(
 def test_rebuilds_killed_at_any_statement_leave_the_old_table_whole_and_nothing_beside(
     two_batches: tuple[Warehouse, list[Any]], loaders: Loaders, when: str
 ) -> None:
-    warehouse, manifests = two_batches  # noqa: F811
+    warehouse, manifests = two_batches
     load_all(loaders, manifests)
     warehouse.execute("create view above as select _id, v from bronze.shop__orders")
     whole = "select c.oid from pg_class c join pg_namespace n on n.oid = relnamespace where nspname like 'bronze%%'"
@@ -291,7 +291,7 @@ def test_rebuilds_killed_at_any_statement_leave_the_old_table_whole_and_nothing_
 def test_loads_of_a_reset_killed_at_any_statement_leave_the_old_rows_until_all_are_new(
     two_batches: tuple[Warehouse, list[Any]], loaders: Loaders, when: str
 ) -> None:
-    warehouse, manifests = two_batches  # noqa: F811
+    warehouse, manifests = two_batches
     load_all(loaders, manifests)
     source = MongoSource.model_validate(
         {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {"orders": {}}}
@@ -320,7 +320,7 @@ def test_loads_of_a_reset_killed_at_any_statement_leave_the_old_rows_until_all_a
 def test_a_connection_cut_at_any_statement_is_mended_by_the_loader_itself(
     two_batches: tuple[Warehouse, list[Any]], loaders: Loaders
 ) -> None:
-    warehouse, manifests = two_batches  # noqa: F811
+    warehouse, manifests = two_batches
     count = load_all(loaders, manifests)
     expected = contents(warehouse)
     for stop in range(5, count, 21):
@@ -340,7 +340,7 @@ def test_a_connection_cut_at_any_statement_is_mended_by_the_loader_itself(
 def test_a_commit_whose_answer_was_lost_is_not_repeated(
     two_batches: tuple[Warehouse, list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warehouse, manifests = two_batches  # noqa: F811
+    warehouse, manifests = two_batches
     from tasks.bronze import load
 
     real = load.load_with
@@ -360,14 +360,14 @@ def test_a_commit_whose_answer_was_lost_is_not_repeated(
 
 
 def test_two_loads_of_one_batch_at_once_load_it_once(two_batches: tuple[Warehouse, list[Any]]) -> None:
-    warehouse, manifests = two_batches  # noqa: F811
+    warehouse, manifests = two_batches
     with ThreadPoolExecutor(4) as pool:
         found = [result.status for result in pool.map(warehouse.load_landed, [manifests[0]] * 4)]
     assert sorted(found) == ["already_loaded"] * 3 + ["loaded"]
     assert warehouse.rows("select version from ops.checkpoints") == [(1,)]
 
 
-def test_tables_that_are_new_at_once_do_not_block_or_share_names(warehouse: Warehouse) -> None:  # noqa: F811
+def test_tables_that_are_new_at_once_do_not_block_or_share_names(warehouse: Warehouse) -> None:
     others = [Warehouse(warehouse.url, warehouse.landing, "shop", f"t{number}") for number in range(6)]
     with ThreadPoolExecutor(6) as pool:
         results = list(pool.map(lambda one: one.load([{"_id": 1}]).status, others))
@@ -375,7 +375,7 @@ def test_tables_that_are_new_at_once_do_not_block_or_share_names(warehouse: Ware
     assert warehouse.value("select count(*) from ops.tables") == 6
 
 
-def test_a_deadlock_is_tried_again(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_deadlock_is_tried_again(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     from tasks.bronze import load
 
     real, failed = load.load_with, []

@@ -17,8 +17,8 @@ from psycopg import sql
 from tasks.bronze import merge
 from tasks.errors import LandingError, LoadError
 from tasks.landing import Landing
-from tests.integration.bronze.conftest import Warehouse, landing  # noqa: F401 - fixture
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.bronze import Warehouse
+from tests.fixtures.mongodb import Shop
 
 _MIB = 1 << 20
 _FILLER = "filler"
@@ -83,7 +83,7 @@ def documents(count: int, megabytes: int) -> list[dict[str, Any]]:
 def test_a_full_disk_of_postgres_fails_the_load_by_name_and_the_next_one_goes_on(
     url_on_disk: str,
     disk: Path,
-    landing: Landing,  # noqa: F811
+    landing: Landing,
     monkeypatch: pytest.MonkeyPatch,
     filled: bool,
     room: int,
@@ -120,7 +120,7 @@ def test_a_full_disk_of_postgres_fails_the_load_by_name_and_the_next_one_goes_on
     assert len(landed) == 2_000
 
 
-def read(landing: Landing, manifest: Any, part: Any) -> list[dict[str, Any]]:  # noqa: F811
+def read(landing: Landing, manifest: Any, part: Any) -> list[dict[str, Any]]:
     return landing.read(manifest, part).to_dicts()
 
 

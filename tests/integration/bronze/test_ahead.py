@@ -22,7 +22,7 @@ from tasks.landing.decoder import Decoder, make_decoder
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings
 from tasks.sources import TableRef
-from tests.integration.bronze.conftest import START, Warehouse
+from tests.fixtures.bronze import START, Warehouse
 
 TABLE = MongoTable(arrays={"items": "table"})
 

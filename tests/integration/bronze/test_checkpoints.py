@@ -9,7 +9,7 @@ import pytest
 
 from tasks import checkpoints, database
 from tasks.ops import migrations
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 
 @dataclass

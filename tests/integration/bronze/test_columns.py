@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 
 def test_names_are_valid_distinct_and_stable(warehouse: Warehouse) -> None:

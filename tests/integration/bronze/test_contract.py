@@ -25,7 +25,7 @@ from tasks.mongodb.config import MongoTable
 from tasks.ops import TableKey
 from tasks.settings import get_settings
 from tasks.sources import load_sources
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 KEY = TableKey("shop", "orders")
 STATUS = ("paid", "it's", "yes", "5", "a: b", "#x", "naïve")

@@ -11,7 +11,7 @@ from flows import cli
 from monitoring import log, queries
 from monitoring.reader import apply
 from tasks.settings import get_settings
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from tasks.bronze import exchange, kept
+from tasks.bronze import carryover, exchange
 from tasks.bronze.load import Loader
 from tasks.bronze.rebuild import rebuild_table
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings
 from tasks.sources import TableRef
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 SNAPSHOT = {"type": "snapshot"}
 ROWS = 3_000
@@ -275,7 +275,7 @@ def test_an_index_name_that_another_table_has_is_left_to_it(warehouse: Warehouse
     real = exchange.exchange
 
     def name_taken(cursor: Any, live: Any, shadows: Any) -> Any:
-        kept.make(cursor, place[0].key, "", shadows[""])
+        carryover.make(cursor, place[0].key, "", shadows[""])
         cursor.execute("alter table bronze.shop__orders rename constraint shop__orders_pkey to another_name")
         cursor.execute("create table bronze.shop__orders_pkey ()")
         return real(cursor, live, shadows)

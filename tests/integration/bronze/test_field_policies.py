@@ -11,7 +11,7 @@ from tasks.errors import LoadError
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings
 from tasks.sources import OnDrift, TableRef
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 FIRST = [{"_id": 0, "total": 1, "status": "new", "customer": {"city": "x"}, "items": [{"qty": 1}]}]
 

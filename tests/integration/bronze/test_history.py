@@ -5,7 +5,7 @@ from __future__ import annotations
 from bson.decimal128 import Decimal128
 
 from tasks.mongodb.config import MongoTable
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 
 def test_a_history_that_is_not_written_for_a_while_keeps_the_columns_of_its_table(warehouse: Warehouse) -> None:

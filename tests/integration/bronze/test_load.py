@@ -18,7 +18,7 @@ from tasks.bronze.capabilities import POSTGRES, UNBOUNDED
 from tasks.bronze.plan import make_plan
 from tasks.errors import RejectLimitExceeded
 from tasks.mongodb.config import MongoTable
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 
 def orders(*numbers: int, **more: Any) -> list[dict[str, Any]]:

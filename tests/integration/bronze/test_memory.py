@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 _MOST_MIB = 512
 _LOAD = textwrap.dedent(

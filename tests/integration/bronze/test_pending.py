@@ -10,7 +10,7 @@ from tasks.bronze.pending import load_pending
 from tasks.errors import LoadError
 from tasks.mongodb.config import MongoTable
 from tasks.sources import OnDrift
-from tests.integration.bronze.conftest import Warehouse, with_table
+from tests.fixtures.bronze import Warehouse, with_table
 
 SNAPSHOT = {"type": "snapshot"}
 

@@ -15,7 +15,7 @@ from tasks.bronze import ddl
 from tasks.errors import LoadError
 from tasks.mongodb.config import MongoTable
 from tasks.sources import OnDrift
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 
 @pytest.mark.parametrize(

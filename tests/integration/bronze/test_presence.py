@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from bson.decimal128 import Decimal128
 
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 
 def test_a_rename_is_suggested_with_its_evidence_and_the_dbt_line(warehouse: Warehouse) -> None:

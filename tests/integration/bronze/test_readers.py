@@ -11,7 +11,7 @@ import pytest
 
 from tasks.bronze import ddl, merge, stage
 from tasks.mongodb.config import MongoTable
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 
 def test_a_reader_delays_the_change_of_columns_and_is_not_blocked(warehouse: Warehouse) -> None:

@@ -16,7 +16,7 @@ from tasks.bronze.rebuild import rebuild_table
 from tasks.errors import LoadError
 from tasks.mongodb.config import MongoTable
 from tasks.sources import OnDrift
-from tests.integration.bronze.conftest import Odd, Warehouse, with_table
+from tests.fixtures.bronze import Odd, Warehouse, with_table
 
 SNAPSHOT = {"type": "snapshot"}
 

@@ -14,7 +14,7 @@ from tasks.bronze.rebuild import rebuild_table
 from tasks.bronze.rejects import replay
 from tasks.ops import TableKey
 from tasks.ops.rejects import find
-from tests.integration.bronze.conftest import Odd, Warehouse
+from tests.fixtures.bronze import Odd, Warehouse
 
 
 def test_rejects_are_replayed_unless_a_later_read_is_there(

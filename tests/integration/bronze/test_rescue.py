@@ -25,7 +25,7 @@ from tasks.bronze.rescue import Moved, move_rescued
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings
 from tasks.sources import OnDrift, TableRef
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 VALUES: dict[str, list[Any]] = {
     "whole": [0, -5, Int64(2**63 - 1), 10**16],

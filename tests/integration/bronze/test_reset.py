@@ -21,7 +21,7 @@ from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.ops.migrations import migrate
 from tasks.settings import Settings
 from tasks.sources import OnDrift, TableRef
-from tests.integration.bronze.conftest import Warehouse, with_table
+from tests.fixtures.bronze import Warehouse, with_table
 
 TABLE = {"mode": "incremental", "cursor": "at", "arrays": {"items": "table"}, "history": True}
 

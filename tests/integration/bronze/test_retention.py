@@ -8,7 +8,7 @@ from typing import Any
 from tasks.bronze.maintenance import retain
 from tasks.bronze.pending import load_pending
 from tasks.bronze.rebuild import rebuild_table
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 SNAPSHOT = {"type": "snapshot"}
 

@@ -14,7 +14,7 @@ from monitoring import lineage
 from tasks.drift.kinds import KINDS
 from tasks.mongodb.config import MongoTable
 from tasks.settings import get_settings
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 SOURCES = """
 sources:

@@ -14,7 +14,7 @@ from tasks.bronze.verify import verify
 from tasks.drift.kinds import KINDS
 from tasks.landing.decoder import make_decoder
 from tasks.mongodb.config import MongoTable
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 
 def _order(number: int, **fields: Any) -> dict[str, Any]:

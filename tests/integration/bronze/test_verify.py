@@ -29,7 +29,7 @@ from tasks.landing.decoder import make_decoder
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings
 from tasks.sources import TableRef
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 
 def frames_of(warehouse: Warehouse, documents: list[dict[str, Any]]) -> Iterator[pl.DataFrame]:

@@ -19,7 +19,7 @@ from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.ops import TableKey, columns
 from tasks.settings import Settings
 from tasks.sources import OnDrift, TableRef
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 
 def test_a_column_widens_in_place_under_views_that_stay_as_they_were(warehouse: Warehouse) -> None:

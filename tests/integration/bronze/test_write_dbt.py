@@ -17,7 +17,7 @@ from tasks import dbt
 from tasks.dbt.company import write_project
 from tasks.mongodb.config import MongoTable
 from tasks.settings import Settings, get_settings
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 BEFORE = [{"_id": n, "phone": f"0{n}", "total": n, "price": -0.0 if n == 1 else n / 2} for n in range(1, 7)]
 # Renamed, wider in place, wider beside (no decimal is -0.0), new, and new under names that no column can have.

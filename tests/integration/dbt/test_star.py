@@ -24,7 +24,7 @@ from tasks import dbt
 from tasks.errors import DbtError, WarehouseUnreachable
 from tasks.landing import Landing
 from tasks.settings import Settings
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 from tests.integration.dbt import by_hand
 
 pytestmark = pytest.mark.slow

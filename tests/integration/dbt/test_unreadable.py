@@ -21,7 +21,7 @@ from tasks import dbt
 from tasks.landing import Landing
 from tasks.mongodb.config import MongoTable
 from tasks.settings import Settings
-from tests.integration.bronze.conftest import Warehouse
+from tests.fixtures.bronze import Warehouse
 
 AT = datetime(2026, 3, 2, 10, tzinfo=UTC)
 LATIN = b"M\xfcnchen"

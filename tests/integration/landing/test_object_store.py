@@ -23,8 +23,8 @@ from tasks.errors import LandingError
 from tasks.extract import ExtractContext, extract_table
 from tasks.landing import Landing
 from tasks.settings import Settings
-from tests.integration.bronze.conftest import Warehouse
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.bronze import Warehouse
+from tests.fixtures.mongodb import Shop
 from tests.object_store import ObjectStore
 
 # Small flushes: several parts of one batch.

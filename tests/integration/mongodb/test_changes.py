@@ -12,7 +12,7 @@ from tasks.errors import ResumeTokenLost, SourceError
 from tasks.mongodb import changes
 from tasks.mongodb import extract as module
 from tasks.sources import TableRef
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 
 
 def ops(shop: Shop, manifest: Any) -> dict[str, str]:

@@ -20,7 +20,7 @@ from pymongo import MongoClient, monitoring
 from tasks.errors import SourceError
 from tasks.mongodb.config import MongoSource
 from tasks.sources import TableRef
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 
 
 class Recorder(monitoring.CommandListener):

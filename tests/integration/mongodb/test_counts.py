@@ -9,7 +9,7 @@ import pytest
 from tasks.errors import SourceUnreachable
 from tasks.sources import TableRef
 from tasks.sources.connector import Count
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 
 
 @pytest.mark.parametrize(

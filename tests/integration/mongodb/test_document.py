@@ -17,7 +17,7 @@ from tasks.bronze.rejects import replay
 from tasks.bronze.verify import verify_sample, verify_table
 from tasks.settings import Settings
 from tasks.sources import TableRef
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 
 # What columns cannot tell apart or hold otherwise: order, widths of numbers, empty and missing, imitations of types.
 DOCUMENTS: list[dict[str, Any]] = [

@@ -15,7 +15,7 @@ from tasks.errors import TRANSIENT, SourceError, SourceUnreachable
 from tasks.mongodb import extract as module
 from tasks.mongodb.config import MongoSource
 from tasks.sources import TableRef
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 from tests.line import Line
 
 DOCUMENTS = 3_000

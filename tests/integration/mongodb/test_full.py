@@ -13,7 +13,7 @@ from tasks.errors import LandingError, MissingCollection, SourceAuthError, Sourc
 from tasks.extract import ExtractContext, extract_table
 from tasks.landing import Landing
 from tasks.mongodb import extract as module
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 
 Keys = Callable[[pl.DataFrame], list[str]]
 

@@ -10,7 +10,7 @@ from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
 from tasks.errors import CursorError
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from tasks.errors import ConfigError, MissingCollection, SourceUnreachable
 from tasks.mongodb.check import check
 from tasks.mongodb.config import MongoSource, MongoTable
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 from tests.line import Line
 
 SESSIONS = b"logicalSessionTimeoutMinutes"

@@ -9,7 +9,7 @@ import psycopg
 from tasks.bronze.load import load_batch
 from tasks.drift import origin
 from tasks.sources import TableRef
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 
 
 def _run(shop: Shop, ref: TableRef, postgres_url: str) -> None:

@@ -12,7 +12,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
 from tasks.mongodb import ranges
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 
 UTC = datetime.UTC
 MIXED: list[Any] = [

@@ -23,7 +23,7 @@ from tasks.mongodb.config import MongoSource
 from tasks.mongodb.shared import SharedStream
 from tasks.mongodb.values import freeze
 from tasks.sources import TableRef
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 
 NAMES = ("customers", "orders", "payments")
 
@@ -310,7 +310,7 @@ def test_whatever_fails_when_the_end_equals_the_source(group: Group, seed: int) 
 
 KILLED = """
 import os, signal, sys
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 from tests.integration.mongodb.test_shared_stream import Group
 from tasks.mongodb import extract
 from pathlib import Path

@@ -15,7 +15,7 @@ from tasks.bronze.pending import load_pending
 from tasks.bronze.verify import verify_table
 from tasks.mongodb.config import MongoTable
 from tasks.settings import Settings
-from tests.integration.mongodb.conftest import Shop
+from tests.fixtures.mongodb import Shop
 
 
 def load(shop: Shop, url: str, home: Path, **table: Any) -> list[tuple[Any, ...]]:
