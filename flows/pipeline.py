@@ -109,7 +109,7 @@ def _run(
     wanted = Models(settings, [sources.table(name) for name in names], whole=len(names) == len(list(sources.refs())))
     if models:
         wanted.begin()
-    move(launcher, units, how, progress, wanted.landed)
+    move(launcher, units, how, progress, Batches(), wanted.landed)
     if models and wanted.needed():
         parameters = {"tables": None if wanted.whole else list(names), "group": "pipeline", "changed": True}
         progress.add(launcher.run(Step("dbt-transform", "dbt-transform", "medium", parameters)))
@@ -212,6 +212,40 @@ def join_ranges(unit: Unit) -> None:
 # -- moving ---------------------------------------------------------------------------------------------------------
 
 
+class Batches:
+    """What has to be known of a unit's batches while it moves."""
+
+    def join(self, unit: Unit) -> str:
+        """Commit the batch of a unit whose ranges were all read; return what went wrong, or nothing."""
+        state: State[Any] = join_ranges(unit, return_state=True)
+        return "" if state.is_completed() else f"join-ranges {unit.name}: {state.message}"
+
+    def is_missing(self, unit: Unit) -> bool:
+        """Return whether a table that is loaded ahead has no batch, though its extract succeeded: it had no rows."""
+        from tasks.landing import Landing
+
+        settings = get_settings()
+        landing = Landing.open(settings.landing_root())
+        sources = table_tasks.read_sources(settings)
+        try:
+            return not all(landing.batches(*sources.table(name).key) for name in unit.ahead)
+        except WarehouseError:
+            return True
+
+    def is_waiting(self, unit: Unit) -> bool:
+        """Return whether a unit has a batch that has to be loaded yet; true also where only the load can tell."""
+        from tasks.bronze.pending import pending
+        from tasks.landing import Landing
+
+        settings = get_settings()
+        sources = table_tasks.read_sources(settings)
+        landing = Landing.open(settings.landing_root())
+        try:
+            return any(pending(settings.database_url(), landing, sources.table(name)) for name in unit.tables)
+        except WarehouseError:
+            return True
+
+
 @dataclass
 class _Moving:
     """A unit on its way: how many of its extracts are open, whether one failed, whether it is being loaded ahead."""
@@ -227,6 +261,7 @@ def move(
     units: Sequence[Unit],
     how: How,
     progress: Progress,
+    batches: Batches,
     landed: Callable[[Unit], None] = lambda unit: None,
 ) -> None:
     """Extract and load every unit, units side by side; a unit is loaded when all its extracts have ended.
@@ -252,7 +287,7 @@ def move(
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 moving = running.pop(future)
-                is_ready = _ended(launcher, moving, future.result(), progress)
+                is_ready = _ended(launcher, moving, future.result(), progress, batches)
                 if future.result().step.flow == "extract" and not moving.extracts:
                     landed(moving.unit)
                 if is_ready:
@@ -261,14 +296,14 @@ def move(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _ended(launcher: Launcher, moving: _Moving, outcome: Outcome, progress: Progress) -> bool:
+def _ended(launcher: Launcher, moving: _Moving, outcome: Outcome, progress: Progress, batches: Batches) -> bool:
     """Take note of the end of a step; return whether the unit has to be loaded now."""
     if outcome.step.flow == "extract":
         progress.add(outcome)
         moving.extracts -= 1
         moving.failed |= not outcome.ok
         if not moving.extracts:
-            _all_extracted(launcher, moving, progress)
+            _all_extracted(launcher, moving, progress, batches)
     elif moving.ahead:
         # Only an attempt to be early: what it could not do the load does, and says what is wrong.
         moving.ahead = False
@@ -277,45 +312,18 @@ def _ended(launcher: Launcher, moving: _Moving, outcome: Outcome, progress: Prog
     else:
         progress.add(outcome)
         return False
-    return not moving.extracts and not moving.ahead and _is_left(moving.unit)
+    if moving.extracts or moving.ahead:
+        return False
+    # Where all was loaded ahead, another load has something to do only if a batch was left.
+    return moving.unit.ahead != moving.unit.tables or batches.is_waiting(moving.unit)
 
 
-def _all_extracted(launcher: Launcher, moving: _Moving, progress: Progress) -> None:
+def _all_extracted(launcher: Launcher, moving: _Moving, progress: Progress, batches: Batches) -> None:
     """Join a unit's ranges when all were read; who loads it ahead waits in vain when not."""
-    if moving.unit.batch_id and not moving.failed:
-        _join(moving.unit, progress)
-    if moving.ahead and (moving.failed or _waits_in_vain(moving.unit)):
+    if moving.unit.batch_id and not moving.failed and (problem := batches.join(moving.unit)):
+        progress.problems.append(problem)
+    if moving.ahead and (moving.failed or batches.is_missing(moving.unit)):
         launcher.end(ahead_step(moving.unit))
-
-
-def _waits_in_vain(unit: Unit) -> bool:
-    """Return whether a table that is loaded ahead has no batch, though its extract succeeded: it had no rows."""
-    from tasks.landing import Landing
-
-    settings = get_settings()
-    landing = Landing.open(settings.landing_root())
-    sources = table_tasks.read_sources(settings)
-    try:
-        return not all(landing.batches(*sources.table(name).key) for name in unit.ahead)
-    except WarehouseError:
-        return True
-
-
-def _is_left(unit: Unit) -> bool:
-    """Return whether a unit has to be loaded yet: always, unless all was loaded ahead and nothing is waiting."""
-    if unit.ahead != unit.tables:
-        return True
-    from tasks.bronze.pending import pending
-    from tasks.landing import Landing
-
-    settings = get_settings()
-    sources = table_tasks.read_sources(settings)
-    landing = Landing.open(settings.landing_root())
-    try:
-        return any(pending(settings.database_url(), landing, sources.table(name)) for name in unit.tables)
-    except WarehouseError:
-        # The load itself will say what is wrong.
-        return True
 
 
 def extract_steps(unit: Unit, how: How) -> list[Step]:
@@ -342,9 +350,3 @@ def ahead_step(unit: Unit) -> Step:
     step = load_step(unit)
     parameters = {**step.parameters, "tables": list(unit.ahead), "ahead": True}
     return replace(step, name=f"{step.name} ahead", parameters=parameters)
-
-
-def _join(unit: Unit, progress: Progress) -> None:
-    state: State[Any] = join_ranges(unit, return_state=True)
-    if not state.is_completed():
-        progress.problems.append(f"join-ranges {unit.name}: {state.message}")

@@ -10,7 +10,7 @@ from flows import pipeline, plans
 from flows.launch import Outcome, Step
 from flows.pipeline import Progress, move
 from flows.plans import How
-from tasks.planning import TableLoad, plan, with_batch
+from tasks.planning import TableLoad, Unit, plan, with_batch
 
 
 class Recorder:
@@ -43,12 +43,30 @@ class Recorder:
         raise AssertionError("nothing to abandon")
 
 
+class Told:
+    """What the test says of the batches, and which were joined."""
+
+    def __init__(self, *, missing: bool = False, waiting: bool = False) -> None:
+        self.missing, self.waiting = missing, waiting
+        self.joined: list[str | None] = []
+
+    def join(self, unit: Unit) -> str:
+        self.joined.append(unit.batch_id)
+        return ""
+
+    def is_missing(self, unit: Unit) -> bool:
+        return self.missing
+
+    def is_waiting(self, unit: Unit) -> bool:
+        return self.waiting
+
+
 LOADS = [TableLoad("shop.orders", "large"), TableLoad("shop.tags"), TableLoad("ads.spend", "medium")]
 
 
 def test_each_load_follows_its_own_extract() -> None:
     recorder, progress = Recorder(), Progress()
-    move(recorder, plan(LOADS), How(), progress)
+    move(recorder, plan(LOADS), How(), progress, Told())
     for name in ("large-shop-orders", "medium-1", "small-1"):
         assert recorder.events.index(("end", f"extract {name}")) < recorder.events.index(
             ("start", f"load-bronze {name}")
@@ -58,22 +76,19 @@ def test_each_load_follows_its_own_extract() -> None:
 
 def test_a_failed_extract_stops_neither_its_load_nor_the_others() -> None:
     recorder, progress = Recorder({"extract medium-1"}), Progress()
-    move(recorder, plan(LOADS), How(), progress)
+    move(recorder, plan(LOADS), How(), progress, Told())
     assert ("end", "load-bronze medium-1") in recorder.events
     assert progress.problems == ["extract medium-1 Failed: because"]
     assert len(progress.outcomes) == 6
 
 
 @pytest.mark.parametrize(("failing", "joined"), [(set(), 1), ({"extract large-shop-orders-2of3"}, 0)])
-def test_ranges_are_joined_once_when_all_were_read(
-    failing: set[str], joined: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[str] = []
-    monkeypatch.setattr(pipeline, "_join", lambda unit, progress: calls.append(unit.batch_id))
+def test_ranges_are_joined_once_when_all_were_read(failing: set[str], joined: int) -> None:
+    batches = Told()
     (unit,) = plan([TableLoad("shop.orders", "large", 3)], spread=True)
     recorder = Recorder(failing)
-    move(recorder, [with_batch(unit, "batch", 3)], How(), Progress())
-    assert calls == ["batch"] * joined
+    move(recorder, [with_batch(unit, "batch", 3)], How(), Progress(), batches)
+    assert batches.joined == ["batch"] * joined
     assert [name for kind, name in recorder.events if kind == "start"].count("load-bronze large-shop-orders") == 1
     assert recorder.events[-1] == ("end", "load-bronze large-shop-orders")
 
@@ -82,50 +97,47 @@ FIRST = [TableLoad("shop.orders", "large", first=True)]
 AHEAD, LOAD = "load-bronze large-shop-orders ahead", "load-bronze large-shop-orders"
 
 
-def test_a_large_table_is_loaded_the_first_time_while_it_is_extracted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_waits_in_vain", lambda unit: False)
-    monkeypatch.setattr(pipeline, "_is_left", lambda unit: False)
+def test_a_large_table_is_loaded_the_first_time_while_it_is_extracted() -> None:
+    batches = Told()
     recorder, progress = Recorder(), Progress()
-    move(recorder, plan(FIRST), How(), progress)
+    move(recorder, plan(FIRST), How(), progress, batches)
     assert {name for kind, name in recorder.events if kind == "start"} == {"extract large-shop-orders", AHEAD}
     assert [outcome.step.name for outcome in progress.outcomes if outcome.step.flow == "load-bronze"] == [AHEAD]
     assert not progress.problems
 
 
 @pytest.mark.parametrize("failing", [set(), {AHEAD}])
-def test_what_was_not_loaded_ahead_is_loaded_afterwards(failing: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_waits_in_vain", lambda unit: False)
-    monkeypatch.setattr(pipeline, "_is_left", lambda unit: True)
+def test_what_was_not_loaded_ahead_is_loaded_afterwards(failing: set[str]) -> None:
+    batches = Told(waiting=True)
     recorder, progress = Recorder(failing), Progress()
-    move(recorder, plan(FIRST), How(), progress)
+    move(recorder, plan(FIRST), How(), progress, batches)
     assert recorder.events[-2:] == [("start", LOAD), ("end", LOAD)]
     assert not progress.problems
 
 
-def test_tables_that_were_loaded_before_are_loaded_after_the_extract(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_waits_in_vain", lambda unit: False)
+def test_tables_that_were_loaded_before_are_loaded_after_the_extract() -> None:
+    batches = Told()
     (unit,) = plan([TableLoad("shop.orders", first=True), TableLoad("shop.tags")])
     assert pipeline.ahead_step(unit).parameters["tables"] == ["shop.orders"]
     recorder, landed = Recorder(), list[str]()
-    move(recorder, [unit], How(), Progress(), lambda unit: landed.append(unit.name))
+    move(recorder, [unit], How(), Progress(), batches, lambda unit: landed.append(unit.name))
     assert recorder.events[-2:] == [("start", "load-bronze small-1"), ("end", "load-bronze small-1")]
     assert landed == ["small-1"]
 
 
-def test_who_waits_for_a_table_without_rows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_is_left", lambda unit: False)
-    monkeypatch.setattr(pipeline, "_waits_in_vain", lambda unit: True)
+def test_who_waits_for_a_table_without_rows_is_told() -> None:
+    batches = Told(missing=True)
     recorder, progress = Recorder(waiting={AHEAD}), Progress()
-    move(recorder, plan(FIRST), How(), progress)
+    move(recorder, plan(FIRST), How(), progress, batches)
     assert ("asked to end", AHEAD) in recorder.events
     assert recorder.events[-1] == ("end", AHEAD)
     assert not progress.problems
 
 
-def test_who_loads_ahead_of_a_failed_extract_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_is_left", lambda unit: True)
+def test_who_loads_ahead_of_a_failed_extract_does_not_wait_for_ever() -> None:
+    batches = Told(waiting=True)
     recorder, progress = Recorder({"extract large-shop-orders"}, waiting={AHEAD}), Progress()
-    move(recorder, plan(FIRST), How(), progress)
+    move(recorder, plan(FIRST), How(), progress, batches)
     assert ("asked to end", AHEAD) in recorder.events
     assert recorder.events[-1] == ("end", LOAD)
     assert progress.problems == ["extract large-shop-orders Failed: because"]
@@ -133,7 +145,7 @@ def test_who_loads_ahead_of_a_failed_extract_does_not_wait_for_ever(monkeypatch:
 
 def test_no_unit_means_nothing_to_do() -> None:
     recorder = Recorder()
-    move(recorder, [], How(), Progress())
+    move(recorder, [], How(), Progress(), Told())
     assert recorder.events == []
 
 
