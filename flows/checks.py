@@ -138,7 +138,23 @@ def _sources(findings: list[Finding], settings: Settings | None) -> Sources | No
     for ref in sources.refs():
         if ref.table.transforms:
             findings += _guarded(ref.name, partial(_transforms, ref))
+    findings += _references(sources)
     return sources
+
+
+def _references(sources: Sources) -> Iterator[Finding]:
+    """Find rules that refer to a table which sources.yaml does not have."""
+    from difflib import get_close_matches
+
+    known = [ref.name for ref in sources.refs()]
+    for ref in sources.refs():
+        for rule in ref.table.rules:
+            if rule.reference is None or rule.reference.table in known:
+                continue
+            nearest = get_close_matches(rule.reference.table, known, n=1, cutoff=_NEARLY)
+            meant = f"; did you mean {nearest[0]}?" if nearest else ""
+            message = f"rules: {rule.title!r} refers to {rule.reference.table}, which is not in sources.yaml{meant}"
+            yield Finding("warning", ref.name, message, "correct the name, or leave it if bronze has such a table")
 
 
 def _transforms(ref: TableRef) -> Iterator[Finding]:
@@ -194,31 +210,37 @@ def _paths(settings: Settings, sources: Sources) -> Iterator[Finding]:
 
     from tasks.drift import paths
     from tasks.ops.migrations import migrated
+    from tasks.sources.config import KEY, NamedPath
 
     try:
         with psycopg.connect(settings.database_url(), connect_timeout=CHECK_SECONDS) as connection:
             if not migrated(connection):
                 return
+            seen = {ref.name: paths.seen(connection, ref.key) for ref in sources.refs()}
             for ref in sources.refs():
-                for found in paths.unseen(ref.table.named_paths, paths.seen(connection, ref.key)):
-                    yield _unseen(ref, found)
+                for found in paths.unseen(ref.table.named_paths, seen[ref.name]):
+                    yield _unseen(ref.name, found)
+                for reference in (rule.reference for rule in ref.table.rules if rule.reference):
+                    named = NamedPath(f"rules of {ref.name}, reference", reference.field)
+                    for found in paths.unseen([named], seen.get(reference.table, ()) if reference.field != KEY else ()):
+                        yield _unseen(reference.table, found)
     except (psycopg.OperationalError, WarehouseError):
         return
 
 
-def _unseen(ref: TableRef, found: Unseen) -> Finding:
+def _unseen(name: str, found: Unseen) -> Finding:
     path = found.named.path
     if found.within:
         action = f"name {found.within}, or make it a table with arrays: {{{found.within}: table}} if it is an array"
         return Finding(
             "warning",
-            ref.name,
+            name,
             f"{found.named.key}: nothing in {found.within} is a column, so {path} does nothing",
             action,
         )
     meant = f"; did you mean {found.meant}?" if found.meant else ""
     message = f"{found.named.key}: no document so far has {path}{meant}"
-    return Finding("warning", ref.name, message, "correct the path, or leave it if such documents are still to come")
+    return Finding("warning", name, message, "correct the path, or leave it if such documents are still to come")
 
 
 def _landing(settings: Settings) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -65,6 +65,8 @@ def _load(target: Target, ahead_of: str | None) -> Mapping[str, Any]:
     settings = get_settings()
     ref = table_tasks.read_sources(settings).table(target.table)
     results = load_pending(ref, settings) if ahead_of is None else _load_ahead(ref, settings, ahead_of)
+    for warning in (warning for result in results for warning in result.warnings):
+        get_run_logger().warning("%s: %s", ref.name, warning)
     if results:
         table_tasks.mirror_checkpoint(settings, ref)
     return table_tasks.total([result.metrics for result in results])
@@ -76,7 +78,6 @@ def _load_ahead(ref: TableRef, settings: Settings, group: str) -> list[LoadResul
     Only an attempt to be early: what it could not do the load that follows does, and says what is wrong.
     """
     import psycopg
-    from prefect import get_run_logger
 
     from tasks.bronze.pending import Deferred, load_ahead, load_pending
     from tasks.errors import WarehouseError

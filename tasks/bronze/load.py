@@ -16,7 +16,7 @@ import psycopg
 from psycopg import errors, sql
 
 from tasks import checkpoints, database
-from tasks.bronze import ddl, delta, kinds, merge, stage
+from tasks.bronze import ddl, delta, kinds, merge, references, stage
 from tasks.bronze.account_days import AccountDays
 from tasks.bronze.convert import Converted, convert
 from tasks.bronze.new_tables import NewTables
@@ -78,6 +78,7 @@ class LoadResult:
     rescued: int = 0
     child_rows: int = 0
     schema_changes: int = 0
+    warned: int = 0
     rows_landed: int = 0
     seconds: float = 0.0
     window: dict[str, Any] = field(default_factory=dict)
@@ -110,6 +111,7 @@ class LoadResult:
             "rows_loaded": self.inserted + self.updated,
             "rows_unchanged": self.unchanged,
             "rows_rejected": self.rejected,
+            "rows_warned": self.warned,
             "rows_rescued": self.rescued,
             "rows_deleted": self.deleted,
             "rows_per_second": round(self.rows_landed / self.seconds, 1) if self.seconds > 0 else 0.0,
@@ -389,6 +391,8 @@ class Loader:
             self._write_rejects()
         self._hold_frozen()
         self._load(self._relations)
+        if not self._rebuild:
+            self._try_references(self._relations)
         self._write_ops(self._relations)
         return self._result
 
@@ -913,6 +917,19 @@ class Loader:
         if self._manifest.mode == "full":
             return "run again"
         return f"`warehouse reset {self._result.source}.{self._result.table_name}`, which drops what was landed"
+
+    # -- rules ------------------------------------------------------------------------------------------------
+
+    def _try_references(self, relations: list[_Relation]) -> None:
+        written = references.Written(
+            self._key,
+            self._manifest.batch_id,
+            {relation.plan.child: (relation.name, relation.plan) for relation in relations},
+            staged=self._new_tables is None,
+        )
+        found = references.broken_by(self._cursor, self._table.rules, written)
+        self._result.warned = found.documents
+        self._result.warnings += found.warnings
 
     # -- control tables ---------------------------------------------------------------------------------------
 

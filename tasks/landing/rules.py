@@ -55,7 +55,7 @@ class Rules:
     """The rules of one table.
 
     Args:
-        rules: In the order of sources.yaml.
+        rules: In the order of sources.yaml. References are not tried here: only the warehouse holds other tables.
         children: Paths of the table's child tables.
 
     Attributes:
@@ -64,8 +64,8 @@ class Rules:
     """
 
     def __init__(self, rules: Sequence[Rule], children: Iterable[str] = ()) -> None:
-        longest = sorted(children, key=len, reverse=True)
-        self._rules = [(rule, *_place(rule.field, longest)) for rule in rules]
+        paths = [*children]
+        self._rules = [(rule, *place(rule.field, paths)) for rule in rules if rule.reference is None]
         self.warned: Counter[str] = Counter()
         self.warned_rows = 0
 
@@ -127,9 +127,9 @@ def _apart(frames: Frames, refused: pl.Series, broken: Sequence[tuple[Rule, pl.S
     return Sorted(kept, held, rejects)
 
 
-def _place(field: str, children: Sequence[str]) -> tuple[str, str]:
+def place(field: str, children: Iterable[str]) -> tuple[str, str]:
     """Return the child table that a field is in, and its path there; `""` for the child table itself."""
-    for child in children:
+    for child in sorted(children, key=len, reverse=True):
         if field == child or field.startswith(f"{child}."):
             return child, field[len(child) + 1 :]
     return "", field

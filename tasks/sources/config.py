@@ -43,7 +43,9 @@ _NAME = re.compile(NAME_PATTERN)
 _NAME_LENGTH = 40
 # So many digits of a number are those of the double that YAML reads it as.
 _EXACT_DIGITS = 15
-_CONDITIONS = ("required", "type", "range", "set", "regex")
+KEY = "_id"
+"""Names the key of a row where else a path stands."""
+_CONDITIONS = ("required", "type", "range", "set", "regex", "reference")
 
 Kind = Literal[
     "int", "double", "decimal", "string", "bool", "date", "day", "micros", "objectid", "uuid", "binary", "json"
@@ -270,6 +272,27 @@ class Range(Strict):
         return self
 
 
+class Reference(Strict):
+    """Another table, or the same one, that has to hold a value.
+
+    Attributes:
+        table: As `source.table`.
+        field: Path as bronze has it; below the path of a child table, one of its fields. By default the key.
+    """
+
+    table: str = Field(pattern=r"^[^.]+\.[^.]+$")
+    field: str = KEY
+
+    @property
+    def key(self) -> TableKey:
+        """What names the table in the control tables."""
+        return TableKey(*self.table.split("."))
+
+
+def _table_alone(value: object) -> object:
+    return {"table": value} if isinstance(value, str) else value
+
+
 class Rule(Strict):
     """What the values of a field must be like; exactly one of the conditions is given.
 
@@ -280,6 +303,7 @@ class Rule(Strict):
         range: Numbers or times within bounds.
         set: All values that it may have.
         regex: What the whole text has to match, in the syntax of Rust's regex.
+        reference: The table that has to hold it, by its key or by a field. It only warns, as no load waits for another.
         name: What rejects call the rule.
         on_fail: A document that breaks the rule is a `reject`, or lands and is counted (`warn`).
     """
@@ -297,8 +321,16 @@ class Rule(Strict):
     range: Range | None = None
     set: Annotated[tuple[Allowed, ...], Field(min_length=1)] | None = None
     regex: str | None = None
+    reference: Annotated[Reference, BeforeValidator(_table_alone, json_schema_input_type=str | Reference)] | None = None
     name: str | None = None
     on_fail: Literal["reject", "warn"] = "reject"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reference_warns(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("reference") is not None:
+            return {"on_fail": "warn"} | given
+        return given
 
     @field_validator("regex")
     @classmethod
@@ -316,6 +348,8 @@ class Rule(Strict):
     def _exactly_one(self) -> Rule:
         if sum(getattr(self, name) is not None for name in _CONDITIONS) != 1:
             raise ValueError(f"a rule has exactly one of {', '.join(_CONDITIONS)}")
+        if self.reference and self.on_fail == "reject":
+            raise ValueError("on_fail: a reference only warns, as what it refers to may be loaded later")
         return self
 
     @property

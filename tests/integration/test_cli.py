@@ -355,8 +355,9 @@ def test_check_reports_tables_that_cannot_be_read(
 def test_check_tells_a_mistyped_path_by_what_was_read(
     place: Path, mongodb_uri: str, mongodb_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def steps(dropped: str, cast: str) -> str:
-        listed = f"transforms: [{{drop: {dropped}}}, {{cast: {{{cast}: string}}}}]"
+    def steps(dropped: str, cast: str, table: str) -> str:
+        rule = f"{{field: at, reference: {{table: {table}, field: {cast}}}}}"
+        listed = f"transforms: [{{drop: {dropped}}}, {{cast: {{{cast}: string}}}}], rules: [{rule}]"
         return source(mongodb_uri, mongodb_database, "orders").replace("incremental, cursor: at", f"full, {listed}")
 
     with MongoClient(mongodb_uri) as client:
@@ -364,14 +365,21 @@ def test_check_tells_a_mistyped_path_by_what_was_read(
     warnings = [
         "shop.orders: transforms, drop: no document so far has e_mial; did you mean e_mail?",
         "shop.orders: transforms, cast: no document so far has att; did you mean at?",
+        "shop.orders: rules of shop.orders, reference: no document so far has att; did you mean at?",
+        "'at reference' refers to shop.ordres, which is not in sources.yaml; did you mean shop.orders?",
     ]
-    for paths in (("e_mial", "att"), ("e_mail", "at")):
+    expected = {
+        ("e_mial", "att", "shop.orders"): [True, True, True, False],
+        ("e_mial", "at", "shop.ordres"): [True, False, False, True],
+        ("e_mail", "at", "shop.orders"): [False] * 4,
+    }
+    for paths, told in expected.items():
         write_sources(place, shop=steps(*paths))
         assert run("run", "shop.orders", "--no-models") == cli.DONE
         capsys.readouterr()
         assert run("check") == cli.DONE
         shown = capsys.readouterr().out
-        assert [warning in shown for warning in warnings] == [paths[0] == "e_mial"] * 2
+        assert [warning in shown for warning in warnings] == told
 
 
 def test_sql_is_read_only_and_needs_no_client(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

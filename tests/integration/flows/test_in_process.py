@@ -197,6 +197,16 @@ def test_an_unreachable_warehouse_fails_the_run_and_still_reports(
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
 
 
+def test_a_broken_reference_is_logged_and_reported(
+    shop: Shop, run_pipeline: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.write_sources(tags="{mode: full, rules: [{field: label, reference: shop.tags}]}")
+    assert run_pipeline().is_completed()
+    warning = "shop.tags: 7 document(s) break the rule 'label reference': no key of shop.tags is what they name: "
+    assert f"{warning}tag-0, tag-1, tag-2, tag-3, tag-4, ..." in caplog.messages
+    assert "7 loaded although they break a rule" in newest_artifact("run-report")
+
+
 def test_a_rewind_wish_in_the_block_is_carried_out(shop: Shop, run_pipeline: Run) -> None:
     from tasks import checkpoint_block
 

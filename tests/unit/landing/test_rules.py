@@ -161,7 +161,7 @@ def test_a_value_that_the_decoder_set_aside_is_there() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"rules": [{"field": "a"}]}, "exactly one of required, type, range, set, regex"),
+        ({"rules": [{"field": "a"}]}, "exactly one of required, type, range, set, regex, reference"),
         ({"rules": [{"field": "a", "required": True, "type": "int"}]}, "exactly one"),
         ({"rules": [{"field": "a", "required": False}]}, "required"),
         ({"rules": [{"field": "a", "range": {}}]}, "min, max, or both"),
@@ -169,6 +169,9 @@ def test_a_value_that_the_decoder_set_aside_is_there() -> None:
         ({"rules": [{"field": "a", "range": {"min": 0.12345678901234567}}]}, "written as text"),
         ({"rules": [{"field": "a", "range": {"min": "low"}}]}, "range"),
         ({"rules": [{"field": "a", "set": []}]}, "set"),
+        ({"rules": [{"field": "a", "reference": "customers"}]}, "reference.table"),
+        ({"rules": [{"field": "a", "reference": "shop.customers", "on_fail": "reject"}]}, "a reference only warns"),
+        ({"arrays": {"a": "table"}, "rules": [{"field": "a", "reference": "shop.b"}]}, "a is a child table"),
         ({"rules": [{"field": "a", "regex": "(?=a)"}]}, "not a regular expression"),
         ({"rules": [{"field": "a", "type": "int"}, {"field": "a", "type": "int"}]}, "two are called 'a type'"),
         ({"arrays": {"a": "table"}, "rules": [{"field": "a", "type": "json"}]}, "a is a child table"),
@@ -179,6 +182,21 @@ def test_a_value_that_the_decoder_set_aside_is_there() -> None:
 def test_a_rule_that_makes_no_sense_is_a_mistake(table: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Table.model_validate(table)
+
+
+def test_a_reference_warns_and_is_left_to_the_warehouse() -> None:
+    rule = Rule.model_validate({"field": "v", "reference": "shop.customers"})
+    assert (
+        rule.on_fail == "warn"
+        and rule.reference
+        and (rule.reference.key, rule.reference.field)
+        == (
+            ("shop", "customers"),
+            "_id",
+        )
+    )
+    tried = Rules([rule])
+    assert tried.sort(frames([{"_id": 1, "v": 2}], ())).kept[""]["_id"].to_list() == ["1"] and not tried.warned
 
 
 def test_bounds_are_read_as_written() -> None:
