@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import polars as pl
 
@@ -172,8 +171,7 @@ def _set_aside(frame: pl.DataFrame, path: str, wanted: pl.Series) -> pl.Series:
     """Return which of the wanted rows have a value in `_rescued` alone, where the decoder put it."""
     if "_rescued" not in frame.columns:
         return _none(wanted)
-    texts = frame["_rescued"].zip_with(wanted, pl.repeat(None, frame.height, dtype=pl.String, eager=True))
-    return pl.Series([text is not None and json.loads(text).get(path) is not None for text in texts], dtype=pl.Boolean)
+    return _asked(frame["_rescued"], wanted, lambda text: json.loads(text).get(path) is not None)
 
 
 def _keeps(rule: Rule, kind: str, values: pl.Series) -> pl.Series:
@@ -195,10 +193,16 @@ def _none(values: pl.Series) -> pl.Series:
     return pl.repeat(False, len(values), eager=True)
 
 
-def _each(values: pl.Series, keeps: Callable[[Any], bool]) -> pl.Series:
-    """Return what each value says, each distinct one asked once."""
-    known = {value: keeps(value) for value in values.unique() if value is not None}
-    return pl.Series([known.get(value, False) for value in values], dtype=pl.Boolean)
+def _asked(values: pl.Series, asked: pl.Series, keeps: Callable[[str], bool]) -> pl.Series:
+    """Return which of the values that have to be asked one by one are kept, each distinct one asked once."""
+    distinct = values.filter(asked & values.is_not_null()).unique()
+    kept = distinct.filter(pl.Series([keeps(value) for value in distinct], dtype=pl.Boolean))
+    return asked & values.is_in(kept.implode()).fill_null(False)
+
+
+def _doubles_near(texts: pl.Series) -> pl.Series:
+    """Return the doubles next to decimals, which keep their order: of two that differ, the decimals differ likewise."""
+    return texts.cast(pl.Float64, strict=False)
 
 
 # -- sets -----------------------------------------------------------------------------------------------------------
@@ -212,8 +216,12 @@ def _among(allowed: Sequence[str | bool | Decimal], kind: str, values: pl.Series
         return values.is_in([value for value in allowed if isinstance(value, bool)])
     if kind == "int":
         return values.is_in([int(n) for n in numbers if n == n.to_integral_value() and -_INT64 <= n < _INT64])
-    if kind in ("double", "decimal"):
-        return _each(values, lambda value: (number := Decimal(value)).is_finite() and number in numbers)
+    if kind == "double":
+        return values.is_in([double for n in numbers if Decimal(double := float(n)) == n])
+    if kind == "decimal":
+        near = _doubles_near(values)
+        alike = near.is_null() | near.is_in([float(n) for n in numbers])
+        return _asked(values, alike, lambda text: (number := Decimal(text)).is_finite() and number in numbers)
     return _none(values)
 
 
@@ -229,7 +237,7 @@ def _beyond(bound: Decimal | date, least: bool, kind: str, values: pl.Series) ->
     if kind == "double":
         return _of_double(bound, least, values)
     if kind == "decimal":
-        return _each(values, lambda text: _of_decimal(Decimal(text), bound, least))
+        return _of_decimal(bound, least, values)
     return _none(values)
 
 
@@ -252,7 +260,15 @@ def _of_double(bound: Decimal, least: bool, values: pl.Series) -> pl.Series:
     return kept & values.is_not_nan()
 
 
-def _of_decimal(value: Decimal, bound: Decimal, least: bool) -> bool:
+def _of_decimal(bound: Decimal, least: bool, values: pl.Series) -> pl.Series:
+    """Compare decimals with another: by the doubles next to them, and themselves where these are one."""
+    near, limit = _doubles_near(values), float(bound)
+    beyond = (near.gt(limit) if least else near.lt(limit)) & near.is_not_nan()
+    asked = _asked(values, near.is_null() | near.eq(limit), lambda text: _is_within(Decimal(text), bound, least))
+    return beyond.fill_null(False) | asked
+
+
+def _is_within(value: Decimal, bound: Decimal, least: bool) -> bool:
     if value.is_nan():
         return False
     return value >= bound if least else value <= bound

@@ -229,7 +229,7 @@ def _exactly(value: object) -> object:
 def _bound(value: object) -> Decimal | date:
     """Return a number or a time; a text is one of both."""
     found = _read_bound(value) if isinstance(value, str) else _exactly(value)
-    if not isinstance(found, Decimal | date) or (isinstance(found, Decimal) and found.is_nan()):
+    if not isinstance(found, Decimal | date) or (isinstance(found, Decimal) and not found.is_finite()):
         raise ValueError("must be a number, or a time such as 2026-01-31 or 2026-01-31T12:00:00Z")
     return found
 

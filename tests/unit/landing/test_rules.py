@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+import random
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import bson
@@ -16,7 +18,7 @@ from bson.decimal128 import Decimal128
 from pydantic import ValidationError
 
 from tasks.landing.decoder import make_decoder
-from tasks.landing.rules import Rules
+from tasks.landing.rules import Rules, breaks
 from tasks.sources import Rule, Table
 
 CHILDREN = ("items", "items.parts")
@@ -91,6 +93,7 @@ DAY = datetime(2026, 3, 1, tzinfo=UTC)
             [2, 1.5, False, "1", decimal("NaN"), float("nan")],
         ),
         ({"set": [0.1]}, [decimal("0.1")], [0.1]),
+        ({"set": ["new"]}, ["new"], [1.5, 1, decimal("1"), False]),
         ({"regex": "[a-z]+@x"}, ["a@x"], ["a@x\n", "1a@x", "a@xy", 5]),
         ({"regex": "a|b"}, ["a", "b"], ["ab", "ac"]),
     ],
@@ -99,6 +102,43 @@ def test_exactly_the_values_that_break_a_rule_are_held(
     rule: dict[str, Any], keep: list[Any], broken: list[Any]
 ) -> None:
     assert [repr(value) for value in broken_by(rule, [*keep, *broken])] == [repr(value) for value in broken]
+
+
+ODD = ("NaN", "Infinity", "-Infinity", "-0", "0E-6176", "1E-6176", "-1E-6176", "9.999E+6144", "1.20E+3", "1200", "0.10")
+
+
+def near(number: Decimal, chance: random.Random) -> Decimal:
+    """Return a number whose double is that of another, or the one beside it: the middle between both, and around it."""
+    double = float(number)
+    other = math.nextafter(double, chance.choice([-math.inf, math.inf]))
+    with localcontext(prec=60):
+        middle = (Decimal(double) + Decimal(other)) / 2
+        return chance.choice([Decimal(double), Decimal(other), middle, middle * (1 + chance.randrange(-1, 2) * STEP)])
+
+
+STEP = Decimal("1E-33")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_numbers_are_compared_as_python_compares_them(seed: int) -> None:
+    chance = random.Random(seed)
+    bounds = [Decimal(chance.choice(["0", "0.3", "-0.1", "1200", "1E+22", "9007199254740993", "1E-400", "1E+400"]))]
+    bounds += [found for _ in range(5) if (found := near(chance.choice(bounds), chance)).is_finite()]
+    texts = [*ODD, *(str(near(chance.choice(bounds), chance)) for _ in range(200)), *map(str, bounds)]
+    doubles = [float(text) for text in texts]
+    allowed = {chance.choice([*bounds, *filter(Decimal.is_finite, map(Decimal, texts))]) for _ in range(6)}
+    bound = chance.choice(bounds)
+    expected: dict[str, Callable[[Decimal], bool]] = {
+        "min": lambda value: not value.is_nan() and value >= bound,
+        "max": lambda value: not value.is_nan() and value <= bound,
+        "set": lambda value: value.is_finite() and value in allowed,
+    }
+    for name, keeps in expected.items():
+        condition = {"set": tuple(allowed)} if name == "set" else {"range": {name: str(bound)}}
+        rule = Rule.model_validate({"field": "v", **condition})
+        for kind, values in (("decimal", texts), ("double", doubles)):
+            told = breaks(rule, "v", pl.DataFrame({f"v|{kind}": values})).to_list()
+            assert told == [not keeps(Decimal(value)) for value in values], (rule, kind)
 
 
 def test_a_field_of_a_nested_document_and_one_of_a_child_table_are_tried() -> None:
@@ -168,6 +208,7 @@ def test_a_value_that_the_decoder_set_aside_is_there() -> None:
         ({"rules": [{"field": "a", "range": {"min": 1, "max": "2026-01-01"}}]}, "both numbers, or both times"),
         ({"rules": [{"field": "a", "range": {"min": 0.12345678901234567}}]}, "written as text"),
         ({"rules": [{"field": "a", "range": {"min": "low"}}]}, "range"),
+        ({"rules": [{"field": "a", "range": {"max": "Infinity"}}]}, "must be a number"),
         ({"rules": [{"field": "a", "set": []}]}, "set"),
         ({"rules": [{"field": "a", "reference": "customers"}]}, "reference.table"),
         ({"rules": [{"field": "a", "reference": "shop.customers", "on_fail": "reject"}]}, "a reference only warns"),
