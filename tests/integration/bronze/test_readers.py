@@ -88,8 +88,8 @@ def test_readers_of_the_table_and_of_a_view_go_on_while_rows_with_new_and_wider_
     changes = warehouse.rows(
         "select field, change from ops.schema_changes where batch_id = %s order by 1", manifest.batch_id
     )
-    assert changes == [("b", "widened"), ("c", "widened"), ("d", "appeared")]
-    assert warehouse.value("select schema_changes from ops.batches order by batch_id desc limit 1") == 3
+    assert changes == [("a", "constant_changed"), ("b", "widened"), ("c", "widened"), ("d", "appeared")]
+    assert warehouse.value("select schema_changes from ops.batches order by batch_id desc limit 1") == 4
 
 
 @pytest.mark.parametrize("value", [1, 0.5], ids=["added", "widened"])
