@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import sys
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -12,6 +13,9 @@ from typer.core import TyperGroup
 from flows import drift_timeline
 from flows.commands import tables_of
 from tasks.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tasks.dbt.descriptions import Described
 
 
 class _ShownByDefault(TyperGroup):
@@ -93,21 +97,21 @@ def write_dbt(
 ) -> None:
     """Bring the column block of your staging model up to what bronze has: new fields, renames, wider types.
 
-    It shows the difference and asks; what stands outside the block stays as it is.
+    New columns are described in the model's .yml, where it describes columns. It shows the difference and asks; what
+    stands outside the block stays as it is.
     """
-    from difflib import unified_diff
-
     from flows.cli import _serve, _settings
     from flows.console import say
     from flows.views import opened
     from tasks import dbt
-    from tasks.dbt import company, staging
+    from tasks.dbt import company, descriptions, staging
 
     settings = _settings()
     source, dot, table = name.partition(".")
     if not dot:
         raise ConfigError(f"{name!r} is no table", "", "write source.table, such as shop.orders")
-    model = company.find_model(dbt.Project.of(settings), source, table)
+    project = dbt.Project.of(settings)
+    model = company.find_model(project, source, table)
     _serve(settings)
     with opened(settings.database_url()) as connection:
         bronze = staging.read(connection, source, table)
@@ -123,16 +127,35 @@ def write_dbt(
     elif after == before:
         say(f"no change: {model} reads all that bronze has of {name}")
     else:
-        for line in unified_diff(before.splitlines(), after.splitlines(), "as it is", str(model), lineterm=""):
+        files = [path for path in project.files() if path.is_relative_to(project.folder)]
+        told = descriptions.with_columns(files, model.stem, staging.new_descriptions(before, after, bronze))
+        _offer(model, before, after, told, yes)
+
+
+def _offer(model: Path, before: str, after: str, told: Described | None, yes: bool) -> None:
+    """Show what would change in a model and in what describes it, and write both where a person wants it."""
+    from difflib import unified_diff
+
+    from flows.console import say
+    from tasks.dbt import company
+
+    # The model last: until it is written, all of this is found to be done.
+    edits = [(told.path, told.before, told.after)] if told and told.after else []
+    edits.append((model, before, after))
+    for path, old, new in edits:
+        for line in unified_diff(old.splitlines(), new.splitlines(), "as it is", str(path), lineterm=""):
             say(line)
-        if _confirmed(yes, str(model)):
-            company.replace_text(model, before, after)
-            say(f"written: {model}")
-            say(
-                f"next: `warehouse dbt build --select {model.stem}+`, then close the entries: `warehouse drift resolve`"
-            )
-        else:
-            say("nothing was written")
+    if told and not told.after:
+        say(f"to do: add to the model's columns in {told.path}:")
+        for line in told.lines:
+            say(line)
+    if not _confirmed(yes, str(model)):
+        say("nothing was written")
+        return
+    for path, old, new in edits:
+        company.replace_text(path, old, new)
+        say(f"written: {path}")
+    say(f"next: `warehouse dbt build --select {model.stem}+`, then close the entries: `warehouse drift resolve`")
 
 
 def _confirmed(yes: bool, place: str) -> bool:

@@ -7,7 +7,7 @@
 | `process`, `worker` | the process in which dbt runs, from outside and from inside |
 | `swap` | schemas aside, and the exchange in one transaction |
 | `results` | what happened to each node |
-| `company`, `staging` | a company's own project, its staging models and the block of columns that follows drift |
+| `company`, `staging`, `descriptions` | a company's own project, its staging models, their columns that follow drift |
 """
 
 from __future__ import annotations

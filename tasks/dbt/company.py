@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tasks.dbt.project import PACKAGES_VARIABLE, SHIPPED, Project, declared_sources
-from tasks.dbt.staging import Bronze, described, key_name, new_block
+from tasks.dbt.staging import Bronze, described, description, key_name, new_block
 from tasks.errors import ConfigError
 
 _PROJECT = """\
@@ -175,9 +175,9 @@ def _refuse_shipped(project: Project) -> None:
 
 def _yaml(source: str, table: str, relation: str, names: Mapping[str, str]) -> str:
     key = key_name(table)
+    told = {name: description(f"Field {path} of the source.") for name, path in names.items()}
     columns = "".join(
-        f"      - name: {json.dumps(name)}\n        description: {json.dumps(f'Field {path} of the source.')}\n"
-        for name, path in names.items()
+        f"      - name: {json.dumps(name)}\n        description: {json.dumps(text)}\n" for name, text in told.items()
     )
     return f"""\
 sources:

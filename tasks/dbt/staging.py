@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from types import MappingProxyType
 
 from tasks.bronze import kinds, names
@@ -34,6 +35,7 @@ _READ = re.compile(rf"bronze_(?:value|array)\(\s*\w+\s*,\s*({_PATHS})|-- left ou
 _NAME = re.compile(r'(?:\bas\s+|bronze_rows\.)"?(\w+)', re.IGNORECASE)
 # What bronze adds to a table's own columns; `_id` is the key, the others are told by macros.
 _OURS = re.compile(r"_(batch_id|extracted_at|loaded_at|deleted_at|rescued|hash|op|parent_id|position|root_id|id)")
+_PLAIN = str.maketrans("{}", "()")
 # Types that are written as people write them.
 _TYPES = {"timestamp with time zone": "timestamptz"}
 _WIDER = {
@@ -65,11 +67,13 @@ class Bronze:
         relation: Its relation in bronze.
         columns: Its fields, in the order in which they came, without those that loading adds.
         renamed: By path the one that it was probably renamed from, by the open entries of the ledger.
+        appeared: By path the day on which it was first seen, by the same.
     """
 
     relation: str
     columns: Sequence[BronzeColumn]
     renamed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    appeared: Mapping[str, date] = field(default_factory=lambda: MappingProxyType({}))
 
     def one_field(self, path: str) -> list[str]:
         """Return the paths that one field had, newest first; of two successors of a field each counts by itself."""
@@ -78,6 +82,13 @@ class Bronze:
         after = {old: new for new, old in before.items() if list(before.values()).count(old) == 1}
         newest = _chain(path, after)[-1]
         return _chain(newest, before)
+
+    def description(self, path: str) -> str:
+        """Return what the ledger tells of a field, for people."""
+        older = [one for one in self.one_field(path) if one != path]
+        before = f", {' and '.join(older)} before" if older else ""
+        since = f", first seen on {self.appeared[path]}" if path in self.appeared else ""
+        return description(f"Field {path} of the source{before}{since}.")
 
 
 def _chain(path: str, steps: Mapping[str, str]) -> list[str]:
@@ -102,10 +113,14 @@ def read(db: Executor, source: str, table: str) -> Bronze | None:
         if column.stored and column.path != DOCUMENT and not _OURS.fullmatch(column.path)
     }
     renamed: dict[str, str] = {}
+    appeared: dict[str, date] = {}
+    is_child = child not in (relations.ROOT, relations.HISTORY)
     for change in schema_changes.find(db, [key]):
-        if change.change == "renamed" and child in (relations.ROOT, relations.HISTORY):
+        if change.change == "renamed" and not is_child:
             renamed.setdefault(change.field, change.evidence["renamed_from"])
-    return Bronze(relation, [BronzeColumn(*one) for one in types.items()], renamed) if known else None
+        if change.change == "appeared":
+            appeared[change.field.removeprefix(f"{child}[].") if is_child else change.field] = change.seen_at.date()
+    return Bronze(relation, [BronzeColumn(*one) for one in types.items()], renamed, appeared) if known else None
 
 
 @dataclass(frozen=True)
@@ -196,9 +211,20 @@ def _unread(text: str, bronze: Bronze) -> list[tuple[str, str, str]]:
 
 def described(text: str) -> dict[str, str]:
     """Return by name the path of each field that a block reads."""
-    block = _BLOCK.search(text)
+    block = _BLOCK.search(text.replace("\r\n", "\n"))
     lines = [_Line.of(piece) for piece in block[1].split(",\n")] if block else []
     return {line.name: line.paths[0] for line in lines if line}
+
+
+def new_descriptions(before: str, after: str, bronze: Bronze) -> dict[str, str]:
+    """Return by name the description of each column that a model's block has now and had not before."""
+    known = described(before)
+    return {name: bronze.description(path) for name, path in described(after).items() if name not in known}
+
+
+def description(text: str) -> str:
+    """Return a text as a description may hold it: dbt takes braces in it for Jinja."""
+    return text.translate(_PLAIN)
 
 
 def key_name(table: str) -> str:

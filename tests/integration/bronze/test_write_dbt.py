@@ -29,6 +29,7 @@ AFTER: list[dict[str, Any]] = [
         "price": Decimal128(f"{n}.10"),
         "city": "Graz",
         "it's": "odd",
+        "{{ x }}": 1,
         "City": "Wien",
     }
     for n in range(3, 8)
@@ -84,10 +85,13 @@ def test_after_drift_silver_shows_old_and_new_values_under_one_name(
     assert "+    {{ warehouse.bronze_value(bronze, ['tel', 'phone'], 'text') }} as tel" in shown.out
     assert "-    {{ warehouse.bronze_value(bronze, 'total', 'bigint') }} as total" in shown.out
     assert "--yes" in shown.err
+    described = model.with_suffix(".yml")
+    theirs = described.read_text().replace("Field phone of the source.", "What they dial.  # theirs")
+    described.write_text(theirs)
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
     assert run("drift", "write-dbt", "app.orders") == cli.DONE
     assert "nothing was written" in capsys.readouterr().out
-    assert model.read_text() == written
+    assert (model.read_text(), described.read_text()) == (written, theirs)
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     assert run("drift", "write-dbt", "app.orders") == cli.DONE
     now = model.read_text()
@@ -95,6 +99,13 @@ def test_after_drift_silver_shows_old_and_new_values_under_one_name(
     assert run("drift", "write-dbt", "app.orders", "--yes") == cli.DONE
     assert "no change" in capsys.readouterr().out
     assert model.read_text() == now
+    told = described.read_text()
+    assert told.startswith(theirs)
+    day = warehouse.value("select max(seen_at)::date::text from ops.schema_changes")
+    assert {line.partition("description: ")[2] for line in told.removeprefix(theirs).splitlines()[1::2]} == {
+        f'"Field tel of the source, phone before, first seen on {day}."',
+        *(f'"Field {name} of the source, first seen on {day}."' for name in ("city", "City", "it's", "(( x ))")),
+    }
 
     dbt.run(Settings(), ["stg_app__orders"]).check()
     query = "select order_id, tel, phone, total, price, city, city_2, it_s, mine from silver.stg_app__orders order by 1"
