@@ -14,8 +14,12 @@ from bson.binary import Binary
 from bson.decimal128 import Decimal128
 
 from tasks.bronze.load import LoadResult
+from tasks.bronze.pending import load_pending
+from tasks.bronze.reset import begin_reset
 from tasks.mongodb.config import MongoTable
-from tests.fixtures.bronze import Warehouse
+from tasks.settings import Settings
+from tasks.sources import TableRef
+from tests.fixtures.bronze import Warehouse, with_table
 
 Another = Callable[..., Warehouse]
 OID = bson.ObjectId("65f1a0b2c3d4e5f6a7b8c9d0")
@@ -161,3 +165,16 @@ def test_names_of_fields_are_quoted(warehouse: Warehouse, another: Another) -> N
     refer(warehouse, {"table": "shop.customers", "field": odd}, "shop.customers", field=odd)
     assert broken(warehouse.load([{"_id": 1, odd: 1}, {"_id": 2, odd: 2}])) == {"rule 1": (1, "2"), "rule 2": (1, "2")}
     assert warehouse.value("select count(*) from bronze.shop__orders") == 2
+
+
+def test_a_reset_looks_into_the_rows_that_take_the_place_of_the_old(
+    warehouse: Warehouse, place: tuple[TableRef, Settings]
+) -> None:
+    refer(warehouse, "shop.orders", field="parent")
+    ref, settings = with_table(place, warehouse.table), place[1]
+    warehouse.load([{"_id": 1}, {"_id": 9}])
+    begin_reset(ref, settings, None, asked_by="a person", why="to read again")
+    warehouse.land([{"_id": 1, "parent": 9}, {"_id": 2, "parent": 1}], previous={})
+    [result] = load_pending(ref, settings)
+    assert warehouse.value("select count(*) from bronze.shop__orders") == 2
+    assert broken(result) == {"rule 1": (1, "1")}
