@@ -116,7 +116,8 @@ def test_where_no_wheel_fits_the_driver_decodes_and_that_is_said(checkout: Path,
     assert DRIVER in make(checkout) and "no wheel" in make(checkout)
     release(tmp_path / "release", ELSEWHERE)
     said = make(checkout, f"WHEELS={tmp_path / 'release'}")
-    assert "no wheels with a matching platform tag" in said and DRIVER in said
+    # uv breaks its lines by the width of the terminal.
+    assert "no wheels with a matching platform tag" in " ".join(said.split()) and DRIVER in said
     assert installed(checkout) == ""
 
 
