@@ -336,7 +336,7 @@ def test_ranges_of_a_large_table_are_read_apart_and_joined_into_one_batch(
     from prefect.runtime import flow_run
 
     from flows.launch import InProcess, quiet_heartbeat
-    from flows.pipeline import Progress, move, plan_ranges
+    from flows.pipeline import Batches, Progress, move, plan_ranges
     from flows.plans import How
     from tasks.planning import TableLoad, Unit, parse_target, plan
 
@@ -348,7 +348,7 @@ def test_ranges_of_a_large_table_are_read_apart_and_joined_into_one_batch(
         (planned,) = plan([TableLoad("shop.orders", "large", 4)], spread=True)
         seen.append(plan_ranges(planned))
         progress = Progress()
-        move(InProcess(str(flow_run.id)), seen, How(), progress)
+        move(InProcess(str(flow_run.id)), seen, How(), progress, Batches())
         return progress.problems
 
     with quiet_heartbeat():

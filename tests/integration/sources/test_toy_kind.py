@@ -112,7 +112,7 @@ def test_ranges_of_a_foreign_kind_are_read_by_runs_of_their_own(toys: Path, post
     from prefect.runtime import flow_run
 
     from flows.launch import InProcess, quiet_heartbeat
-    from flows.pipeline import Progress, move, plan_ranges
+    from flows.pipeline import Batches, Progress, move, plan_ranges
     from flows.plans import How
     from tasks.planning import TableLoad, plan
 
@@ -123,7 +123,7 @@ def test_ranges_of_a_foreign_kind_are_read_by_runs_of_their_own(toys: Path, post
     def spread() -> list[str]:
         (planned,) = plan([TableLoad("box.cars", "large", ranges)], spread=True)
         progress = Progress()
-        move(InProcess(str(flow_run.id)), [plan_ranges(planned)], How(), progress)
+        move(InProcess(str(flow_run.id)), [plan_ranges(planned)], How(), progress, Batches())
         return progress.problems
 
     with quiet_heartbeat():
