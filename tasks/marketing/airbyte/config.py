@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, Secret, field_validator, model_validator
 
 from tasks.connectors import catalogue
-from tasks.marketing.rest.config import ChannelSource, ChannelTable
+from tasks.marketing.rest.config import ChannelSource, ChannelTable, TimeZone
 from tasks.resources import quantity
 from tasks.sources.config import Duration, Name, Strict
 
@@ -83,20 +83,11 @@ class AirbyteSource(ChannelSource):
     program: tuple[str, ...] = ()
     config: Secret[dict[str, Any]] = Field(default_factory=lambda: Secret({}))
     account: str | None = None
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
     first_day: str | None = None
     last_day: str | None = None
     limits: ConnectorLimits = ConnectorLimits()
     tables: dict[Name, AirbyteTable] = Field(min_length=1)
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, name: str) -> str:
-        from zoneinfo import available_timezones
-
-        if name not in available_timezones():
-            raise ValueError("no time zone is called so; use an IANA name, such as Europe/Berlin")
-        return name
 
     @field_validator("connector")
     @classmethod

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
 
 from tasks.marketing.rest import template
 from tasks.marketing.rest.errors import Action
@@ -36,8 +36,17 @@ def _days(value: timedelta) -> timedelta:
     return value
 
 
+def _time_zone(name: str) -> str:
+    from zoneinfo import available_timezones
+
+    if name not in available_timezones():
+        raise ValueError("no time zone is called so; use an IANA name, such as Europe/Berlin")
+    return name
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Days = Annotated[Duration, AfterValidator(_days)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 
 class ChannelTable(Table):
@@ -390,22 +399,13 @@ class RestSource(ApiSource):
     base_url: Address
     auth: AnyAuth | None = None
     headers: dict[str, str] = Field(default_factory=dict)
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
     accounts: tuple[str, ...] | Accounts | None = None
     paging: Paging | None = None
     errors: tuple[ErrorRule, ...] = ()
     budget: RequestBudget | None = None
     ends: date | None = None
     tables: dict[Name, RestTable] = Field(min_length=1)
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, name: str) -> str:
-        from zoneinfo import available_timezones
-
-        if name not in available_timezones():
-            raise ValueError("no time zone is called so; use an IANA name, such as Europe/Berlin")
-        return name
 
 
 RestRef = TableRef[RestSource, RestTable]
