@@ -106,31 +106,31 @@ def _build(name: str, entry: catalogue.Entry, place: Path) -> None:
     lock = str(catalogue.lock(name))
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     if uv:
-        # Named, as uv does not look at which versions of Python a package was made for.
-        _do(name, [uv, "venv", "--quiet", "--python", entry.python, str(place)])
-        _do(
-            name,
-            [uv, "pip", "sync", "--quiet", "--require-hashes", "--compile-bytecode", "--python", str(python), lock],
-        )
-        return
-    if sys.version_info[:2] != tuple(map(int, entry.python.split("."))):
-        raise ConfigError(f"the connector {name} needs Python {entry.python}", name, "install uv, which can get it")
-    _do(name, [sys.executable, "-m", "venv", str(place)])
-    _do(name, [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--requirement", lock])
+        # Named, as uv does not look at which versions of Python a package was made for. It must be here: a program from
+        # elsewhere is nothing that an installation of packages may bring.
+        made = [uv, "venv", "--quiet", "--no-python-downloads", "--python", entry.python, str(place)]
+        _do(made, name, "the environment cannot be made", f"install Python {entry.python} beside this one")
+        filled = [uv, "pip", "sync", "--quiet", "--require-hashes", "--compile-bytecode", "--python", str(python), lock]
+    else:
+        if sys.version_info[:2] != tuple(map(int, entry.python.split("."))):
+            raise ConfigError(f"the connector {name} needs Python {entry.python}", name, "install uv, and this Python")
+        made = [sys.executable, "-m", "venv", str(place)]
+        _do(made, name, "the environment cannot be made", "install Python's module venv")
+        packages = ["--quiet", "--require-hashes", "--no-deps", "--requirement", lock]
+        filled = [str(python), "-m", "pip", "install", *packages]
+    _do(filled, name, "the packages cannot be installed", "see whether PyPI can be reached")
 
 
-def _do(name: str, command: list[str]) -> None:
+def _do(command: list[str], name: str, failed: str, advice: str) -> None:
     try:
         done = subprocess.run(  # noqa: S603 - uv or pip with a lock of ours, no shell
             command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise InstallFailed(
-            f"it took longer than {_INSTALL_SECONDS} s", name, "see whether PyPI can be reached"
-        ) from None
+        raise InstallFailed(f"{failed}: it took longer than {_INSTALL_SECONDS} s", name, advice) from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-_SHOWN:]
-        raise InstallFailed(f"the packages cannot be installed: {said}", name, "see whether PyPI can be reached")
+        raise InstallFailed(f"{failed}: {said}", name, advice)
 
 
 def _spec(name: str, command: Path) -> bytes:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -262,6 +263,7 @@ def test_a_stream_that_there_is_not_is_told_with_those_that_there_are(tmp_path: 
         ({}, {"mode": "window"}, "`day` names the field with the day of mode window"),
         ({"first_day": None}, {"mode": "window", "day": "day"}, "mode window needs `first_day`"),
         ({}, {"mode": "full", "lookback": "3d"}, "lookback, start and step are for mode window"),
+        ({"timezone": "Berlin"}, {"mode": "full"}, "no time zone is called so"),
         ({"limits": {"memory": "much"}}, {"mode": "full"}, "not a Kubernetes quantity"),
     ],
 )
@@ -291,6 +293,26 @@ def test_a_refused_connector_is_neither_installed_nor_run(tmp_path: Path) -> Non
     toy = Toy(tmp_path, table={"mode": "full"}, program=[], connector="klaviyo")
     with pytest.raises(ConfigError, match="is refused"):
         toy.pulls.pull("spend")
+
+
+def test_an_environment_is_made_of_a_python_that_is_here_and_of_hashed_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def fails_at_the_packages(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, len(commands) - 1, "", "no such package")
+
+    monkeypatch.setenv("WAREHOUSE_CONNECTORS", str(tmp_path / "none"))
+    monkeypatch.setattr(subprocess, "run", fails_at_the_packages)
+    get_settings.cache_clear()
+    with pytest.raises(environments.InstallFailed, match="no such package"):
+        environments.install("faker")
+    get_settings.cache_clear()
+    make, sync = commands
+    assert "--no-python-downloads" in make and "--require-hashes" in sync
+    assert [left.name for left in (tmp_path / "none" / "faker").iterdir()] == [".lock"]
 
 
 def test_a_connector_that_is_not_installed_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
