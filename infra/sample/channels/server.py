@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 
@@ -102,46 +102,47 @@ class Fake(ABC):
         """Return the true answer."""
 
 
-class Server:
-    """The fakes on one port of this machine.
+class Handler(BaseHTTPRequestHandler):
+    """Takes requests for fakes and sends their answers."""
+
+    protocol_version = "HTTP/1.1"
+    # Without it each answer waits for the acknowledgement of its headers.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def asked(self, path: str) -> Asked:
+        """Read the request, as one for a path below a fake's prefix."""
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return Asked(self.command, unquote(path), urlsplit(self.path).query, headers, body)
+
+    def send(self, answer: Answer) -> None:
+        """Send an answer."""
+        payload = answer.payload()
+        self.send_response(answer.status)
+        for name, value in {"content-type": "application/json", **answer.headers}.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload if answer.cut is None else payload[: answer.cut])
+        self.wfile.flush()
+        if answer.cut is not None:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: the fakes keep their own log."""
+
+
+class Loopback:
+    """A server on one port of this machine, serving while its context is open.
 
     Args:
-        fakes: By prefix.
+        handler: Of its requests.
         port: The port; 0 takes a free one.
     """
 
-    def __init__(self, fakes: Mapping[str, Fake], port: int = 0) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            # Without it each answer waits for the acknowledgement of its headers.
-            wbufsize = -1
-            disable_nagle_algorithm = True
-
-            def _any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                address = urlsplit(self.path)
-                prefix, _, path = address.path.lstrip("/").partition("/")
-                fake = fakes.get(prefix)
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                asked = Asked(self.command, unquote(path), address.query, headers, body)
-                answer = fake.handle(asked) if fake else Answer({"error": "no such service"}, 404)
-                payload = answer.payload()
-                self.send_response(answer.status)
-                for name, value in {"content-type": "application/json", **answer.headers}.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(payload)))
-                self.end_headers()
-                self.wfile.write(payload if answer.cut is None else payload[: answer.cut])
-                self.wfile.flush()
-                if answer.cut is not None:
-                    self.close_connection = True
-
-            do_GET = do_POST = _any
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing: the fakes keep their own log."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    def __init__(self, handler: type[Handler], port: int = 0) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
 
     @property
@@ -149,7 +150,7 @@ class Server:
         """Address of the server, without a prefix."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
@@ -160,3 +161,24 @@ class Server:
     def serve(self) -> None:
         """Serve until the process ends."""
         self._server.serve_forever()
+
+
+class Server(Loopback):
+    """The fakes on one port of this machine.
+
+    Args:
+        fakes: By prefix.
+        port: The port; 0 takes a free one.
+    """
+
+    def __init__(self, fakes: Mapping[str, Fake], port: int = 0) -> None:
+        class ByPrefix(Handler):
+            def _any(self) -> None:
+                prefix, _, path = urlsplit(self.path).path.lstrip("/").partition("/")
+                fake = fakes.get(prefix)
+                asked = self.asked(path)
+                self.send(fake.handle(asked) if fake else Answer({"error": "no such service"}, 404))
+
+            do_GET = do_POST = _any
+
+        super().__init__(ByPrefix, port)

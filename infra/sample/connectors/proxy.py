@@ -7,21 +7,18 @@ to any other host is refused and kept, so a run shows that it talks to no one el
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from infra.sample.channels.server import Answer, Asked, Fake
+from infra.sample.channels.server import Answer, Fake, Handler, Loopback
 
 _DAY = timedelta(days=1)
 
 
-class Internet:
-    """The proxy, serving while its context is open.
+class Internet(Loopback):
+    """The proxy.
 
     Args:
         fakes: By host name.
@@ -38,9 +35,7 @@ class Internet:
         context.load_cert_chain(_certificates(sorted(fakes), folder))
         refused = self.refused
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class ByHost(Handler):
             def do_CONNECT(self) -> None:
                 """Become the host that is asked for, on the same connection."""
                 self.host = self.path.partition(":")[0]
@@ -57,43 +52,19 @@ class Internet:
                 self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
 
             def _any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                address = urlsplit(self.path)
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                asked = Asked(self.command, unquote(address.path.lstrip("/")), address.query, headers, body)
-                answer = fakes[self.host].handle(asked) if hasattr(self, "host") else Answer(status=403)
-                payload = answer.payload()
-                self.send_response(answer.status)
-                for name, value in {"content-type": "application/json", **answer.headers}.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(payload)))
-                self.end_headers()
-                self.wfile.write(payload)
-                self.wfile.flush()
+                asked = self.asked(urlsplit(self.path).path.lstrip("/"))
+                self.send(fakes[self.host].handle(asked) if hasattr(self, "host") else Answer(status=403))
 
             do_GET = do_POST = do_HEAD = do_PUT = _any
 
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing: the fakes keep their own log."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        super().__init__(ByHost)
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
 
     @property
     def environment(self) -> dict[str, str]:
         """Variables by which a program goes through the proxy and trusts it."""
-        port = self._server.server_address[1]
         trust = str(self.authority)
-        return {"HTTPS_PROXY": f"http://127.0.0.1:{port}", "REQUESTS_CA_BUNDLE": trust, "SSL_CERT_FILE": trust}
-
-    def __enter__(self) -> Internet:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return {"HTTPS_PROXY": self.url, "REQUESTS_CA_BUNDLE": trust, "SSL_CERT_FILE": trust}
 
 
 def _certificates(hosts: list[str], folder: Path) -> Path:
