@@ -57,10 +57,19 @@ def main() -> None:
     from flows.console import options, take_options
 
     arguments = take_options(sys.argv[1:])
-    sys.exit(_run(arguments, options.debug))
+    sys.exit(invoke(arguments, options.debug))
 
 
-def _run(arguments: list[str], debug: bool) -> int:
+def invoke(arguments: list[str], debug: bool = False) -> int:
+    """Run the command in this process.
+
+    Args:
+        arguments: Its words, without those that every command takes (`console.take_options`).
+        debug: Print the traceback of whatever fails, without secrets.
+
+    Returns:
+        The exit code; nothing is raised.
+    """
     from flows.console import error_block, print_json
 
     try:

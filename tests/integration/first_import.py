@@ -56,7 +56,7 @@ def main() -> None:
     found: dict[str, Any] = {"imported": "", "server": ""}
     sys.meta_path.insert(0, Watch())
     try:
-        found["code"] = cli._run(sys.argv[1:], debug=True)
+        found["code"] = cli.invoke(sys.argv[1:], debug=True)
     except Imported as imported:
         found.update(imported=str(imported), server=os.environ.get("PREFECT_API_URL", ""))
     print("\n" + json.dumps(found))

@@ -76,7 +76,7 @@ def rows(url: str, query: str) -> list[tuple[Any, ...]]:
 
 
 def run(*arguments: str) -> int:
-    return cli._run([*arguments], debug=False)
+    return cli.invoke([*arguments])
 
 
 @pytest.mark.slow

@@ -73,10 +73,7 @@ def test_a_messy_database_is_proposed_checked_and_loaded(
 ) -> None:
     with MongoClient[dict[str, Any]](mongodb_uri) as client:
         _fill(client[mongodb_database])
-    assert (
-        cli._run(["init", str(folder), "--uri", mongodb_uri, "--database", mongodb_database, "--name", "app"], False)
-        == 0
-    )
+    assert cli.invoke(["init", str(folder), "--uri", mongodb_uri, "--database", mongodb_database, "--name", "app"]) == 0
     said = capsys.readouterr().out
     assert mongodb_uri not in said and "users.passwordHash: drop, looks like a secret" in said
     text = (folder / "sources.yaml").read_text()
@@ -107,8 +104,8 @@ def test_a_messy_database_is_proposed_checked_and_loaded(
     assert tables["deep"].arrays == {"a.b": "table", "a.b.c": "table"}
     assert tables["empty"].mode == "full" and len(tables) == 12
 
-    assert cli._run(["check"], False) == 0, capsys.readouterr().out
-    assert cli._run(["run", "app.orders", "app.users"], False) == 0
+    assert cli.invoke(["check"]) == 0, capsys.readouterr().out
+    assert cli.invoke(["run", "app.orders", "app.users"]) == 0
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute("select count(*) from bronze.app__orders__items").fetchone() == (10_050,)
         row = connection.execute("select email from bronze.app__users limit 1").fetchone()
@@ -118,8 +115,8 @@ def test_a_messy_database_is_proposed_checked_and_loaded(
 
     # The company's own project is the one that is built: it takes a model, whose rows are in silver after the next run.
     assert os.environ["WAREHOUSE_DBT"] == "dbt" and (folder / "dbt" / "dbt_project.yml").exists()
-    assert cli._run(["model", "new", "app.orders"], False) == 0
-    assert cli._run(["run", "app.orders"], False) == 0, capsys.readouterr().out
+    assert cli.invoke(["model", "new", "app.orders"]) == 0
+    assert cli.invoke(["run", "app.orders"]) == 0, capsys.readouterr().out
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute("select count(*) from silver.stg_app__orders").fetchone() == (10_050,)
 
@@ -129,7 +126,7 @@ def test_an_existing_configuration_is_never_overwritten(
 ) -> None:
     folder.mkdir()
     (folder / "sources.yaml").write_text("sources: {}")
-    assert cli._run(["init", str(folder), "--uri", mongodb_uri, "--database", "any"], False) == 2
+    assert cli.invoke(["init", str(folder), "--uri", mongodb_uri, "--database", "any"]) == 2
     assert "there is a sources.yaml already" in capsys.readouterr().err
     assert (folder / "sources.yaml").read_text() == "sources: {}"
 
@@ -139,7 +136,7 @@ def test_an_unreachable_server_writes_nothing_and_shows_no_password(
 ) -> None:
     monkeypatch.setattr("tasks.mongodb.client.SERVER_SELECTION_MS", 300)
     uri = "mongodb://reader:" + "hunter2" + "@127.0.0.1:1/shop"
-    assert cli._run(["init", str(folder), "--uri", uri], False) == 1
+    assert cli.invoke(["init", str(folder), "--uri", uri]) == 1
     assert "hunter2" not in "".join(capsys.readouterr())
     assert not folder.exists()
     assert "MONGODB_URI" not in os.environ

@@ -54,7 +54,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_help_needs_none_of_the_slow_libraries() -> None:
     script = (
-        "import sys; from flows import cli; cli._run(['--help'], False);"
+        "import sys; from flows import cli; cli.invoke(['--help']);"
         "print('slow:', sorted({'prefect','polars','dbt','pymongo','psycopg','pydantic'} & set(sys.modules)))"
     )
     checkout = Path(cli.__file__).parents[1]
@@ -104,7 +104,7 @@ def test_the_installed_command_finds_its_packages(tmp_path: Path) -> None:
 def test_wrong_use_exits_with_2(arguments: list[str], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
     (place / "sources.yaml").write_text(SOURCES)
-    assert cli._run(arguments, debug=False) == cli.WRONG_USE
+    assert cli.invoke(arguments) == cli.WRONG_USE
 
 
 def test_a_source_is_checked_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,14 +114,14 @@ def test_a_source_is_checked_alone(place: Path, capsys: pytest.CaptureFixture[st
         (place / "sources.yaml").write_text(
             json.dumps({"sources": {"web": found, "ads": {**found, "ends": "2020-01-01"}}})
         )
-        assert cli._run(["check", "web"], debug=False) == cli.DONE
+        assert cli.invoke(["check", "web"]) == cli.DONE
         assert capsys.readouterr().out.splitlines() == [
             "ok      source web: 1 account(s): web in UTC",
             "ok      web.things: account web, the first rows:",
             "          id=1, name=first",
             "nothing is wrong",
         ]
-        assert cli._run(["check", "ads"], debug=False) == cli.FAILED
+        assert cli.invoke(["check", "ads"]) == cli.FAILED
     shown = capsys.readouterr().out
     assert "wrong   source ads: the API of ads has ended on 2020-01-01" in shown and "web" not in shown
 
@@ -131,7 +131,7 @@ def test_an_unknown_table_names_those_that_exist(
 ) -> None:
     monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
     (place / "sources.yaml").write_text(SOURCES)
-    assert cli._run(["checkpoint", "set", "shop.ordrs", "--start"], debug=False) == cli.WRONG_USE
+    assert cli.invoke(["checkpoint", "set", "shop.ordrs", "--start"]) == cli.WRONG_USE
     assert capsys.readouterr().err.splitlines() == [
         "error: no table is called 'shop.ordrs'",
         "where: sources.yaml",
@@ -142,7 +142,7 @@ def test_an_unknown_table_names_those_that_exist(
 def test_a_missing_warehouse_is_a_named_error_without_a_traceback(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli._run(["sql", "select 1"], debug=False) == cli.FAILED
+    assert cli.invoke(["sql", "select 1"]) == cli.FAILED
     shown = capsys.readouterr().err
     assert shown.startswith("error: no warehouse is configured")
     assert "warehouse up" in shown
@@ -150,14 +150,14 @@ def test_a_missing_warehouse_is_a_named_error_without_a_traceback(
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli._run(["sql", "select 1"], debug=True) == cli.FAILED
+    assert cli.invoke(["sql", "select 1"], debug=True) == cli.FAILED
     assert "Traceback" in capsys.readouterr().err
 
 
 def test_a_wrong_setting_is_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WAREHOUSE_URL", "mysql://root:hunter2@db/shop")
     monkeypatch.setenv("WAREHOUSE_EXECUTION", "elsewhere")
-    assert cli._run(["status"], debug=False) == cli.WRONG_USE
+    assert cli.invoke(["status"]) == cli.WRONG_USE
     shown = capsys.readouterr().err
     assert "WAREHOUSE_URL" in shown
     assert "WAREHOUSE_EXECUTION" in shown
@@ -171,7 +171,7 @@ def test_an_unforeseen_error_is_one_block_without_secrets(
         raise RuntimeError("cannot reach postgresql://me:hunter2@db/x")
 
     monkeypatch.setattr(cli, "_settings", broken)
-    assert cli._run(["status"], debug=False) == cli.FAILED
+    assert cli.invoke(["status"]) == cli.FAILED
     shown = capsys.readouterr().err
     assert shown.startswith("error: RuntimeError: cannot reach postgresql://***@db/x")
     assert "Traceback" not in shown
@@ -197,7 +197,7 @@ def test_check_finds_all_mistakes_at_once(
     (place / "landing").write_text("a file where a folder should be")
     monkeypatch.setenv("WAREHOUSE_LANDING", str(place / "landing"))
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    assert cli._run(["check"], debug=False) == cli.FAILED
+    assert cli.invoke(["check"]) == cli.FAILED
     shown = capsys.readouterr().out
     wrong = [line for line in shown.splitlines() if line.startswith("wrong")]
     assert any("line 7" in line and "curser" in line for line in wrong)
@@ -215,7 +215,7 @@ def test_check_finds_settings_that_are_mistyped(
     monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
     for name in ("WAREHOUSE_LANDNG", "WAREHOUSE_HASHKEY", "WAREHOUSE_IMAGE", "WAREHOUSE_REGION", "WAREHOUSE_HOME"):
         monkeypatch.setenv(name, "somewhere")
-    cli._run(["check"], debug=False)
+    cli.invoke(["check"])
     shown = capsys.readouterr().out
     assert "WAREHOUSE_LANDNG is no setting" in shown and "WAREHOUSE_LANDING was meant" in shown
     assert "WAREHOUSE_HASHKEY is no setting" in shown and "WAREHOUSE_HASH_KEY was meant" in shown
@@ -230,7 +230,7 @@ def test_check_says_that_a_hash_needs_its_key(
     said = "wrong   shop.products: a hash transform needs a secret key"
     for key in ("", "a key of the company's own"):
         monkeypatch.setenv("WAREHOUSE_HASH_KEY", key)
-        cli._run(["check"], debug=False)
+        cli.invoke(["check"])
         assert (said in capsys.readouterr().out) == (not key)
 
 
@@ -380,7 +380,7 @@ def test_status_shows_which_decoder_is_in_use(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *of: found if name == "warehouse_native" else real(name, *of)
     )
-    cli._run(["status"], False)
+    cli.invoke(["status"])
     assert said in capsys.readouterr().out
 
 
@@ -401,12 +401,12 @@ def test_examples_are_of_commands_that_exist() -> None:
 
 
 def test_help_shows_the_first_days_commands_first_and_each_command_once(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli._run(["--help"], debug=False) == cli.DONE
+    assert cli.invoke(["--help"]) == cli.DONE
     shown = capsys.readouterr().out
     first, others = shown.split("Start with:")[1].split("All others:")
     assert [line.split()[0] for line in first.strip().splitlines()] == list(commands.FIRST)
     assert "verify" in others and "--json" in others
-    assert cli._run(["run", "--help"], debug=False) == cli.DONE
+    assert cli.invoke(["run", "--help"]) == cli.DONE
     assert "\n    warehouse run --plan\n" in capsys.readouterr().out
 
 
@@ -418,10 +418,10 @@ def test_a_command_of_another_module_is_imported_only_when_it_is_called(
     )
     monkeypatch.syspath_prepend(str(place))
     monkeypatch.setitem(commands.ELSEWHERE, "late", ("late_module:app", "Comes late."))
-    assert cli._run(["--help"], debug=False) == cli.DONE
+    assert cli.invoke(["--help"]) == cli.DONE
     assert "Comes late." in capsys.readouterr().out
     assert "late_module" not in sys.modules
-    assert cli._run(["late", "x"], debug=False) == cli.DONE
+    assert cli.invoke(["late", "x"]) == cli.DONE
     assert capsys.readouterr().out == "late x\n"
 
 
@@ -431,12 +431,12 @@ def test_results_are_one_json_value_and_all_else_is_beside_it(
     monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
     try:
         assert console.take_options(["check", "--json", "--quiet"]) == ["check"]
-        cli._run(["check"], debug=False)
+        cli.invoke(["check"])
         shown = capsys.readouterr()
         levels = {finding["level"] for finding in json.loads(shown.out)}
         assert "wrong" in levels and shown.err == ""
         console.take_options(["drift", "--json"])
-        assert cli._run(["drift"], debug=False) == cli.FAILED
+        assert cli.invoke(["drift"]) == cli.FAILED
         shown = capsys.readouterr()
         assert json.loads(shown.out) == [] and "error: " in shown.err
     finally:
@@ -475,7 +475,7 @@ def test_a_setting_with_an_unescaped_password_says_so_and_shows_no_piece_of_it(
     monkeypatch.setenv("WAREHOUSE_URL", "postgresql://u:p@geh/eim@127.0.0.1:1/x")
     get_settings.cache_clear()
     try:
-        assert cli._run(["sql", "select 1"], debug=False) == cli.WRONG_USE
+        assert cli.invoke(["sql", "select 1"]) == cli.WRONG_USE
     finally:
         get_settings.cache_clear()
     told = capsys.readouterr().err

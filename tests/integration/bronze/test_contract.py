@@ -133,11 +133,11 @@ def test_the_command_prints_what_can_be_pasted(
     (tmp_path / "sources.yaml").write_text(head)
     monkeypatch.setenv("WAREHOUSE_URL", warehouse.url)
     get_settings.cache_clear()
-    assert cli._run(["contract", "shop.orders"], debug=False) == cli.WRONG_USE
+    assert cli.invoke(["contract", "shop.orders"]) == cli.WRONG_USE
     assert "bronze holds nothing of it" in capsys.readouterr().err
     documents = [{"_id": number, "total": Decimal128("1.50")} for number in range(3)]
     warehouse.load(documents)
-    assert cli._run(["contract", "shop.orders"], debug=False) == cli.DONE
+    assert cli.invoke(["contract", "shop.orders"]) == cli.DONE
     (tmp_path / "sources.yaml").write_text(head + capsys.readouterr().out)
     rules = load_sources(tmp_path / "sources.yaml").table("shop.orders").table.rules
     assert [rule.title for rule in rules] == ["total required", "total type", "total range"]

@@ -23,7 +23,7 @@ def command(
     get_settings.cache_clear()
 
     def run(*words: str) -> tuple[int, str]:
-        code = cli._run(list(words), debug=False)
+        code = cli.invoke(list(words))
         said = capsys.readouterr()
         return code, said.out + said.err
 

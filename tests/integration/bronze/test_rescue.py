@@ -145,7 +145,7 @@ def test_the_command_says_what_moved(
     (tmp_path / "sources.yaml").write_text(f"sources:\n  shop:\n{source}")
     monkeypatch.setenv("WAREHOUSE_URL", warehouse.url)
     get_settings.cache_clear()
-    assert cli._run(["rescue", "shop.orders"], debug=False) == cli.DONE
+    assert cli.invoke(["rescue", "shop.orders"]) == cli.DONE
     said = capsys.readouterr().out
     assert "columns added: note" in said and "1 value(s) moved, 0 left" in said
     assert warehouse.rows("select note from bronze.shop__orders order by _id") == [(None,), ("x",)]

@@ -40,7 +40,7 @@ def command(
     get_settings.cache_clear()
 
     def run(*words: str) -> str:
-        assert cli._run(console.take_options(["drift", *words]), debug=False) == cli.DONE
+        assert cli.invoke(console.take_options(["drift", *words])) == cli.DONE
         return capsys.readouterr().out
 
     yield run

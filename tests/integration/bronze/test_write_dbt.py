@@ -62,7 +62,7 @@ class Terminal(io.StringIO):
 
 
 def run(*arguments: str) -> int:
-    return cli._run([*arguments], debug=False)
+    return cli.invoke([*arguments])
 
 
 def test_after_drift_silver_shows_old_and_new_values_under_one_name(

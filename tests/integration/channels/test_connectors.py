@@ -50,7 +50,7 @@ def serve(file: Path, rows: dict[str, list[str]], **faults: Any) -> None:
 
 def run(*arguments: str) -> int:
     get_settings.cache_clear()
-    return cli._run(list(arguments), False)
+    return cli.invoke(list(arguments))
 
 
 def rows(url: str, query: str) -> list[tuple[Any, ...]]:

@@ -49,7 +49,7 @@ def configure(folder: Path, more: str = "") -> None:
 
 def run(*arguments: str) -> int:
     get_settings.cache_clear()
-    return cli._run(list(arguments), False)
+    return cli.invoke(list(arguments))
 
 
 def rows(url: str, query: str) -> list[tuple[Any, ...]]:

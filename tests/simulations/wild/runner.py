@@ -76,7 +76,7 @@ def command(arguments: list[str], stop: int, output: Path) -> None:
     watch(events)
     code = 70
     try:
-        code = cli._run(arguments, debug=True)
+        code = cli.invoke(arguments, debug=True)
     except BaseException:
         traceback.print_exc()
     sys.stdout.flush()

@@ -102,14 +102,14 @@ def test_the_command_adds_a_source_once_and_keeps_what_stands(
     existing = f"# ours\nsources:\n  old: {old}\n"
     (tmp_path / "sources.yaml").write_text(existing)
     command = ["source", "new", "files", "spend.csv", "--name", "ads"]
-    assert cli._run([*command, "--dry-run"], debug=False) == cli.DONE
+    assert cli.invoke([*command, "--dry-run"]) == cli.DONE
     assert "cost: 2.50 (decimal)" in capsys.readouterr().out
     assert (tmp_path / "sources.yaml").read_text() == existing
-    assert cli._run(command, debug=False) == cli.DONE
+    assert cli.invoke(command) == cli.DONE
     text = (tmp_path / "sources.yaml").read_text()
     assert text.startswith(existing)
     assert [ref.name for ref in load_sources(tmp_path / "sources.yaml").refs()] == ["old.t", "ads.spend"]
-    assert cli._run(command, debug=False) == cli.WRONG_USE
+    assert cli.invoke(command) == cli.WRONG_USE
     assert (tmp_path / "sources.yaml").read_text() == text
     assert "there is a source 'ads' already" in capsys.readouterr().err
 
