@@ -350,14 +350,13 @@ def run(
     settings = _settings()
     names = [*(tables or []), *(source or [])]
     how = plans.How(full, first.date() if first else None, last.date() if last else None)
+    runs.check_configuration(settings, names, how, models=models and not plan)
     if plan:
         _serve(settings)
-        runs.check_names(settings, names, how)
         runs.print_plan(settings, names, how)
         return
     with _prefect_for_a_run(settings, keep, " ".join(["warehouse run", *names, *how.options()])):
         _serve(settings)
-        runs.check_names(settings, names, how)
         outcome = runs.run_pipeline(names, how, models=models, progress=Steps(), ready=lambda: _serve_prefect(settings))
         whole = runs.print_outcome(settings, outcome, models=models)
     _print_left_running(settings)
@@ -417,13 +416,14 @@ def reader(
 def resources() -> None:
     """Memory and CPU that tables used against what they asked for, and the class each should have."""
     from flows.console import say
+    from infra.embedded import services
     from monitoring import cost
     from tasks.database import connect
     from tasks.sources import load_sources
 
     settings = _settings()
+    classes = cost.classes_of(load_sources(settings.sources, services.foreseen(settings.home)))
     _serve(settings)
-    classes = cost.classes_of(load_sources(settings.sources))
     with connect(settings.database_url(), autocommit=True) as connection:
         for line in cost.lines(cost.read(connection), classes):
             say(line)
@@ -637,10 +637,16 @@ def reset(
 
 
 def _table(name: str) -> tuple[Settings, TableRef]:
-    """Return settings and the table called `source.table`, with the embedded servers that are configured running."""
+    """Return settings and the table called `source.table`, with the embedded servers that are configured running.
+
+    Raises:
+        ConfigError: sources.yaml or the name is wrong; told before anything is started.
+    """
+    from infra.embedded import services
     from tasks.sources import load_sources
 
     settings = _settings()
+    load_sources(settings.sources, services.foreseen(settings.home)).table(name)
     _serve(settings)
     ref = load_sources(settings.sources).table(name)
     if getattr(ref.source, "block", None):

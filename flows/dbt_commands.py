@@ -33,8 +33,8 @@ def run_dbt(context: typer.Context) -> None:
     from tasks import dbt
 
     settings = _settings()
-    _serve(settings)
     project = dbt.Project.of(settings)
+    _serve(settings)
     env = dbt.environment(settings.database_url(), os.environ)
     # "-P" keeps the working directory off the import path: a folder called dbt there must not hide the package.
     program = [sys.executable, "-P", "-m", "dbt.cli.main"]
@@ -63,15 +63,16 @@ def new(
     from tasks.dbt.company import write_model
 
     settings = _settings()
-    _serve(settings)
     source, dot, table = name.partition(".")
     if not dot:
         raise ConfigError(f"{name!r} is no table", "", "write source.table, such as shop.orders")
+    project = dbt.Project.of(settings)
+    _serve(settings)
     with connect(settings.database_url(), autocommit=True) as connection:
         bronze = staging.read(connection, source, table)
     if bronze is None:
         raise ConfigError(f"{name} is not in bronze", name, "load it first: `warehouse run` names its tables")
-    for path in write_model(dbt.Project.of(settings), source, table, bronze):
+    for path in write_model(project, source, table, bronze):
         say(f"written: {path}")
     say(f"next: look at it, then `warehouse dbt build --select stg_{source}__{table}`")
 

@@ -38,17 +38,27 @@ class RunOutcome:
     flow_run_id: str
 
 
-def check_names(settings: Settings, names: Sequence[str], how: How) -> None:
-    """Fail before anything is started when sources.yaml, a name or the days on the command line are wrong.
+def check_configuration(settings: Settings, names: Sequence[str], how: How, *, models: bool) -> None:
+    """Fail before any server is started when sources.yaml, a name, the days or the dbt project's place is wrong.
+
+    Args:
+        settings: Where the configuration is.
+        names: `source.table` or `source`; none means every table.
+        how: What of them.
+        models: Whether models are to be built.
 
     Raises:
         ConfigError: With every mistake.
     """
     from flows import plans
+    from infra.embedded import services
+    from tasks.dbt.project import Project
     from tasks.sources import load_sources
 
-    sources = load_sources(settings.sources)
+    sources = load_sources(settings.sources, services.foreseen(settings.home))
     plans.window(sources, plans.expand(sources, list(names) or None), how)
+    if models:
+        Project.of(settings)
 
 
 def run_pipeline(

@@ -107,6 +107,14 @@ def use(home: Path, environment: MutableMapping[str, str] = os.environ) -> None:
         environment.setdefault("DO_NOT_TRACK", "1")
 
 
+def foreseen(home: Path) -> dict[str, str]:
+    """Return the environment to read configuration in before servers run: with the embedded MongoDB's address."""
+    found = dict(os.environ)
+    if not configured("mongodb", home) and started_before(home, "mongodb"):
+        found["MONGODB_URI"] = mongodb.url(home)
+    return found
+
+
 def prefect_is_known(home: Path) -> bool:
     """Return whether Prefect, imported now, would use a server that is meant; else it starts one of its own."""
     return bool(os.environ.get("PREFECT_API_URL") or configured("prefect", home))

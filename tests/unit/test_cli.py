@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from flows import checks, cli, commands, console, demo, views
+from flows import checks, cli, commands, console, demo, plans, runs, views
 from infra.embedded import process, services
 from tasks import shipped
 from tasks.errors import ConfigError, LoadError, WarehouseUnreachable
@@ -105,6 +105,49 @@ def test_wrong_use_exits_with_2(arguments: list[str], place: Path, monkeypatch: 
     monkeypatch.setenv("WAREHOUSE_URL", NOWHERE)
     (place / "sources.yaml").write_text(SOURCES)
     assert cli.invoke(arguments) == cli.WRONG_USE
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run"], ["run", "--plan"], ["reset", "shop.orders"], ["verify", "shop.orders"], ["resources"]],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (SOURCES.replace("mode: full", "mood: full"), "mood"),
+        (SOURCES.replace("mongodb://127.0.0.1:1", "${MONGODB_URI}"), "MONGODB_URI is not set"),
+    ],
+    ids=["unknown key", "missing variable"],
+)
+def test_wrong_sources_are_told_before_any_server_is_started(
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], written: str, said: str
+) -> None:
+    (place / "sources.yaml").write_text(written)
+    assert cli._run(arguments, debug=False) == cli.WRONG_USE
+    assert said in capsys.readouterr().err
+    assert not (place / ".warehouse").exists()
+
+
+def test_a_missing_dbt_project_is_told_before_any_server_is_started(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "sources.yaml").write_text(SOURCES)
+    monkeypatch.setenv("WAREHOUSE_DBT", str(place / "no-project"))
+    for arguments in (["run"], ["dbt", "build"], ["model", "new", "shop.orders"]):
+        assert cli._run(arguments, debug=False) == cli.WRONG_USE
+        assert "no-project" in capsys.readouterr().err
+    assert not (place / ".warehouse").exists()
+
+
+def test_an_embedded_mongodb_that_is_down_is_no_missing_variable(place: Path) -> None:
+    folder = place / ".warehouse" / "mongodb"
+    folder.mkdir(parents=True)
+    process.write_record(folder, process.Record(port=27027))
+    (place / "sources.yaml").write_text(SOURCES.replace("mongodb://127.0.0.1:1", "${MONGODB_URI}"))
+    settings = get_settings()
+    runs.check_configuration(settings, ["shop.orders"], plans.How(), models=True)
+    assert "127.0.0.1:27027" in services.foreseen(settings.home)["MONGODB_URI"] and "MONGODB_URI" not in os.environ
 
 
 def test_a_source_is_checked_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
