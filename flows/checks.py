@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ def run_checks(home: Path, progress: Callable[[str], None]) -> list[Finding]:
     findings += _guarded("prefect", lambda: _prefect(home))
     if sources is not None:
         for name in sources.sources:
-            findings += _look_at(home, progress, sources, name)
+            findings += _look_at(home, progress, settings, sources, name)
     return findings
 
 
@@ -50,19 +50,26 @@ def check_source(home: Path, progress: Callable[[str], None], name: str) -> list
         ConfigError: No source has this name.
     """
     findings: list[Finding] = []
-    sources = _sources(findings, _settings(findings))
+    settings = _settings(findings)
+    sources = _sources(findings, settings)
     findings = [found for found in findings if found.level == "wrong" or found.subject.startswith(f"{name}.")]
     if sources is None:
         return findings
     if name not in sources.sources:
         known = ", ".join(sources.sources)
         raise ConfigError(f"no source is called {name!r}", "sources.yaml", f"use one of: {known}")
-    return findings + _look_at(home, progress, sources, name)
+    return findings + _look_at(home, progress, settings, sources, name)
 
 
-def _look_at(home: Path, progress: Callable[[str], None], sources: Sources, name: str) -> list[Finding]:
+def _look_at(
+    home: Path, progress: Callable[[str], None], settings: Settings | None, sources: Sources, name: str
+) -> list[Finding]:
     progress(f"checking the source {name}")
-    return _guarded(f"source {name}", partial(_source, home, name, sources.sources[name]))
+    found = _guarded(f"source {name}", partial(_source, home, name, sources.sources[name]))
+    wrong = {one.subject for one in found if one.level == "wrong"}
+    if settings is not None:
+        found += _moved(settings, [ref for ref in sources.refs() if ref.source_name == name and ref.name in wrong])
+    return found
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -224,6 +231,25 @@ def _paths(settings: Settings, sources: Sources) -> Iterator[Finding]:
                     named = NamedPath(f"rules of {ref.name}, reference", reference.field)
                     for found in paths.unseen([named], seen.get(reference.table, ()) if reference.field != KEY else ()):
                         yield _unseen(reference.table, found)
+    except (psycopg.OperationalError, WarehouseError):
+        return
+
+
+def _moved(settings: Settings, refs: Sequence[TableRef]) -> Iterator[Finding]:
+    """Find loaded tables that were renamed at their source; nothing where bronze cannot be asked, which others tell."""
+    import psycopg
+
+    from tasks.drift import origin
+    from tasks.ops.migrations import migrated
+
+    if not refs:
+        return
+    try:
+        with psycopg.connect(settings.database_url(), connect_timeout=CHECK_SECONDS) as connection:
+            for ref in refs if migrated(connection) else ():
+                if moved := origin.successor(connection, ref):
+                    message = f"probably renamed to {moved.name!r}: {moved.why}"
+                    yield Finding("warning", ref.name, message, origin.remedy(ref, moved))
     except (psycopg.OperationalError, WarehouseError):
         return
 

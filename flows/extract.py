@@ -92,8 +92,11 @@ def extract_table(
     )
 
 
-def _note_dropped(settings: Settings, ref: TableRef, error: MissingCollection) -> None:
-    """Note in the ledger of drift that a loaded table's source is gone; a warehouse that is away must not hide that."""
+def _gone(settings: Settings, ref: TableRef, error: MissingCollection) -> MissingCollection:
+    """Note in the ledger of drift that a loaded table's source is gone; return the error, with the likely new name.
+
+    A warehouse that is away must not hide that.
+    """
     from contextlib import suppress
 
     from psycopg import Error
@@ -102,7 +105,12 @@ def _note_dropped(settings: Settings, ref: TableRef, error: MissingCollection) -
     from tasks.drift import origin
 
     with suppress(WarehouseError, Error), opened(settings.database_url()) as connection:
-        origin.note_dropped(connection, ref.key, {"said": error.what, "advice": error.action})
+        moved = origin.successor(connection, ref)
+        origin.note_gone(connection, ref.key, {"said": error.what, "advice": error.action}, moved)
+        if moved is not None:
+            what = f"{error.what}; it was probably renamed to {moved.name!r}: {moved.why}"
+            return MissingCollection(what, error.where, origin.remedy(ref, moved))
+    return error
 
 
 def _extract(
@@ -133,8 +141,7 @@ def _extract(
         with waits.respected(ref):
             result = extract_from_source(ref, context)
     except MissingCollection as error:
-        _note_dropped(settings, ref, error)
-        raise
+        raise _gone(settings, ref, error) from None
     for warning in result.warnings:
         get_run_logger().warning(warning)
     return result.metrics.row()

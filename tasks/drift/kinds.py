@@ -72,6 +72,10 @@ KINDS: dict[str, Kind] = {
         "what the table is read from is gone",
         "correct `collection:` in sources.yaml if it was renamed; else leave the table out, its rows stay",
     ),
+    "source_renamed": Kind(
+        "what the table is read from is gone, and its ids are in a collection that no table reads",
+        "set `collection:` of the table to that name in sources.yaml: rows and checkpoint stay, cdc is read anew once",
+    ),
     "refilled": Kind(
         "another collection, or the like, has its name: dropped and filled again, or another one renamed to it",
         "ask the application's team; `warehouse verify` the table, and `warehouse reset` it if rows are missing",

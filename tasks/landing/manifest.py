@@ -157,11 +157,13 @@ class Origin(_Model):
         identity: Tells it from another of the same name.
         cursor: Field by which it is read.
         cursor_indexed: Whether that has an index.
+        indexes: Keys of all its indexes, sorted.
     """
 
     identity: str | None = None
     cursor: str | None = None
     cursor_indexed: bool | None = None
+    indexes: tuple[str, ...] | None = None
 
 
 class Segment(_Model):

@@ -95,7 +95,7 @@ def start_state(reader: Reader) -> dict[str, Any]:
     if at is None:
         raise SourceError("mode cdc needs a replica set", reader.ref.name, "start one, or use mode incremental")
     # A time, not a token: positions of several tables have an order by which one stream can begin at the oldest.
-    return {"stream": "database", "cluster_time": _pair(at)}
+    return {"stream": "database", "collection": reader.collection.name, "cluster_time": _pair(at)}
 
 
 def next_changes(
@@ -248,7 +248,12 @@ def lost(ref: TableRef, code: int | None) -> ResumeTokenLost:
 
 def _state(reader: Reader, token: Any, at: list[int]) -> dict[str, Any]:
     kind = {"stream": "database"} if reader.shares_stream else {}
-    return {**kind, "resume_token": freeze(dict(token or {})), "cluster_time": at}
+    return {
+        **kind,
+        "collection": reader.collection.name,
+        "resume_token": freeze(dict(token or {})),
+        "cluster_time": at,
+    }
 
 
 def _pair(at: Timestamp | None) -> list[int]:

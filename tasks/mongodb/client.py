@@ -35,7 +35,7 @@ from tasks.errors import (
     credentials_are_escaped,
     redact,
 )
-from tasks.mongodb.config import MongoRef, MongoSource
+from tasks.mongodb.config import MongoRef, MongoSource, collection_name
 
 # Long enough for a failover (10 to 12 s on a replica set), short enough for a person at a terminal.
 SERVER_SELECTION_MS = 15_000
@@ -93,11 +93,6 @@ def database_of(client: MongoClient[RawBSONDocument], source: MongoSource) -> Da
     return client.get_database(
         source.database, read_preference=preference, read_concern=ReadConcern(source.read_concern)
     )
-
-
-def collection_name(ref: MongoRef) -> str:
-    """Return the collection that a table reads."""
-    return ref.table.collection or ref.table_name
 
 
 def open_collection(client: MongoClient[RawBSONDocument], ref: MongoRef) -> tuple[Collection[RawBSONDocument], str]:

@@ -165,3 +165,8 @@ class MongoSource(Source):
 
 MongoRef = TableRef[MongoSource, MongoTable]
 """A collection with its place."""
+
+
+def collection_name(ref: MongoRef) -> str:
+    """Return the collection that a table reads."""
+    return ref.table.collection or ref.table_name

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.mongodb.config import MongoRef, MongoSource, MongoTable
 from tasks.sources import TableRef
-from tasks.sources.connector import Connector, Count, Finding, Proposal, Sample, Shared
+from tasks.sources.connector import Connector, Count, Finding, Proposal, Sample, Shared, Successor
 
 if TYPE_CHECKING:
     import polars as pl
 
     from tasks.extract import ExtractContext, ExtractResult
+    from tasks.landing.manifest import Origin
 
 
 class MongoConnector(Connector[MongoSource, MongoTable]):
@@ -47,13 +48,19 @@ class MongoConnector(Connector[MongoSource, MongoTable]):
         """See `Connector`."""
         from tasks.mongodb.values import state_for
 
-        return state_for(ref.name, ref.table.mode, ref.table.cursor, state)
+        return state_for(ref, state)
 
     def state_since(self, ref: MongoRef, since: str) -> dict[str, Any]:
         """See `Connector`; only incremental tables can be read since a time."""
         from tasks.mongodb.values import state_since
 
         return state_since(ref.name, ref.table.cursor, since)
+
+    def successor(self, ref: MongoRef, before: Origin, known: Callable[[Sequence[str]], int]) -> Successor | None:
+        """See `Connector`."""
+        from tasks.mongodb.renamed import successor
+
+        return successor(ref, before, known)
 
     def describe_state(self, state: Mapping[str, Any]) -> str | None:
         """See `Connector`."""

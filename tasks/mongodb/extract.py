@@ -344,6 +344,7 @@ def _plan_key(reader: Reader) -> dict[str, Any]:
     """Return all that must be unchanged for an unfinished batch to be continued."""
     return {
         "mode": reader.table.mode,
+        "collection": reader.collection.name,
         "fingerprint": f"{reader.table.fingerprint():016x}",
         "filter": freeze(reader.table.filter),
         "cursor": reader.table.cursor,

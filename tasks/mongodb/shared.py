@@ -21,8 +21,7 @@ from pymongo.errors import OperationFailure
 
 from tasks.errors import ResumeTokenLost
 from tasks.mongodb import changes
-from tasks.mongodb.client import collection_name
-from tasks.mongodb.config import MongoRef, MongoTable
+from tasks.mongodb.config import MongoRef, MongoTable, collection_name
 from tasks.sources import TableRef
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ class SharedStream:
             except ResumeTokenLost as error:
                 code = error.__cause__.code if isinstance(error.__cause__, OperationFailure) else None
                 for name in shares:
-                    if self._states[name] == oldest:
+                    if _place(self._states[name]) == _place(oldest):
                         lost[name] = Share(oldest, lost=changes.lost(self._refs[name], code))
 
     def _follow(self, reader: Reader, state: dict[str, Any], shares: dict[str, Share]) -> None:
@@ -147,7 +146,7 @@ class SharedStream:
         # A position without token is a time after the stream's last event: at the stream's end it gets its token.
         if at < own and (_has_token(share.state) or not found.caught_up):
             return 0
-        share.state = found.state | {"cluster_time": max(at, own)}
+        share.state = found.state | {"cluster_time": max(at, own), "collection": collection}
         keys = b"".join(found.keys.get(collection, ()))
         if keys:
             share.events += found.events[collection]
@@ -161,6 +160,11 @@ class SharedStream:
 def _age(state: dict[str, Any]) -> tuple[list[int], bool]:
     """Return what orders positions, oldest first; of the same time, one without token is before what happened then."""
     return state["cluster_time"], _has_token(state)
+
+
+def _place(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a position, whosever it is."""
+    return {key: value for key, value in state.items() if key != "collection"}
 
 
 def _has_token(state: dict[str, Any]) -> bool:

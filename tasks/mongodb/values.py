@@ -11,6 +11,7 @@ from bson.codec_options import DatetimeConversion
 from bson.errors import BSONError
 
 from tasks.errors import ConfigError
+from tasks.mongodb.config import MongoRef, collection_name
 
 # Dates stay milliseconds, so that one beyond year 9999 is a value like any other.
 _CANONICAL = json_util.JSONOptions(
@@ -72,21 +73,25 @@ def describe(value: Any) -> str | None:
         return str(value)
 
 
-def state_for(table: str, mode: str, cursor: str | None, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's state where it is one of the table's mode and cursor, else none: all is read again.
+def state_for(ref: MongoRef, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's state where it is one of the table as it is configured, else none: all is read again.
+
+    A position in the changes of one collection tells nothing of another; a value of the cursor does where documents
+    moved to another name.
 
     Args:
-        table: `source.table`, for messages.
-        mode: The table's mode now.
-        cursor: Its cursor field now.
-        state: The checkpoint's state, which a person may have set; without a field it is of any.
+        ref: The table.
+        state: The checkpoint's state, which a person may have set; without a field or collection it is of any.
 
     Raises:
         ConfigError: It has the mode's form and cannot be read.
     """
+    mode, cursor, collection = ref.table.mode, ref.table.cursor, collection_name(ref)
     if mode not in _POSITION:
         return dict(state)
     if _POSITION[mode] not in state or state.get("field", cursor) != cursor:
+        return {}
+    if state.get("collection", collection) != collection:
         return {}
     try:
         if mode == "incremental":
@@ -97,8 +102,8 @@ def state_for(table: str, mode: str, cursor: str | None, state: Mapping[str, Any
     except (BSONError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             f"the checkpoint's state cannot be read: {error}",
-            table,
-            f"`warehouse checkpoint set {table}` with --since or --start",
+            ref.name,
+            f"`warehouse checkpoint set {ref.name}` with --since or --start",
         ) from None
     return dict(state)
 

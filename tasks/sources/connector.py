@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tasks.extract import ExtractContext, ExtractResult
+    from tasks.landing.manifest import Origin
     from tasks.sources.window import Window
 
 CHECK_SECONDS = 5
@@ -92,6 +93,21 @@ class Offer:
     modes: tuple[str, ...]
     key: tuple[str, ...]
     fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Successor:
+    """What a table that is gone at its source was probably renamed to.
+
+    Attributes:
+        name: As the source calls it.
+        why: What speaks for it, for people.
+        evidence: The same for the ledger; JSON.
+    """
+
+    name: str
+    why: str
+    evidence: Mapping[str, Any]
 
 
 class Shared(Protocol):
@@ -286,6 +302,18 @@ class Connector(ABC, Generic[_Source, _Table]):
             By `source.table`; tables that share nothing are left out.
         """
         return {}
+
+    def successor(
+        self, ref: TableRef[_Source, _Table], before: Origin, known: Callable[[Sequence[str]], int]
+    ) -> Successor | None:
+        """Return what a table that is gone at its source was probably renamed to; None where nothing tells.
+
+        Args:
+            ref: The table.
+            before: What its last batch was read from.
+            known: Returns how many of some keys, as bronze spells them, are in the table.
+        """
+        return None
 
     def sample(self, ref: TableRef[_Source, _Table], documents: int) -> Sample | None:
         """Return up to so many documents taken at random; None where the source can only be read as a whole.

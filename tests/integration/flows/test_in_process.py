@@ -14,6 +14,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 from pymongo import MongoClient
 
+from flows import checks
+
 if TYPE_CHECKING:
     from conftest import Shop
 
@@ -168,13 +170,17 @@ def test_a_batch_that_was_landed_but_not_loaded_is_loaded_by_the_next_run(shop: 
 
     assert extract(tables=["shop.tags"], return_state=True).is_completed()
     with MongoClient(shop.uri) as client:
-        client[shop.database]["tags"].drop()
+        client[shop.database]["tags"].rename("labels")
     state = run_pipeline(tables=["shop.tags"])
     assert state.is_failed() and "MissingCollection" in state.message
     assert shop.count("shop__tags") == 7
-    assert run_pipeline(tables=["shop.tags"]).is_failed()
+    state = run_pipeline(tables=["shop.tags"])
+    assert state.is_failed() and "probably renamed to 'labels': 7 of 7 ids of it are in bronze" in state.message
     said = "select field, change, evidence->>'said' from ops.schema_changes where change <> 'appeared'"
-    assert shop.query(said) == [("(table)", "dropped", "the collection 'tags' does not exist")]
+    assert shop.query(said) == [("(table)", "source_renamed", "the collection 'tags' does not exist")]
+    found = checks.check_source(shop.sources.parent, lambda line: None, "shop")
+    [told] = [one for one in found if "probably renamed" in one.message]
+    assert told.subject == "shop.tags" and "set `collection: labels` of tags in sources.yaml" in told.action
 
 
 def test_a_mistake_in_sources_fails_the_run_with_all_its_lines(shop: Shop, run_pipeline: Run) -> None:
