@@ -354,11 +354,15 @@ def _plan_key(reader: Reader) -> dict[str, Any]:
 
 
 def _resume(reader: Reader) -> tuple[str, BatchPlan] | None:
-    """Return the newest unfinished batch with the same plan key, if any."""
+    """Return the newest unfinished batch with the same plan key, if any.
+
+    A full table has nothing that tells what changed since; where one range is all, it is read anew.
+    """
     place = (reader.ref.source_name, reader.ref.table_name)
     for batch_id in reversed(reader.landing.unfinished(*place)):
         plan = reader.landing.plan(*place, batch_id)
-        if plan.key == _plan_key(reader):
+        saves = len(plan.ranges) > 1 or reader.table.mode != "full"
+        if saves and plan.key == _plan_key(reader):
             reader.warnings.append(f"{reader.ref.name}: went on with batch {batch_id}, which an earlier run began")
             return batch_id, plan
     return None

@@ -127,6 +127,16 @@ def test_a_batch_of_several_processes_is_joined_only_when_whole(shop: Shop, keys
     assert keys(shop.rows(joined)) == sorted(map(str, range(300)))
 
 
+def test_a_table_of_one_range_is_read_anew_where_a_run_died_before_its_batch_was_whole(shop: Shop, keys: Keys) -> None:
+    shop.database.orders.insert_many([{"_id": number} for number in range(3)])
+    ref = shop.ref()
+    batch_id, count = module.plan_batch(ref, ExtractContext(shop.landing))
+    extract_table(ref, ExtractContext(shop.landing, segment=(0, count), batch_id=batch_id))
+    shop.database.orders.delete_one({"_id": 0})
+    shop.database.orders.insert_one({"_id": 3})
+    assert keys(shop.rows(shop.extract(ref).manifest)) == ["1", "2", "3"]
+
+
 def test_the_size_of_a_collection_decides_on_its_ranges_unless_one_is_asked_for(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
