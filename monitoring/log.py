@@ -161,6 +161,14 @@ def schema_changes(connection: psycopg.Connection[Any], batch_ids: Iterable[str 
     return [{**one.key._asdict(), **vars(one)} for one in found]
 
 
+def rescued(connection: psycopg.Connection[Any], batch_ids: Iterable[str | None], most: int) -> list[str]:
+    """Return of which fields batches brought the most values that did not fit their column, and what these were."""
+    from tasks.ops.schema_changes import conflicts
+
+    found = conflicts(connection, [batch_id for batch_id in batch_ids if batch_id])[:most]
+    return [f"{one.key}, {one.field}: {one.values:,} {one.kind} value(s) in a column of {one.pg_type}" for one in found]
+
+
 def rejected(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None], most: int) -> list[str]:
     """Return the ids of the first rejected rows of some batches, as `source.table: id`."""
     rows = _rejects(

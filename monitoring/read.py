@@ -21,6 +21,7 @@ def build_report(connection: psycopg.Connection[Any], run_id: str) -> report.Run
     context = report.Context(
         freshness=checks.verdicts(connection),
         rejected=log.rejected(connection, batches, report.IDS),
+        rescued=log.rescued(connection, batches, report.FIELDS),
         refused=log.refused_files(connection, batches, report.FILES),
         notes=checks.notes(connection),
     )

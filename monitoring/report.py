@@ -20,6 +20,8 @@ _BAD = ("Failed", "Crashed", "TimedOut", "Cancelled", "Cancelling", "Missing", "
 _NAMED = 3
 IDS = 5
 """So many ids of rows are named."""
+FIELDS = 3
+"""So many fields with rescued values are named."""
 FILES = 10_000
 """So many refused files are counted."""
 # A change of a table's rows by more than this share against the run before is pointed out.
@@ -77,6 +79,7 @@ class Context:
     Attributes:
         freshness: The verdict on each table and mart.
         rejected: Ids of the first rejected rows of the run, as `source.table: id`.
+        rescued: The fields with the most values of the run that did not fit their column, and what these were.
         refused: Whole files that were refused, as `source.table: reason`.
         notes: What people should know of monitoring itself, such as that nobody is told of failures.
         now: The time of the report.
@@ -84,6 +87,7 @@ class Context:
 
     freshness: Sequence[Verdict] = ()
     rejected: Sequence[str] = ()
+    rescued: Sequence[str] = ()
     refused: Sequence[str] = ()
     notes: Sequence[str] = ()
     now: datetime | None = None
@@ -185,22 +189,11 @@ class RunReport:
         )
 
     @property
-    def most_rescued(self) -> list[str]:
-        """The fields with the most values that did not fit their column, and what these were."""
-        found = [change for change in self.schema_changes if change.get("change") == "type_conflict"]
-        found.sort(key=lambda change: -_values_of(change))
-        return [
-            f"{change['source']}.{change['table_name']}, {change['field']}: {_values_of(change):,} "
-            f"{change['new_type']} value(s) in a column of {change['old_type']}"
-            for change in found[:_NAMED]
-        ]
-
-    @property
     def _look(self) -> str:
         rejected = sum(line.counts["rows_rejected"] or 0 for line in self.tables)
         warned = sum(line.counts["rows_warned"] or 0 for line in self.tables)
         rescued = sum(line.counts["rows_rescued"] or 0 for line in self.tables)
-        most = f"; most: {self.most_rescued[0]}" if self.most_rescued else ""
+        most = f"; most: {self.context.rescued[0]}" if self.context.rescued else ""
         parts = [
             f"{count:,} {what}"
             for count, what in (
@@ -258,10 +251,6 @@ def build(
         previous_seconds=float(earlier["seconds"]) if earlier.get("seconds") else None,
         context=context or Context(),
     )
-
-
-def _values_of(change: Mapping[str, Any]) -> int:
-    return int((change.get("evidence") or {}).get("values") or 0)
 
 
 def _second(pair: tuple[str, float]) -> float:
@@ -420,10 +409,10 @@ def render_text(report: RunReport) -> str:
 
 def _rescued(report: RunReport) -> list[str]:
     """Name the fields that were rescued most, and the remedy."""
-    if not report.most_rescued:
+    if not report.context.rescued:
         return []
     remedy = "Give such a field a type in sources.yaml (`types: {age: int}`): what tells the same value is converted."
-    return [f"Most rescued: {'; '.join(report.most_rescued)}. {remedy}"]
+    return [f"Most rescued: {'; '.join(report.context.rescued)}. {remedy}"]
 
 
 _CHANGE_TITLES = ("table", "field", "change", "from", "to", "done about it")

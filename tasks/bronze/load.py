@@ -938,7 +938,8 @@ class Loader:
         field_statistics.forget(self._cursor, self._key, [self._manifest.batch_id])
         for relation in relations:
             self._changes += changes_of(relation.plan, self._why_not_stored())
-            self._changes += self._conflicts(relation)
+            # As long as the entry is open, what comes again is nothing new.
+            self._changes += schema_changes.news(self._cursor, self._key, self._conflicts(relation))
             self._changes += relation.presence.values()
             self._write_columns(relation.plan)
             child = relation.plan.child

@@ -36,6 +36,16 @@ class SchemaChange:
     resolved_why: str | None
 
 
+class Conflict(NamedTuple):
+    """A field with values that do not fit its column, and how many of these some batches brought."""
+
+    key: TableKey
+    field: str
+    pg_type: str
+    kind: str
+    values: int
+
+
 class Dated(NamedTuple):
     """A change, and when the batch that showed it was read."""
 
@@ -65,6 +75,19 @@ def write(cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, changes: It
             for change in changes
         ],
     )
+
+
+def news(db: Executor, key: TableKey, changes: Sequence[FieldChange]) -> list[FieldChange]:
+    """Return the changes of which no open entry of the table tells already."""
+    if not changes:
+        return []
+    rows = db.execute(
+        "select field, change, old_type, new_type from ops.schema_changes"
+        " where (source, table_name) = (%s, %s) and resolved_at is null and change = any(%s)",
+        [*key, list({one.change for one in changes})],
+    ).fetchall()
+    told = set(rows)
+    return [one for one in changes if (names.stored(one.field), one.change, one.old_type, one.new_type) not in told]
 
 
 def has(db: Executor, key: TableKey, batch_id: str, change: str) -> bool:
@@ -138,6 +161,26 @@ def of_batches(db: Executor, batch_ids: Sequence[str]) -> list[SchemaChange]:
         [list(batch_ids)],
     ).fetchall()
     return [SchemaChange(row[0], TableKey(*row[1:3]), *row[3:]) for row in rows]
+
+
+def conflicts(db: Executor, batch_ids: Sequence[str]) -> list[Conflict]:
+    """Return the fields of which batches have values that are in _rescued, as their open entries tell, most first."""
+    rows = db.execute(
+        """
+        select f.source, f.table_name, told.field, told.old_type, told.new_type, sum(f.rescued)::int8
+        from ops.field_statistics f cross join lateral (
+            select c.field, c.old_type, c.new_type from ops.schema_changes c
+            where (c.source, c.table_name, c.change) = (f.source, f.table_name, 'type_conflict')
+              and c.resolved_at is null and c.batch_id <= f.batch_id
+              and c.field = case when f.child = '' then f.path else f.child || '[].' || f.path end
+            order by c.id desc limit 1
+        ) told
+        where f.batch_id = any(%s) and f.rescued > 0
+        group by 1, 2, 3, 4, 5 order by 6 desc, 1, 2, 3
+        """,
+        [list(batch_ids)],
+    ).fetchall()
+    return [Conflict(TableKey(*row[:2]), *row[2:]) for row in rows]
 
 
 def history(db: Executor, key: TableKey) -> list[Dated]:

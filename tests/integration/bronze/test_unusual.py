@@ -10,6 +10,7 @@ import bson
 import polars as pl
 import psycopg
 
+from monitoring import log
 from tasks.bronze.verify import verify
 from tasks.drift.kinds import KINDS
 from tasks.landing.decoder import make_decoder
@@ -74,7 +75,15 @@ def test_each_kind_is_told_once_with_its_evidence(warehouse: Warehouse) -> None:
         "select old_type, new_type, evidence->'types'->>'string' from ops.schema_changes where change = 'became_flat'"
     ) == [("document", "value", "40")]
     before = len(warehouse.changes())
-    warehouse.load(changed)
+    again = warehouse.load(changed[:30])
+    assert warehouse.changes()[before:] == [], "what is open is not told again"
+    with psycopg.connect(warehouse.url, autocommit=True) as connection:
+        assert log.rescued(connection, [again.batch_id], 3) == [
+            "shop.orders, customer_id: 30 string value(s) in a column of bigint"
+        ]
+    closed = "resolved_at = now(), resolved_by = 'ann', resolved_why = 'seen'"
+    warehouse.execute(f"update ops.schema_changes set {closed} where change = 'type_conflict'")
+    warehouse.load(changed[30:])
     assert warehouse.changes()[before:] == [("customer_id", "type_conflict")]
 
 

@@ -53,20 +53,8 @@ def test_ranges_of_a_table_add_up() -> None:
 
 
 def test_the_fields_most_rescued_are_named_with_the_remedy() -> None:
-    changes = [
-        {
-            "source": "shop",
-            "table_name": "orders",
-            "field": field,
-            "change": "type_conflict",
-            "old_type": "bigint",
-            "new_type": "string",
-            "evidence": {"values": values},
-        }
-        for field, values in (("size", 3), ("age", 390))
-    ]
-    built = report.build(GOOD, schema_changes=changes)
-    most = "shop.orders, age: 390 string value(s) in a column of bigint"
+    most, other = (f"shop.orders, {one} string value(s) in a column of bigint" for one in ("age: 390", "size: 3"))
+    built = report.build(GOOD, context=report.Context(rescued=[most, other]))
     assert f"3 rescued (column `_rescued`; most: {most})" in built.headline
     text = report.render_text(built)
     assert f"Most rescued: {most}; shop.orders, size: 3 string value(s)" in text
