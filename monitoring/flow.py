@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from monitoring import alerts, checks, history, log, read, report
+from monitoring.clock import Clock
 from monitoring.hooks import RECORDED
 from tasks.errors import WarehouseUnreachable, redact
 
@@ -31,10 +31,11 @@ def monitoring(run: str | None = None, problems: list[str] | None = None) -> Sta
     from tasks.ops.migrations import migrate
     from tasks.settings import get_settings
 
-    began = time.monotonic()
     settings = get_settings()
+    clock = Clock()
     with history.prefect_client() as client:
-        rows = history.collect(client, run, problems or []) if run else []
+        with clock.part("this run's history"):
+            rows = history.collect(client, run, problems or []) if run else []
         try:
             connection = connect(settings.database_url(), autocommit=True)
         except WarehouseUnreachable as error:
@@ -43,18 +44,24 @@ def monitoring(run: str | None = None, problems: list[str] | None = None) -> Sta
                 _publish(report.build(rows))
             return Failed(message=f"WarehouseUnreachable: {redact(str(error))}")
         with connection:
-            migrate(connection)
-            log.write(connection, rows)
-            written = len(rows) + history.look(client, connection, but=run)
-            wrong = [
-                f"{name}: {problem}"
-                for name, check in checks.CHECKS.items()
-                if (problem := _guarded(check, connection, settings))
-            ]
+            with clock.part("log"):
+                migrate(connection)
+                log.write(connection, rows)
+            with clock.part("other runs"):
+                written = len(rows) + history.look(client, connection, but=run)
+            wrong = []
+            for name, check in checks.CHECKS.items():
+                with clock.part(name):
+                    problem = _guarded(check, connection, settings)
+                wrong += [f"{name}: {problem}"] if problem else []
             said = f"{written} log row(s)" + (f"; {'; '.join(wrong)}" if wrong else "")
-            log.note_look(connection, time.monotonic() - began, said, len(alerts.channels(client, alerts.ALERT)))
+            told = len(alerts.channels(client, alerts.ALERT))
+            # The report says whether anybody is told; what it takes itself is known after it.
+            log.note_look(connection, said, told, clock.parts)
             if run:
-                _publish(read.build_report(connection, run) or report.build(rows))
+                with clock.part("report of the run"):
+                    _publish(read.build_report(connection, run) or report.build(rows))
+                log.note_look(connection, said, told, clock.parts)
     return Failed(message=said) if wrong else Completed(message=said)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from monitoring.clock import Part
 from monitoring.masking import mask
 
 if TYPE_CHECKING:
@@ -221,20 +223,22 @@ def table_history(connection: psycopg.Connection[Any], stage: str, runs: int = 5
     return {name: {"seconds": float(seconds or 0), "bytes": float(size or 0)} for name, seconds, size in rows}
 
 
-def note_look(connection: psycopg.Connection[Any], seconds: float, message: str, told: int | None) -> None:
+def note_look(connection: psycopg.Connection[Any], message: str, told: int, parts: Sequence[Part]) -> None:
     """Record that monitoring has looked at everything just now.
 
     Args:
         connection: An open connection.
-        seconds: How long it took.
         message: What came of it.
         told: How many channels tell people.
+        parts: What it did so far, and how long each part took.
     """
+    from psycopg.types.json import Jsonb
+
     connection.execute(
-        "insert into monitoring.looks (looked_at, seconds, message, told) values (now(), %s, %s, %s) "
+        "insert into monitoring.looks (looked_at, seconds, message, told, parts) values (now(), %s, %s, %s, %s) "
         "on conflict (id) do update set looked_at = excluded.looked_at, seconds = excluded.seconds, "
-        "message = excluded.message, told = excluded.told",
-        [round(seconds, 3), mask(message), told],
+        "message = excluded.message, told = excluded.told, parts = excluded.parts",
+        [sum(part.seconds for part in parts), mask(message), told, Jsonb([asdict(part) for part in parts])],
     )
 
 

@@ -46,7 +46,7 @@ def _page(page: Page, shown: list[Panel]) -> None:
         st.markdown(page.question)
     parameters = _filters(page, shown)
     for panel in shown:
-        show.panel(data.answer(panel, f"{panel.page}/{panel.name}/{panel.sql}", parameters))
+        show.panel(data.answer(panel, f"{panel.page}/{panel.name}/{panel.sql}", parameters), page.question)
     if page.name == "incidents":
         _acknowledge(next(panel for panel in shown if panel.name == "open"), parameters)
 

@@ -20,12 +20,16 @@ _CHANGE: dict[str, Literal["normal", "inverse", "off"]] = {"more": "normal", "le
 _CONFIG = {"legend": {"orient": "bottom", "columns": 4, "labelLimit": 220}, "axis": {"labelOverlap": "greedy"}}
 
 
-def panel(result: Result) -> None:
-    """Draw one panel."""
+def panel(result: Result, page_question: str = "") -> None:
+    """Draw one panel; its question is left out where the page has asked it."""
     header = result.panel.header
     # The page's title is the first level: who hears the page goes from heading to heading.
     st.markdown(f"## {_escape(header.title)}", help=header.definition or None)
-    about = [header.question, f"Data as of {formats.show(result.as_of)}." if result.as_of else ""]
+    about = [
+        header.question if header.question != page_question else "",
+        f"Data as of {formats.show(result.as_of)}." if result.as_of else "",
+        f"Amounts in {result.currency}." if result.currency else "",
+    ]
     # No caption: its grey on white has too little contrast.
     st.markdown(" ".join(filter(None, about)))
     if result.problem:
@@ -95,7 +99,14 @@ def _table(result: Result) -> None:
     columns = {name: result.panel.column(name) for name in result.rows[0]}
     rows = [{name: _value(value, columns[name]) for name, value in row.items()} for row in result.rows]
     config = {name: _column(column) for name, column in columns.items()}
-    st.dataframe(rows, width="stretch", hide_index=True, column_config=config, key=_key(result, "table"))
+    st.dataframe(
+        rows,
+        width="stretch",
+        hide_index=True,
+        column_config=config,
+        placeholder=formats.NOTHING,
+        key=_key(result, "table"),
+    )
 
 
 def _key(result: Result, kind: str) -> str:
@@ -114,7 +125,10 @@ def _value(value: Any, column: Column) -> Any:
         return formats.show(value, "age") if value is not None else None
     if isinstance(value, Decimal):
         return float(value)
-    return formats.show(value) if isinstance(value, list) else value
+    if isinstance(value, list | str):
+        # A cell shows no Markdown.
+        return formats.show(value).replace("`", "")
+    return value
 
 
 _NUMBERS: dict[str, str] = {
@@ -124,7 +138,7 @@ _NUMBERS: dict[str, str] = {
     "percent": "percent",
     "ratio": "%.2f",
     "bytes": "bytes",
-    "seconds": "%.1f s",
+    "seconds": "%.2f s",
 }
 
 
@@ -134,8 +148,9 @@ def _column(column: Column) -> Any:
         return st.column_config.NumberColumn(column.title, format=_NUMBERS[column.format], help=about)
     if column.format == "time":
         return st.column_config.DatetimeColumn(column.title, format="YYYY-MM-DD HH:mm", timezone="UTC", help=about)
-    if column.format == "date":
-        return st.column_config.DateColumn(column.title, format="YYYY-MM-DD", help=about)
+    if column.format in ("date", "month"):
+        form = "YYYY-MM" if column.format == "month" else "YYYY-MM-DD"
+        return st.column_config.DateColumn(column.title, format=form, help=about)
     if column.format == "table":
         return st.column_config.LinkColumn(column.title, display_text=r"source=(.*)&table=.*", help=about)
     if column.format == "link":

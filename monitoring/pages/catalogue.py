@@ -32,6 +32,7 @@ class Page:
 _OPERATIONS, BUSINESS, OWN = "Operations", "Sales and marketing", "Own pages"
 PAGES = (
     Page("today", "Today", _OPERATIONS, "Can the figures be trusted now?", in_report=True),
+    Page("incidents", "Incidents", _OPERATIONS, "What is wrong now, and has anybody taken it?", in_report=True),
     Page("throughput", "Throughput", _OPERATIONS, "Were rows lost; too few, too many?", in_report=True),
     Page("durations", "Durations", _OPERATIONS, "What is slowing?", in_report=True),
     Page("freshness", "Freshness", _OPERATIONS, "What is stale?", in_report=True),
@@ -43,7 +44,6 @@ PAGES = (
     Page("reconciliation", "Reconciliation", _OPERATIONS, "Does the money agree?", in_report=True),
     Page("runs", "Runs", _OPERATIONS, "Where is the critical path?"),
     Page("table", "One table", _OPERATIONS, "How did this table behave?", days=30),
-    Page("incidents", "Incidents", _OPERATIONS, "What is wrong now, and has anybody taken it?"),
     Page("models", "Models and tests", _OPERATIONS, "Which rule broke?", in_report=True),
     Page("resources", "Resources and cost", _OPERATIONS, "What does it cost?", in_report=True),
     Page("overview", "Overview", BUSINESS, "How are we doing?", days=90),

@@ -16,6 +16,7 @@ Format = Literal[
     "bytes",
     "seconds",
     "date",
+    "month",
     "time",
     "age",
     "state",
@@ -40,6 +41,8 @@ def show(value: Any, form: Format = "text") -> str:
         value, form = value.total_seconds(), "age" if form == "text" else form
     if isinstance(value, int | float | Decimal):
         return _number(value, form)
+    if form == "month" and isinstance(value, date):
+        return f"{value:%Y-%m}"
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d}" if form == "date" else f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if isinstance(value, date):
@@ -56,13 +59,14 @@ def _number(value: int | float | Decimal, form: Format) -> str:
         case "bytes":
             return size(float(value))
         case "seconds":
-            return f"{value:,.1f} s" if value < 100 else age(float(value))
+            digits = 2 if value < 1 else 1
+            return f"{value:,.{digits}f} s" if value < 100 else age(float(value))
         case "age":
             return age(float(value))
         case "number":
             return f"{value:,.1f}"
         case _:
-            return f"{value:,}" if isinstance(value, int) or value != round(value) else f"{value:,.0f}"
+            return f"{value.normalize():,f}" if isinstance(value, Decimal) else f"{value:,}".removesuffix(".0")
 
 
 def size(count: float) -> str:

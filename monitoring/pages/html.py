@@ -29,7 +29,10 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _WIDE, _NARROW = 860, 330
 # The figures beside a chart, for those who cannot see it, and rows of a table: more is the dashboard's.
 _ROWS = 50
+# So many are read at a glance; the rest is there for those who open it.
+_OPEN = 12
 _GOOD = frozenset({"ok", "completed", "fresh", "pass", "equal", "about", "agrees"})
+_NEUTRAL = frozenset({"unknown", "none", "learning"})
 _BAD = frozenset({"failed", "crashed", "missing", "stale", "error", "runtime error", "different", "differs"})
 
 
@@ -137,7 +140,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     made.filters |= {"show": formats.show, "code": _code, "chart": _chart, "as_table": as_table, "cell": _cell}
-    made.globals |= {"numeric": formats.NUMERIC}
+    made.globals |= {"numeric": formats.NUMERIC, "open": _OPEN}
     return made
 
 
@@ -156,24 +159,31 @@ def _cell(value: Any, column: Column) -> Markup:
     if column.format == "link" and value:
         return Markup('<a href="{}">{}</a>').format(value, column.title)
     shown = formats.show(value, column.format)
-    return Markup("<code>{}</code>").format(shown) if column.format == "code" and value is not None else escape(shown)
+    return Markup("<code>{}</code>").format(shown) if column.format == "code" and value is not None else _code(shown)
 
 
 def _tone(state: str) -> str:
     """Return the class of a state: its colour and mark."""
     low = state.lower()
+    if low in _NEUTRAL:
+        return "none"
     return "ok" if low in _GOOD else "failed" if low in _BAD else "late"
 
 
 def as_table(result: Result) -> Table:
     """Return a panel's answer as a table."""
-    names = list(result.rows[0]) if result.rows else []
     rows = result.rows[:_ROWS]
     # Not the page's own title: regions of a page must have names of their own.
     label = f"{result.panel.header.title}, table"
     return Table(
-        label, {name: result.panel.column(name) for name in names}, rows, result.more or len(rows) < len(result.rows)
+        *(label, {name: result.panel.column(name) for name in _filled(rows)}, rows),
+        result.more or len(rows) < len(result.rows),
     )
+
+
+def _filled(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the columns in which any row says something."""
+    return [name for name in (rows[0] if rows else ()) if any(row[name] not in (None, "") for row in rows)]
 
 
 def _chart(result: Result) -> Markup:
@@ -219,10 +229,9 @@ def _failures(found: report.RunReport, links: Links) -> Table:
 def _tables(found: report.RunReport) -> Table:
     rows = report.table_cells(found)
     forms: dict[str, formats.Format] = {"table": "text", "state": "state", "seconds": "number", "note": "text"}
-    names = list(rows[0]) if rows else []
     return Table(
         "Tables of the run",
-        {name: Column(title=name, format=forms.get(name, "count")) for name in names},
+        {name: Column(title=name, format=forms.get(name, "count")) for name in _filled(rows)},
         rows[:_ROWS],
         len(rows) > _ROWS,
     )

@@ -27,6 +27,10 @@ _HEADER = re.compile(r"\A\s*/\*(.*?)\*/(.*)\Z", re.S)
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 # `{{ return_on_ad_spend }} as roas`: the formula of a metric, and the column that shows it.
 _METRIC = re.compile(r"\{\{\s*(\w+)\s*\}\}(?:\s+as\s+(\w+))?")
+# By all columns at once, so that a company's own table of this name may have others.
+_CURRENCY = """
+    select to_jsonb(c) ->> 'currency' from gold.dim_currency c where (to_jsonb(c) ->> 'is_reporting')::boolean
+"""
 Kind = Literal["figures", "cards", "chart", "table"]
 
 
@@ -105,6 +109,7 @@ class Result:
         more: Whether there were more rows.
         seconds: How long the query took.
         as_of: Up to when the data goes; None where the panel does not say.
+        currency: Of its amounts; empty where it has none or gold does not say.
         parameters: What was asked for.
     """
 
@@ -114,6 +119,7 @@ class Result:
     more: bool = False
     seconds: float = 0.0
     as_of: Any = None
+    currency: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -198,10 +204,11 @@ def run(connection: psycopg.Connection[Any], panel: Panel, parameters: Mapping[s
             if missing := _missing(connection, panel.header.needs):
                 return Result(panel, problem=_not_there(missing))
             rows = cursor.execute(panel.sql.encode(), values).fetchmany(MOST_ROWS + 1)
-            as_of = _as_of(connection, panel)
+            as_of, currency = _as_of(connection, panel), _currency(connection, panel)
     except psycopg.Error as error:
         return Result(panel, problem=_explain(error), seconds=time.monotonic() - begin)
-    return Result(panel, rows[:MOST_ROWS], "", len(rows) > MOST_ROWS, time.monotonic() - begin, as_of, parameters)
+    seconds = time.monotonic() - begin
+    return Result(panel, rows[:MOST_ROWS], "", len(rows) > MOST_ROWS, seconds, as_of, currency, parameters)
 
 
 def _missing(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:
@@ -214,6 +221,14 @@ def _as_of(connection: psycopg.Connection[Any], panel: Panel) -> Any:
         return None
     row = connection.execute(panel.header.as_of.encode()).fetchone()
     return row[0] if row else None
+
+
+def _currency(connection: psycopg.Connection[Any], panel: Panel) -> str:
+    has_amounts = any(column.format == "money" for column in panel.header.columns.values())
+    if not has_amounts or _missing(connection, ["gold.dim_currency"]):
+        return ""
+    row = connection.execute(_CURRENCY).fetchone()
+    return str(row[0]) if row and row[0] else ""
 
 
 def _not_there(missing: Sequence[str]) -> str:

@@ -568,6 +568,11 @@ MIGRATIONS: tuple[str, ...] = (
     alter table ops.batches add column origin jsonb;
     comment on column ops.batches.origin is 'What the batch was read from, where its source tells.';
     """,
+    """
+    alter table monitoring.looks add column parts jsonb not null default '[]';
+    comment on column monitoring.looks.parts is
+        'Its parts in order: name, seconds, and cpu_seconds of its own process, without those of servers.';
+    """,
 )
 
 

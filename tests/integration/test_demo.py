@@ -75,6 +75,10 @@ def test_the_demo_tells_what_came_of_it_and_can_be_run_again(environment: dict[s
     gold = rows(home, "select count(*) from gold.fct_order")[0][0]
     assert rescued > 0
     assert gold == rows(home, "select count(*) from bronze.shop__orders where _deleted_at is null")[0][0]
+    assert rows(home, "select line, source_value, bronze_value, gold_value from monitoring.reconciliation "
+                "where state = 'differs'") == []  # fmt: skip
+    looking = "select sum((part ->> 'cpu_seconds')::float8) from monitoring.looks, jsonb_array_elements(parts) as part"
+    assert 0 < rows(home, looking)[0][0] < 2, "who watches must not be dear"
     stages = rows(home, "select distinct stage from monitoring.pipeline_log")
     assert {stage for (stage,) in stages} >= {"pipeline", "extract", "load", "dbt"}
     assert (Path(home) / "run-report.html").stat().st_size > 1000

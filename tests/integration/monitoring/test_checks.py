@@ -253,15 +253,31 @@ def test_source_bronze_and_gold_line_by_line(connection: psycopg.Connection[Any]
     connection.execute(
         "create table gold.fct_order as select n as order_id, n::numeric / 100 as total from generate_series(1, 100) n"
     )
+    # Three accounts, of which one has two versions, beside a guest and one that was deleted.
+    connection.execute(
+        "create table bronze.shop__customers as select n::text as _id, null::timestamptz as _deleted_at "
+        "from generate_series(1, 3) n; create table gold.dim_customer as select customer_id, is_current, kind "
+        "from (values ('1', false, 'registered'), ('1', true, 'registered'), ('2', true, 'registered'), "
+        "('3', true, 'registered'), ('guest:a', true, 'guest'), ('4', true, 'deleted'), ('unknown', true, 'unknown')) "
+        "as made (customer_id, is_current, kind)"
+    )
     connection.execute(
         "insert into ops.batches (source, table_name, batch_id, status, mode, scope, rows_landed, bytes, extracted_at, "
         "loaded_at, seconds) values ('shop', 'orders', '1', 'loaded', 'full', '{}', 100, 1, now(), now(), 1)"
     )
+    # What the source itself was asked before the last load does not make the other lines old.
+    connection.execute(
+        "insert into monitoring.reconciliation (day, line, source, table_name, measure, state, checked_at) "
+        "values (%s, 'rows at the source now: shop.orders', 'shop', 'orders', 'rows', 'equal', now() - interval '1 h')",
+        [datetime.now(UTC).date()],
+    )
     assert reconciliation.check(connection, ["shop.orders"], datetime.now(UTC)) == 0
     lines = {row.line: row for row in queries.reconciliation(connection)}
     assert {line: row.state for line, row in lines.items()} == {
+        "rows at the source now: shop.orders": "equal",
         "rows of shop.orders": "equal",
         "orders in gold": "equal",
+        "customers in gold": "equal",
         "sum of orders' totals": "equal",
     }
     connection.execute("update gold.fct_order set total = total + 0.01 where order_id = 1")

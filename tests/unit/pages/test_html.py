@@ -203,3 +203,20 @@ def test_every_panel_says_what_it_answers(one: Panel) -> None:
     assert (header.kind == "chart") == (header.chart is not None)
     known = {"since", "until", "source", "table"}
     assert one.parameters <= known, "a section of the report has no further filter"
+
+
+def test_columns_that_say_nothing_are_left_out_and_long_tables_open_on_demand() -> None:
+    rows = [
+        {"relation": f"gold.mart_{n}", "state": "fresh", "because": None, "owner": "shop" if n == 19 else None}
+        for n in range(20)
+    ]
+    made = page([Result(panel("freshness", "marts"), rows)])
+    assert "because</th>" not in made and "owner</th>" in made
+    shown, _, more = made.partition("<summary>8 more rows</summary>")
+    assert shown.count("gold.mart_") == 12 and more.count("gold.mart_") == 8
+
+
+def test_what_cannot_be_compared_is_neither_well_nor_wrong() -> None:
+    rows = [{"line": "rows", "state": "unknown", "difference": None, "bronze_value": Decimal("451242.970")}]
+    made = page([Result(panel("reconciliation", "lines"), rows)])
+    assert '<span class="state none">unknown</span>' in made and ">451,242.97<" in made

@@ -18,7 +18,7 @@ columns:
 empty: No figure left its usual band in this period.
 */
 select day, concat_ws(' ', source || '.' || table_name, nullif(platform, ''), nullif(account, ''), nullif(field, '')) as what,
-    measure, value, expected, low, high, rule, status, message
+    measure, value, expected, greatest(low, 0) as low, high, rule, status, message
 from monitoring.anomalies
 where day >= (%(since)s)::date and day <= (%(until)s)::date
     and (%(source)s::text is null or source = %(source)s)

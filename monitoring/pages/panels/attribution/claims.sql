@@ -10,7 +10,7 @@ columns:
   spend: money
   claimed: {title: claimed conversions, format: number}
   claimed_value: {title: claimed value, format: money}
-  orders: {title: orders of the shop, format: number}
+  orders: {title: orders of the shop, format: count}
   net_revenue: {title: net revenue of the shop, format: money}
 */
 with claimed as (

@@ -17,7 +17,7 @@ chart:
     color: {field: attribution_model, type: nominal, title: null}
     tooltip: [{field: channel_group}, {field: attribution_model}, {field: net_revenue, format: ",.2f"}]
 */
-select coalesce(channels.channel_group, 'Unattributed') as channel_group, a.attribution_model,
+select coalesce(channels.channel_group, 'Unattributed') as channel_group, replace(a.attribution_model, '_', ' ') as attribution_model,
     sum(a.net_revenue) as net_revenue, sum(a.weight) as orders
 from gold.fct_attribution as a
 left join gold.dim_channel as channels on channels.channel_id = a.channel_id

@@ -16,13 +16,13 @@ columns:
   net_revenue: {title: net revenue, format: money}
   spend: money
   roas: {title: ROAS, format: ratio}
-  cac: {title: CAC, format: money}
+  cac: {title: CAC, format: money, definition: Ad spend / new customers; none where nothing was spent.}
   click_rate: {title: CTR, format: percent}
   cost_per_click: {title: CPC, format: money}
 */
 select channel_group, sum(sessions)::bigint as sessions, sum(orders) as orders,
     {{ conversion_rate }} as conversion_rate, sum(new_customers) as new_customers,
-    sum(net_revenue) as net_revenue, {{ spend }} as spend, {{ return_on_ad_spend }} as roas, {{ acquisition_cost }} as cac,
+    sum(net_revenue) as net_revenue, {{ spend }} as spend, {{ return_on_ad_spend }} as roas, case when {{ spend }} > 0 then {{ acquisition_cost }} end as cac,
     {{ click_rate }} as click_rate, {{ cost_per_click }} as cost_per_click
 from gold.rpt_channel_performance_daily
 where date_day >= %(since)s::date and date_day < %(until)s::date

@@ -6,7 +6,7 @@ order: 20
 needs: [gold.rpt_customer_ltv]
 as_of: select max(date_day) from gold.rpt_sales_daily where orders > 0
 columns:
-  cohort: date
+  cohort: month
   customers: count
   ltv_3: {title: margin after 3 months, format: money}
   ltv_6: {title: after 6, format: money}

@@ -8,8 +8,8 @@ columns:
   id: count
   severity: text
   title: text
-  subject: text
-  owner: text
+  message: {title: what is wrong}
+  owner: {title: who acts}
   first_step: {title: what to do first}
   runbook: text
   first_seen: {title: first seen, format: time}
@@ -17,7 +17,7 @@ columns:
   acknowledged_by: {title: taken by}
 empty: Nothing is wrong.
 */
-select id, severity, title, subject, owner, first_step, runbook, first_seen, seen, acknowledged_by
+select id, severity, title, message, owner, first_step, runbook, first_seen, seen, acknowledged_by
 from monitoring.incidents
 where resolved_at is null
 order by acknowledged_at is not null, severity = 'high' desc, first_seen

@@ -1,7 +1,7 @@
 /*
 title: Models and tests by day
-question: Which rule broke?
-definition: dbt nodes by their state and day (UTC).
+question: Which days were green?
+definition: Models and tests by their state and day (UTC); skipped is what stands on a failed model.
 kind: chart
 order: 10
 needs: [monitoring.pipeline_log]
@@ -11,11 +11,16 @@ chart:
   height: 160
   encoding:
     x: {field: day, type: ordinal, title: null, scale: {domain: $days}, axis: {labelExpr: "slice(datum.label, 5)", labelAngle: -60}}
-    y: {field: nodes, type: quantitative, title: nodes}
-    color: {field: state, type: nominal, title: null}
+    y: {field: nodes, type: quantitative, title: models and tests}
+    color:
+      {field: state, type: nominal, title: null,
+       scale: {domain: [ok, warned, skipped, failed], range: [$ok, $late, $none, $failed]}}
+    order: {field: state, sort: descending}
     tooltip: [{field: day}, {field: state}, {field: nodes}]
 */
-select (started_at at time zone 'UTC')::date as day, state, count(*) as nodes
+select (started_at at time zone 'UTC')::date as day,
+    case state when 'Completed' then 'ok' when 'Warned' then 'warned' when 'Skipped' then 'skipped' else 'failed' end as state,
+    count(*) as nodes
 from monitoring.pipeline_log
 where stage = 'dbt' and table_name is not null and started_at >= %(since)s and started_at < %(until)s
 group by 1, 2

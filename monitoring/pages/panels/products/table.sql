@@ -3,8 +3,8 @@ title: Products
 question: What sells, what comes back, what is earned with it?
 definition: Net revenue less refunds and cost, by the month of the order; months that the period touches count whole.
 order: 10
-needs: [gold.rpt_product_performance]
-as_of: select max(month_start) from gold.rpt_product_performance
+needs: [gold.rpt_product_performance, gold.rpt_sales_daily]
+as_of: select max(date_day) from gold.rpt_sales_daily where orders > 0
 columns:
   product_name: {title: product}
   category: text

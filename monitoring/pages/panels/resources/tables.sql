@@ -1,7 +1,9 @@
 /*
 title: Resources and cost
 question: What does a run cost, and which table needs most?
-definition: CPU seconds and peak memory of the table's steps over the period; per million rows read where rows were read.
+definition: >
+  CPU seconds and peak memory of the table's steps over the period; per million rows where at least ten thousand were read. Tables that share
+  a process share its peak.
 order: 10
 needs: [monitoring.pipeline_log]
 columns:
@@ -15,7 +17,8 @@ columns:
 empty: No step was measured in this period.
 */
 select source || '.' || table_name as what, stage, count(*) as runs, sum(cpu_seconds) as cpu_seconds,
-    1e6 * sum(cpu_seconds) / nullif(sum(coalesce(rows_read, rows_landed)), 0) as cpu_per_million,
+    case when sum(coalesce(rows_read, rows_landed)) >= 10000
+        then 1e6 * sum(cpu_seconds) / sum(coalesce(rows_read, rows_landed)) end as cpu_per_million,
     max(peak_memory_bytes) as peak_memory, sum(seconds) as seconds
 from monitoring.pipeline_log
 where table_name is not null and stage in ('extract', 'load')

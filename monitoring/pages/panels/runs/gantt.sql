@@ -10,7 +10,7 @@ chart:
   mark: {type: bar, cornerRadius: 2}
   height: {step: 16}
   encoding:
-    y: {field: step, type: nominal, sort: null, title: null}
+    y: {field: step, type: nominal, sort: null, title: null, axis: {labelLimit: 190, labelOverlap: false}}
     x: {field: begins, type: quantitative, title: seconds since the start}
     x2: {field: ends}
     color: {field: stage, type: nominal, title: null}
@@ -25,7 +25,7 @@ with last_run as (
     limit 1
 )
 
-select concat_ws('.', l.source, l.table_name) || ' ' || l.stage as step, l.stage,
+select case when l.stage = 'dbt' then l.table_name else concat_ws('.', l.source, l.table_name) || ' ' || l.stage end as step, l.stage,
     round(extract(epoch from l.started_at - last_run.started_at), 1) as begins,
     round(extract(epoch from l.started_at - last_run.started_at) + l.seconds::numeric, 1) as ends, l.state
 from last_run

@@ -13,7 +13,7 @@ chart:
     y: {field: rows, type: quantitative, title: rows}
     color: {field: what, type: nominal, title: null}
     tooltip: [{field: day}, {field: what}, {field: rows, format: ","}]
-empty: Choose a source and a table above; there is nothing in this period.
+empty: Choose a source and a table above, or more days.
 */
 with days as (
     select day, sum(rows_read) filter (where stage = 'extract') as read,

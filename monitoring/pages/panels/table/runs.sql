@@ -14,7 +14,7 @@ columns:
   rows_rejected: {title: rejected, format: count}
   window_from: {title: read from}
   error: {title: first error line, format: code}
-empty: Choose a source and a table above; there is nothing in this period.
+empty: Choose a source and a table above, or more days.
 */
 select started_at, stage, state, seconds, rows_read, rows_loaded, rows_rejected, window_from,
     left(split_part(error_message, E'\n', 1), 300) as error

@@ -10,7 +10,7 @@ columns:
   state: state
   minutes: number
 chart:
-  mark: {type: bar, cornerRadiusEnd: 2}
+  mark: {type: bar, cornerRadiusEnd: 2, width: {expr: "min(24, bandwidth('x'))"}}
   height: 140
   encoding:
     x: {field: started, type: ordinal, title: null, axis: {labels: false, ticks: false}}
