@@ -110,13 +110,13 @@ def _settings() -> Settings:
 
 
 def _serve(settings: Settings) -> None:
-    """Have Postgres, and MongoDB where it was started before, embedded and running unless configured elsewhere."""
+    """Have Postgres, and what else was started before, embedded and running unless configured elsewhere."""
     from flows.console import Steps
     from infra.embedded import services
 
     # Without an embedded MongoDB of earlier, a missing MONGODB_URI is the mistake, and is named as such.
     mongodb = {"mongodb"} if services.started_before(settings.home, "mongodb") else set()
-    services.up(settings.home, Steps(), only=frozenset({"postgres"} | mongodb))
+    services.up(settings.home, Steps(), only=frozenset({"postgres", "channels"} | mongodb))
 
 
 def _serve_prefect(settings: Settings) -> None:
@@ -192,6 +192,8 @@ def up() -> None:
         say(f"{name}: configured by {place}, not started")
     _print_servers(settings)
     embedded = [services.VARIABLES[name] for name in ("prefect", "mongodb") if name not in elsewhere]
+    if services.started_before(settings.home, "channels") and "channels" not in elsewhere:
+        embedded.append(services.VARIABLES["channels"])
     if embedded:
         say("For other programs of this shell (`warehouse` finds them by itself):")
     for variable in embedded:

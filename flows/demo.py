@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -23,17 +23,27 @@ if TYPE_CHECKING:
     import psycopg
 
     from flows.runs import RunOutcome
-    from infra.sample import Change, Size
+    from infra.sample import Change, Shop, Size
     from tasks.settings import Settings
     from tasks.sources import Sources
 
 # Settings of the user's own servers and runs, which the demo must not touch.
 _OTHER_SERVERS = (
     *("WAREHOUSE_URL", "WAREHOUSE_LANDING", "WAREHOUSE_EXECUTION"),
-    *("MONGODB_URI", "PREFECT_API_URL", "PREFECT_API_KEY"),
+    *("MONGODB_URI", "SAMPLE_CHANNELS_URL", "PREFECT_API_URL", "PREFECT_API_KEY"),
 )
-_SOURCES = ("shop", "ads", "rates")
+_CHANNELS = ("google_ads", "meta_ads", "ga4")
+_SOURCES = ("shop", *_CHANNELS, "ads", "rates")
 _DATABASE = "shop"
+# Where bronze has the money of each platform, and gold that of all.
+_SPEND = {
+    "google_ads": ("google_ads", "ads", "cost_micros * 0.000001"),
+    "meta_ads": ("meta_ads", "ads", "spend"),
+    "tiktok_ads": ("ads", "tiktok_ads", "spend"),
+    "linkedin_ads": ("ads", "linkedin_ads", '"costInLocalCurrency"'),
+}
+_GOLD_SPEND = "select sum(original_spend) from gold.fct_ad_spend_daily where platform = {}"
+_GOLD_REVENUE = "select sum(original_purchase_revenue) from gold.fct_web_analytics_daily"
 # What people are shown to try: a question of marketing, one of sales, and what became of values that did not fit.
 _BY_CHANNEL = (
     "select channel_group, sum(sessions) as sessions, round(sum(orders)) as orders, sum(revenue) as revenue, "
@@ -120,12 +130,13 @@ def _only_embedded(steps: Callable[[str], None]) -> Settings:
 
 def _start(settings: Settings, steps: Callable[[str], None]) -> Sources:
     """Start the servers; Prefect, which takes longest, comes up while the sample is written."""
-    from infra.embedded import mongodb, postgres, prefect
+    from infra.embedded import channels, mongodb, postgres, prefect
     from tasks.sources import load_sources
 
     prefect.begin(settings.home, steps)
     postgres.up(settings.home, steps)
     os.environ["MONGODB_URI"] = mongodb.up(settings.home, steps)
+    os.environ["SAMPLE_CHANNELS_URL"] = channels.up(settings.home, steps)
     sources = load_sources(settings.sources)
     ads_folder(settings, sources)
     return sources
@@ -141,42 +152,56 @@ def ads_folder(settings: Settings, sources: Sources) -> Path:
     """Return the folder that the source `ads` reads, where the demo writes its files.
 
     Raises:
-        ConfigError: sources.yaml has been changed: its sources are not the sample's, or point outside the home.
+        ConfigError: sources.yaml has been changed: its sources are not the sample's, or point elsewhere.
     """
     ads: Any = sources.sources.get("ads")
     shop: Any = sources.sources.get("shop")
-    if getattr(shop, "database", None) == _DATABASE and getattr(ads, "kind", None) == "files":
+    fakes = {kind: f"{os.environ['SAMPLE_CHANNELS_URL']}/{kind}" for kind in _CHANNELS}
+    found = {kind: getattr(sources.sources.get(kind), "base_url", None) for kind in _CHANNELS}
+    if getattr(shop, "database", None) == _DATABASE and getattr(ads, "kind", None) == "files" and found == fakes:
         folder = Path(ads.path).resolve()
         if folder.is_relative_to(settings.home.resolve()):
             return folder
     raise ConfigError(
         "the demo needs the sample's sources.yaml",
         str(settings.sources),
-        f"it has a source `shop` (database shop) and a source `ads` (files below {settings.home}): "
-        "set WAREHOUSE_SOURCES to the file as it was delivered",
+        f"it has a source `shop` (database shop), sources {', '.join(_CHANNELS)} (at ${{SAMPLE_CHANNELS_URL}}) and a "
+        f"source `ads` (files below {settings.home}): set WAREHOUSE_SOURCES to the file as it was delivered",
     )
 
 
 def _seed(settings: Settings, sources: Sources, steps: Callable[[str], None], customers: int | None) -> bool:
     """Write the sample unless it is there; True when it was written."""
-    from infra.sample import seed_mongodb, write_ad_spend, write_rates
+    from infra.embedded import channels
+    from infra.sample import seed_mongodb, write_rates, write_visits
     from infra.sample.shop import end_of
 
     state = read_state(settings)
-    if state.get("seeded") and _has_orders():
+    if state.get("seeded") and _has_orders() and channels.data(settings.home).exists():
         steps("the sample is there already: this demo goes on from it")
         return False
     until = end_of(None)
     size = _size(customers, until)
     steps(f"writing the sample: {size.customers} customers, {size.days} days")
     counts = seed_mongodb(os.environ["MONGODB_URI"], _DATABASE, size)
-    folder = ads_folder(settings, sources)
-    files = write_ad_spend(folder, size.shop(), final=False)
-    write_rates(folder.parent / "rates", size.shop())
+    shop = size.shop()
+    files = _write_spend(settings, sources, shop, final=False)
+    write_visits(channels.data(settings.home), shop)
+    write_rates(ads_folder(settings, sources).parent / "rates", shop)
     documents = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    steps(f"written: {documents}, {len(files)} ad spend files")
+    steps(f"written: {documents}, {files} ad spend files, and what {', '.join(_CHANNELS)} tell")
     _write_state(settings, {"seeded": True, "rounds": 0, "until": until.isoformat()})
     return True
+
+
+def _write_spend(settings: Settings, sources: Sources, shop: Shop, *, final: bool) -> int:
+    """Write the spend of all platforms, for their fakes or as files; return the number of files."""
+    from infra.embedded import channels
+    from infra.sample import ad_spend, write_ad_spend, write_spend
+
+    rows = list(ad_spend(shop, final=final))
+    write_spend(channels.data(settings.home), rows)
+    return len(write_ad_spend(ads_folder(settings, sources), rows, sources.sources["ads"].tables))
 
 
 def _size(customers: int | None, until: datetime) -> Size:
@@ -187,7 +212,7 @@ def _size(customers: int | None, until: datetime) -> Size:
 
 
 def _drift(settings: Settings, sources: Sources, steps: Callable[[str], None], customers: int | None) -> list[Change]:
-    from infra.sample import drift, write_ad_spend
+    from infra.sample import drift
 
     state = read_state(settings)
     number = int(state.get("rounds", 0)) + 1
@@ -196,7 +221,7 @@ def _drift(settings: Settings, sources: Sources, steps: Callable[[str], None], c
     if number == 1 and "until" in state:
         # The platforms restate the last three days of spend.
         shop = _size(customers, datetime.fromisoformat(state["until"])).shop()
-        write_ad_spend(ads_folder(settings, sources), shop)
+        _write_spend(settings, sources, shop, final=True)
     _write_state(settings, {**state, "rounds": number})
     return changes
 
@@ -253,19 +278,46 @@ def compare(settings: Settings, sources: Sources) -> list[Check]:
             )
             for name in sources.sources["shop"].tables
         ]
-        folder = ads_folder(settings, sources)
-        for name, table in sources.sources["ads"].tables.items():
-            lines = sum(_csv_rows(path) for path in folder.glob(getattr(table, "pattern", "*.csv")))
-            checks.append(Check(f"rows of ads.{name}", lines, _bronze_rows(connection, "ads", name)))
+        checks += _compare_channels(connection, _told(settings, sources))
         orders = client[_DATABASE]["orders"].find({}, {"total": 1})
         ordered = sum((Decimal(str(order["total"])) for order in orders), Decimal(0))
         checks.append(Check("sum of orders' totals", ordered, _money(connection)))
     return checks
 
 
-def _csv_rows(path: Path) -> int:
+def _told(settings: Settings, sources: Sources) -> dict[str, tuple[int, Decimal]]:
+    """Return by platform its rows and their money, as the sample wrote them: no reader of ours has a part in it."""
+    from infra.embedded import channels
+    from infra.sample import told
+
+    found = told.totals(channels.data(settings.home))
+    for name in sources.sources["ads"].tables:
+        _, _, column = _SPEND[name]
+        paths = (ads_folder(settings, sources) / name).glob("*.csv")
+        amounts = [Decimal(row[column.strip('"')]) for path in paths for row in _csv_rows(path)]
+        found[name] = len(amounts), sum(amounts, Decimal(0))
+    return found
+
+
+def _csv_rows(path: Path) -> Iterator[dict[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return sum(1 for _ in csv.DictReader(file))
+        yield from csv.DictReader(file)
+
+
+def _compare_channels(connection: psycopg.Connection[Any], told: Mapping[str, tuple[int, Decimal]]) -> Iterator[Check]:
+    """Yield rows and money of each advertising platform and of Analytics."""
+    from psycopg import sql
+
+    for name, (rows, money) in told.items():
+        source, table, column = _SPEND.get(name, ("ga4", "sessions", "purchase_revenue"))
+        yield Check(f"rows of {source}.{table}", rows, _bronze_rows(connection, source, table))
+        bronze = sql.SQL("select sum({}) from bronze.{} where _deleted_at is null")
+        gold = sql.SQL(_GOLD_SPEND).format(name) if name in _SPEND else sql.SQL(_GOLD_REVENUE)
+        found = {
+            "bronze": _one(connection, bronze.format(sql.SQL(column), sql.Identifier(f"{source}__{table}"))),
+            "gold": _one(connection, gold),
+        }
+        yield Check(f"{'spend of' if name in _SPEND else 'revenue in'} {name}", money, found)
 
 
 def _bronze_rows(connection: psycopg.Connection[Any], source: str, table: str) -> dict[str, Any]:

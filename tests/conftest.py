@@ -85,12 +85,12 @@ def same_environment() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def servers_home() -> Iterator[Path]:
     """A folder for the embedded servers, which a server of another user can enter; everything is stopped at the end."""
-    from infra.embedded import mongodb, postgres, prefect
+    from infra.embedded import channels, mongodb, postgres, prefect
 
     home = Path(tempfile.mkdtemp(prefix="warehouse-tests-"))
     home.chmod(0o711)
     yield home
-    for server in (prefect, mongodb, postgres):
+    for server in (prefect, channels, mongodb, postgres):
         server.down(home, wipe=True)
     shutil.rmtree(home, ignore_errors=True)
 

@@ -5,7 +5,6 @@ SecantusDB is GPL-2.0, so the product never imports it: it is a program beside i
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from importlib.util import find_spec
@@ -97,7 +96,7 @@ def _start(home: Path, folder: Path, progress: Progress) -> bool:
     # -P keeps the working directory off the module path, where a stray file could shadow a library.
     program = [sys.executable, "-P", "-m", "secantus"]
     options = ["--host", "127.0.0.1", "--port", str(port), "--storage-path", "data", "--log-level", "WARNING"]
-    started = process.spawn([*program, *options], folder, port, environment=_environment())
+    started = process.spawn([*program, *options], folder, port, environment=process.without_settings())
     ready = process.wait_ready(
         lambda: started.poll() is None,
         lambda: _answers(url(home)),
@@ -107,11 +106,6 @@ def _start(home: Path, folder: Path, progress: Progress) -> bool:
     if not ready:
         process.stop(folder)
     return ready
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment without the warehouse's own settings: the server needs no secret of ours."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("WAREHOUSE_")}
 
 
 def _answers(uri: str) -> bool:

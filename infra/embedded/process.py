@@ -134,6 +134,11 @@ def choose_port(remembered: int) -> int:
         return int(probe.getsockname()[1])
 
 
+def without_settings() -> dict[str, str]:
+    """Return the environment without the warehouse's own settings, for servers that need no secret of ours."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("WAREHOUSE_")}
+
+
 def spawn(
     command: Sequence[str],
     folder: Path,

@@ -9,11 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.embedded import mongodb, postgres, prefect
+from infra.embedded import channels, mongodb, postgres, prefect
 from infra.embedded.process import Progress, Status, silent
 
 # The variable that names a server of the user's own; where it is set, the embedded one stays out of the way.
-VARIABLES = {"postgres": "WAREHOUSE_URL", "mongodb": "MONGODB_URI", "prefect": "PREFECT_API_URL"}
+VARIABLES = {
+    "postgres": "WAREHOUSE_URL",
+    "mongodb": "MONGODB_URI",
+    "channels": "SAMPLE_CHANNELS_URL",
+    "prefect": "PREFECT_API_URL",
+}
 
 
 def up(
@@ -31,12 +36,15 @@ def up(
         EmbeddedError: A server does not come up.
     """
     wanted = {name for name in only if not configured(name, home)}
+    if not started_before(home, "channels"):
+        # Fakes are of use to the sample alone: the demo starts them first.
+        wanted.discard("channels")
     if "prefect" in wanted:
         prefect.begin(home, progress)
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         starting = [
             pool.submit(server.up, home, progress)
-            for name, server in (("postgres", postgres), ("mongodb", mongodb))
+            for name, server in (("postgres", postgres), ("mongodb", mongodb), ("channels", channels))
             if name in wanted
         ]
     for started in starting:
@@ -69,13 +77,14 @@ def abandon(home: Path) -> None:
 
 def down(home: Path, *, wipe: bool = False) -> list[str]:
     """Stop what runs, in the order that lets each end cleanly; return the names of what was stopped."""
-    servers = {"prefect": prefect, "mongodb": mongodb, "postgres": postgres}
+    servers = {"prefect": prefect, "channels": channels, "mongodb": mongodb, "postgres": postgres}
     return [name for name, server in servers.items() if server.down(home, wipe=wipe)]
 
 
 def statuses(home: Path) -> list[Status]:
-    """Return the state of each embedded server."""
-    return [postgres.status(home), mongodb.status(home), prefect.status(home), prefect.worker_status(home)]
+    """Return the state of each embedded server; that of the channels once a demo has started them."""
+    of_demo = [channels.status(home)] if started_before(home, "channels") else []
+    return [postgres.status(home), mongodb.status(home), *of_demo, prefect.status(home), prefect.worker_status(home)]
 
 
 def configured(name: str, home: Path) -> str:
@@ -86,7 +95,7 @@ def configured(name: str, home: Path) -> str:
     variable = VARIABLES[name]
     value = os.environ.get(variable, "")
     if value:
-        servers = {"postgres": postgres, "mongodb": mongodb, "prefect": prefect}
+        servers = {"postgres": postgres, "mongodb": mongodb, "channels": channels, "prefect": prefect}
         embedded = servers[name].url(home) if started_before(home, name) else ""
         return "" if value == embedded else variable
     return _profile_with_api_url() if name == "prefect" else ""
@@ -99,6 +108,8 @@ def use(home: Path, environment: MutableMapping[str, str] = os.environ) -> None:
     """
     if not configured("mongodb", home) and mongodb.status(home).running:
         environment["MONGODB_URI"] = mongodb.url(home)
+    if not configured("channels", home) and channels.status(home).running:
+        environment["SAMPLE_CHANNELS_URL"] = channels.url(home)
     if not configured("prefect", home) and prefect.status(home).running:
         environment["PREFECT_API_URL"] = prefect.url(home)
         # Without this Prefect would keep results and logs of embedded runs in the user's home.
@@ -108,10 +119,11 @@ def use(home: Path, environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 def foreseen(home: Path) -> dict[str, str]:
-    """Return the environment to read configuration in before servers run: with the embedded MongoDB's address."""
+    """Return the environment to read configuration in before servers run: with the addresses of embedded sources."""
     found = dict(os.environ)
-    if not configured("mongodb", home) and started_before(home, "mongodb"):
-        found["MONGODB_URI"] = mongodb.url(home)
+    for name, server in (("mongodb", mongodb), ("channels", channels)):
+        if not configured(name, home) and started_before(home, name):
+            found[VARIABLES[name]] = server.url(home)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -204,13 +204,22 @@ _EXPORTS: dict[str, Callable[[CampaignDay], dict[str, Any]]] = {
 }
 
 
-def write_ad_spend(folder: Path, shop: Shop, *, final: bool = True) -> list[Path]:
+def write_ad_spend(
+    folder: Path, spend: Iterable[CampaignDay], platforms: Collection[str] = frozenset(_EXPORTS)
+) -> list[Path]:
     """Write one CSV file per platform and month, `<folder>/<platform>/<yyyy-mm>.csv`, with a row per ad and day.
 
     A file whose content is already right is left alone, so that a second call changes nothing.
+
+    Args:
+        folder: Where the files go.
+        spend: What `ad_spend` gives.
+        platforms: Those that export files; rows of others are left out.
     """
     files: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in ad_spend(shop, final=final):
+    for row in spend:
+        if row.campaign.platform not in platforms:
+            continue
         files[row.campaign.platform, f"{row.day:%Y-%m}"].append(_EXPORTS[row.campaign.platform](row))
     written = []
     for (platform, month), rows in sorted(files.items()):

@@ -195,7 +195,7 @@ _PLANS = (
     ("linkedin_ads", "linkedin", "paid_social", "office_b2b", "WEBSITE_VISITS", 1.5, 0.8, 980, 0.004, 0.4, 1.0),
 )
 _CLICK_IDS = {"google_ads": "gclid", "tiktok_ads": "ttclid", "linkedin_ads": "li_fat_id"}
-_ACCOUNTS = {"google_ads": "123-456-7890", "meta_ads": "act_2088", "tiktok_ads": "70112233", "linkedin_ads": "5050"}
+_ACCOUNTS = {"google_ads": "1234567890", "meta_ads": "2088", "tiktok_ads": "70112233", "linkedin_ads": "5050"}
 
 
 def campaigns(seed: int, days: int) -> tuple[Campaign, ...]:

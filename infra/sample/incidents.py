@@ -2,7 +2,7 @@
 
 | incident | what happens on its day |
 |---|---|
-| `no spend` | Meta's export lacks the day |
+| `no spend` | Meta tells nothing of the day |
 | `doubled spend` | LinkedIn's export counts the day twice |
 | `zero spend` | Google tells zeros, where there was never one |
 | `no visits` | orders do not name their visit: the tag of the web analysis was lost |

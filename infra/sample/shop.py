@@ -31,7 +31,8 @@ _BUYS = 0.2
 _LEAVES = 0.16
 # Share of buyers who never register, of browsers that are robots, and of people with a second browser.
 _GUESTS, _BOTS, _TWO_DEVICES = 0.12, 0.03, 0.3
-_CURRENCIES = (("EUR", 1.0), ("EUR", 1.0), ("EUR", 1.0), ("CHF", 0.95), ("GBP", 0.86))
+CURRENCIES = (("EUR", 1.0), ("EUR", 1.0), ("EUR", 1.0), ("CHF", 0.95), ("GBP", 0.86))
+"""What people pay in, and what one euro of the price list is in it."""
 # By month: January's sales, a quiet summer, the time before Christmas.
 _SEASON = (1.1, 0.9, 0.95, 1.0, 1.0, 0.9, 0.8, 0.8, 0.95, 1.05, 1.4, 1.7)
 _BLACK_FRIDAY = 4.0
@@ -46,7 +47,8 @@ _DEVICES: tuple[Document, ...] = (
 )
 _TAX_PERCENT = 19
 _LONGEST_VISIT = timedelta(minutes=15)
-_ZONE = ZoneInfo("Europe/Berlin")
+ZONE = ZoneInfo("Europe/Berlin")
+"""The shop's own zone, whose days its prices, its web pages and its web analytics follow."""
 
 
 class Visit(NamedTuple):
@@ -242,9 +244,8 @@ class Shop:
         """Return the order that a visit ended in."""
         random = random_of(self.seed, f"order:{visit.order}", visit.person)
         placed = visit.at + timedelta(minutes=visit.depth + 2)
-        currency, rate_of_prices = random_of(self.seed, "currency", visit.person).choice(_CURRENCIES)
-        # The shop's own day, which its prices and its web pages follow.
-        day = placed.astimezone(_ZONE).date()
+        currency, rate_of_prices = random_of(self.seed, "currency", visit.person).choice(CURRENCIES)
+        day = placed.astimezone(ZONE).date()
         mispriced = self.suffers("wrong prices", day)
         items = self._items(random, placed, rate_of_prices / 100 if mispriced else rate_of_prices)
         coupon = random.choice(("WELCOME10", "NEWS5")) if random.random() < 0.18 else None

@@ -32,6 +32,8 @@ _SAID = {
     "dict_type": "must be keys and values, such as {a: 1}",
     "model_type": "must be keys and values; {} where every key has its default",
 }
+# What stands for the value of a variable that is not set.
+_UNSET = "unset:"
 # What pydantic puts behind a key that is wrong itself.
 _OF_KEY = "[key]"
 
@@ -213,7 +215,7 @@ def _expand(
         if match[1] not in environment:
             place = ".".join(str(part) for part in loc)
             problems.append((_line(root, loc), f"{place}: the environment variable {match[1]} is not set"))
-        return environment.get(match[1], f"unset:{match[1]}")
+        return environment.get(match[1], f"{_UNSET}{match[1]}")
 
     return _VARIABLE.sub(replace, str(node))
 
@@ -221,6 +223,9 @@ def _expand(
 def _told(error: ValidationError, document: object, above: _Place) -> Iterator[tuple[int, str]]:
     """Yield each mistake with its line, in a person's words; the input is left out, it may be a secret."""
     for item in error.errors():
+        if isinstance(item["input"], str) and _UNSET in item["input"]:
+            # Of a variable that is not set nothing else is to be said.
+            continue
         loc = (*above, *item["loc"])
         place = ".".join(str(part) for part in _keys(document, loc))
         yield _line(document, loc), f"{place}: {_SAID.get(item['type'], item['msg'].removeprefix('Value error, '))}"

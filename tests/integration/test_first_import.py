@@ -75,7 +75,7 @@ def environment(
     """A warehouse with one loaded table, and a source whose address is in a block of Prefect."""
     from pymongo import MongoClient
 
-    from infra.embedded import mongodb, postgres
+    from infra.embedded import channels, mongodb, postgres
     from tasks.bronze.pending import load_pending
     from tasks.extract import ExtractContext, extract_table
     from tasks.landing import Landing
@@ -111,7 +111,7 @@ def environment(
             assert load_pending(ref, settings)[0].metrics["rows_loaded"] == 3
         yield environment
         client.drop_database("first_import")
-    for server in (mongodb, postgres):
+    for server in (channels, mongodb, postgres):
         server.down(place / "home", wipe=True)
 
 

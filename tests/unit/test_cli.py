@@ -124,7 +124,7 @@ def test_wrong_sources_are_told_before_any_server_is_started(
     place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], written: str, said: str
 ) -> None:
     (place / "sources.yaml").write_text(written)
-    assert cli._run(arguments, debug=False) == cli.WRONG_USE
+    assert cli.invoke(arguments) == cli.WRONG_USE
     assert said in capsys.readouterr().err
     assert not (place / ".warehouse").exists()
 
@@ -135,19 +135,23 @@ def test_a_missing_dbt_project_is_told_before_any_server_is_started(
     (place / "sources.yaml").write_text(SOURCES)
     monkeypatch.setenv("WAREHOUSE_DBT", str(place / "no-project"))
     for arguments in (["run"], ["dbt", "build"], ["model", "new", "shop.orders"]):
-        assert cli._run(arguments, debug=False) == cli.WRONG_USE
+        assert cli.invoke(arguments) == cli.WRONG_USE
         assert "no-project" in capsys.readouterr().err
     assert not (place / ".warehouse").exists()
 
 
-def test_an_embedded_mongodb_that_is_down_is_no_missing_variable(place: Path) -> None:
-    folder = place / ".warehouse" / "mongodb"
-    folder.mkdir(parents=True)
-    process.write_record(folder, process.Record(port=27027))
-    (place / "sources.yaml").write_text(SOURCES.replace("mongodb://127.0.0.1:1", "${MONGODB_URI}"))
+def test_an_embedded_source_that_is_down_is_no_missing_variable(place: Path) -> None:
+    variables = {"mongodb": "MONGODB_URI", "channels": "SAMPLE_CHANNELS_URL"}
+    for name in variables:
+        folder = place / ".warehouse" / name
+        folder.mkdir(parents=True)
+        process.write_record(folder, process.Record(port=27027))
+    (place / "sources.yaml").write_text(shipped.path("sources.yaml").read_text())
     settings = get_settings()
-    runs.check_configuration(settings, ["shop.orders"], plans.How(), models=True)
-    assert "127.0.0.1:27027" in services.foreseen(settings.home)["MONGODB_URI"] and "MONGODB_URI" not in os.environ
+    runs.check_configuration(settings, ["shop.orders", "google_ads.ads"], plans.How(), models=True)
+    found = services.foreseen(settings.home)
+    for variable in variables.values():
+        assert "127.0.0.1:27027" in found[variable] and variable not in os.environ
 
 
 def test_a_source_is_checked_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

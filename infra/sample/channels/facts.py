@@ -1,33 +1,52 @@
-"""What the fakes of ad platforms know: accounts, and what each campaign did on each day."""
+"""What the fakes of ad platforms know: accounts, and what each campaign or ad did on each day."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import Literal
+
+Level = Literal["account", "campaign", "ad_group", "ad"]
+
+_CAMPAIGN = ("campaign_id", "campaign_name", "objective")
+_AD_GROUP = (*_CAMPAIGN, "ad_group_id", "ad_group_name")
+_NAMES: dict[Level, tuple[str, ...]] = {
+    "account": (),
+    "campaign": _CAMPAIGN,
+    "ad_group": _AD_GROUP,
+    "ad": (*_AD_GROUP, "ad_id", "ad_name"),
+}
+_FIGURES = ("impressions", "clicks", "spend", "conversions", "value")
 
 
 @dataclass
 class AdDay:
-    """What one campaign did on one day.
+    """What one campaign did on one day, or one ad of it where the ad is named.
 
     Attributes:
         spend: Cost in the account's currency, with up to six places.
         conversions: As the platform claims them; it may claim a part of one.
         value: Revenue as the platform claims it.
         platform: Where it was shown, for services that tell.
+        objective: What the campaign is optimised for.
     """
 
     day: date
-    campaign_id: str
-    campaign_name: str
-    impressions: int
-    clicks: int
-    spend: Decimal
+    campaign_id: str = ""
+    campaign_name: str = ""
+    impressions: int = 0
+    clicks: int = 0
+    spend: Decimal = Decimal(0)
     conversions: Decimal = Decimal(0)
     value: Decimal = Decimal(0)
     platform: str = "facebook"
+    objective: str = "SEARCH"
+    ad_group_id: str = ""
+    ad_group_name: str = ""
+    ad_id: str = ""
+    ad_name: str = ""
 
 
 @dataclass
@@ -36,7 +55,7 @@ class AdAccount:
 
     Attributes:
         forbidden: Whether it may not be read.
-        rows: By day and campaign.
+        rows: By day, campaign, place and ad.
     """
 
     id: str
@@ -44,11 +63,11 @@ class AdAccount:
     timezone: str = "Europe/Berlin"
     currency: str = "EUR"
     forbidden: bool = False
-    rows: dict[tuple[date, str, str], AdDay] = field(default_factory=dict)
+    rows: dict[tuple[date, str, str, str], AdDay] = field(default_factory=dict)
 
     def put(self, row: AdDay) -> None:
-        """Set what a campaign did on a day, whatever was there."""
-        self.rows[row.day, row.campaign_id, row.platform] = row
+        """Set what a campaign or ad did on a day, whatever was there."""
+        self.rows[row.day, row.campaign_id, row.platform, row.ad_id] = row
 
     def drop(self, day: date, campaign_id: str = "") -> None:
         """Take away what a campaign, or all of them, did on a day."""
@@ -61,7 +80,27 @@ class AdAccount:
 
     def campaigns(self) -> dict[str, str]:
         """Return the names of the campaigns by their id."""
-        return {row.campaign_id: row.campaign_name for _, row in sorted(self.rows.items())}
+        return {row.campaign_id: row.campaign_name for row in self.members("campaign")}
+
+    def members(self, level: Level) -> list[AdDay]:
+        """Return each campaign, ad group or ad once, as its last day has it."""
+        last: dict[str, AdDay] = {}
+        for _, row in sorted(self.rows.items()):
+            last[getattr(row, f"{level}_id")] = row
+        return list(last.values())
+
+
+def summed(rows: Iterable[AdDay], level: Level, *, by_platform: bool = False) -> list[AdDay]:
+    """Return rows summed by day and level, in their order; what lies below the level is unnamed."""
+    names = ("day", *_NAMES[level], *(("platform",) if by_platform else ()))
+    found: dict[tuple[object, ...], AdDay] = {}
+    for row in rows:
+        key = tuple(getattr(row, name) for name in names)
+        if key not in found:
+            found[key] = AdDay(**dict(zip(names, key, strict=True)))
+        for name in _FIGURES:
+            setattr(found[key], name, getattr(found[key], name) + getattr(row, name))
+    return list(found.values())
 
 
 class Facts:

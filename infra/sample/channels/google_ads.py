@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
-from infra.sample.channels.facts import AdAccount, AdDay, Facts
+from infra.sample.channels.facts import AdAccount, AdDay, Facts, Level, summed
 from infra.sample.channels.server import Answer, Asked, Fake
 
 _QUERY = re.compile(
@@ -16,6 +15,12 @@ _QUERY = re.compile(
 )
 _PATH = re.compile(r"^(?P<version>v\d+)/customers/(?P<customer>\d+)/googleAds:searchStream$")
 _BATCH = 1_000
+_LEVELS: dict[str, Level] = {
+    "customer": "account",
+    "campaign": "campaign",
+    "ad_group": "ad_group",
+    "ad_group_ad": "ad",
+}
 
 
 class GoogleAdsFake(Fake):
@@ -58,7 +63,7 @@ class GoogleAdsFake(Fake):
             return Answer({"resourceNames": [f"customers/{self.manager}"]})
         match = _PATH.match(asked.path)
         query = _QUERY.match(asked.json["query"]) if match else None
-        if match is None or query is None:
+        if match is None or query is None or query["resource"] not in (*_LEVELS, "customer_client"):
             return refused(400, "queryError", "UNEXPECTED_INPUT", "Error in query.")
         customer, fields = match["customer"], [name.strip() for name in query["fields"].split(",")]
         if customer == self.manager:
@@ -97,13 +102,13 @@ class GoogleAdsFake(Fake):
 
 
 def _results(account: AdAccount, query: re.Match[str], fields: list[str]) -> list[dict[str, Any]]:
-    if query["first"] is None:
-        return [
-            _row(account, AdDay(date.min, name, title, 0, 0, Decimal(0)), fields)
-            for name, title in account.campaigns().items()
-        ]
-    first, last = date.fromisoformat(query["first"]), date.fromisoformat(query["last"])
-    return [_row(account, row, fields) for row in account.between(first, last)]
+    level = _LEVELS[query["resource"]]
+    if query["first"] is not None:
+        first, last = date.fromisoformat(query["first"]), date.fromisoformat(query["last"])
+        rows = summed(account.between(first, last), level)
+    else:
+        rows = [AdDay(date.min)] if level == "account" else account.members(level)
+    return [_row(account, row, fields) for row in rows]
 
 
 def _row(account: AdAccount, row: AdDay, fields: list[str]) -> dict[str, Any]:
@@ -118,9 +123,16 @@ def _row(account: AdAccount, row: AdDay, fields: list[str]) -> dict[str, Any]:
         "campaign.id": row.campaign_id,
         "campaign.name": row.campaign_name,
         "campaign.status": "ENABLED",
-        "campaign.advertising_channel_type": "SEARCH",
+        "campaign.advertising_channel_type": row.objective,
         "campaign.bidding_strategy_type": "MAXIMIZE_CONVERSIONS",
         "campaign_budget.amount_micros": "50000000",
+        "ad_group.id": row.ad_group_id,
+        "ad_group.name": row.ad_group_name,
+        "ad_group_ad.status": "ENABLED",
+        "ad_group_ad.ad.id": row.ad_id,
+        "ad_group_ad.ad.name": row.ad_name,
+        "ad_group_ad.ad.type": "RESPONSIVE_SEARCH_AD",
+        "ad_group_ad.ad.final_urls": ["https://shop.example/"],
         "metrics.impressions": str(row.impressions),
         "metrics.clicks": str(row.clicks),
         "metrics.cost_micros": str(int(row.spend * 1_000_000)),

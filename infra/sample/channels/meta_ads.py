@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from infra.sample.channels.facts import AdAccount, AdDay, Facts
+from infra.sample.channels.facts import AdAccount, AdDay, Facts, Level, summed
 from infra.sample.channels.server import Answer, Asked, Fake
 
 _VERSION = re.compile(r"^v\d+\.\d+$")
+_LEVELS: dict[str, Level] = {"account": "account", "campaign": "campaign", "adset": "ad_group", "ad": "ad"}
+_EDGES: dict[str, Level] = {"campaigns": "campaign", "adsets": "ad_group", "ads": "ad"}
 
 
 @dataclass
@@ -71,9 +73,9 @@ class MetaAdsFake(Fake):
             name = str(7_000_000_000_000_000_000 + len(self.jobs) + 1)
             self.jobs[name] = _Job(account, asked.form)
             return Answer({"report_run_id": name})
-        if rest == "campaigns":
-            rows = [{"id": name, "name": title, "status": "ACTIVE"} for name, title in account.campaigns().items()]
-            return _page(asked, rows)
+        if rest in _EDGES:
+            level = _EDGES[rest]
+            return _page(asked, [_member(row, level) for row in account.members(level)])
         if not rest:
             return Answer(_account(account))
         return _page(asked, [])
@@ -95,20 +97,21 @@ class MetaAdsFake(Fake):
         days = json.loads(job.form["time_range"])
         breakdowns = json.loads(job.form.get("breakdowns", "[]"))
         found = job.account.between(date.fromisoformat(days["since"]), date.fromisoformat(days["until"]))
-        rows = list(found) if "publisher_platform" in breakdowns else _without_platform(found)
+        rows = summed(found, _LEVELS[job.form["level"]], by_platform="publisher_platform" in breakdowns)
         return _page(asked, [_row(job.account, row, fields, breakdowns) for row in rows])
 
 
-def _without_platform(rows: Any) -> list[AdDay]:
-    summed: dict[tuple[date, str], AdDay] = {}
-    for row in rows:
-        known = summed.get((row.day, row.campaign_id))
-        if known is None:
-            summed[row.day, row.campaign_id] = AdDay(**{**vars(row), "platform": ""})
-        else:
-            for name in ("impressions", "clicks", "spend", "conversions", "value"):
-                setattr(known, name, getattr(known, name) + getattr(row, name))
-    return list(summed.values())
+def _member(row: AdDay, level: Level) -> dict[str, Any]:
+    """Return a campaign, ad set or ad as its list has it."""
+    names: dict[Level, dict[str, Any]] = {
+        "campaign": {"id": row.campaign_id, "name": row.campaign_name, "objective": row.objective},
+        "ad_group": {"id": row.ad_group_id, "name": row.ad_group_name, "campaign_id": row.campaign_id},
+        "ad": {
+            **{"id": row.ad_id, "name": row.ad_name},
+            **{"adset_id": row.ad_group_id, "campaign_id": row.campaign_id},
+        },
+    }
+    return {**names[level], "status": "ACTIVE", "effective_status": "ACTIVE"}
 
 
 def _row(account: AdAccount, row: AdDay, fields: list[str], breakdowns: list[str]) -> dict[str, Any]:
@@ -119,6 +122,10 @@ def _row(account: AdAccount, row: AdDay, fields: list[str], breakdowns: list[str
         "account_currency": account.currency,
         "campaign_id": row.campaign_id,
         "campaign_name": row.campaign_name,
+        "adset_id": row.ad_group_id,
+        "adset_name": row.ad_group_name,
+        "ad_id": row.ad_id,
+        "ad_name": row.ad_name,
         "impressions": str(row.impressions),
         "reach": str(row.impressions),
         "clicks": str(row.clicks),

@@ -101,7 +101,7 @@ _LOOKBACK = 28
 _STEP = 7
 # 37 months.
 _OLDEST = 1_126
-_PATIENCE = Patience(first=2.0, most=60.0, limit=1_800.0, stuck=300.0, orders=2)
+_PATIENCE = Patience(first=0.25, most=60.0, limit=1_800.0, stuck=300.0, orders=2)
 _STATES: dict[str, Any] = {"Job Completed": "done", "Job Failed": "failed", "Job Skipped": "failed"}
 
 

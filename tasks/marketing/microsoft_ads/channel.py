@@ -50,7 +50,7 @@ _LOOKBACK = 30
 _STEP = 30
 # 36 months of days.
 _OLDEST = 1_095
-_PATIENCE = Patience(first=2.0, most=30.0, limit=3_600.0, stuck=3_600.0, orders=2)
+_PATIENCE = Patience(first=0.25, most=30.0, limit=3_600.0, stuck=3_600.0, orders=2)
 _STATES: dict[str, Any] = {"Success": "done", "Error": "failed"}
 _NULLS = frozenset({"", "--"})
 

@@ -11,6 +11,9 @@ from tasks.errors import SourceError
 from tasks.marketing.rest.client import Client
 from tasks.marketing.rest.errors import JobFailed, ReducePage, SplitWindow
 
+# Seconds before a report that failed is ordered again, each time as many more.
+_BEFORE_ANOTHER_ORDER = 2.0
+
 State = Literal["running", "done", "failed", "skipped"]
 
 
@@ -94,7 +97,7 @@ def run_job(
             return found.result
         said = found.said or found.state
         if number < patience.orders:
-            client.clock.sleep(patience.first * number)
+            client.clock.sleep(_BEFORE_ANOTHER_ORDER * number)
     raise JobFailed(f"the report failed {patience.orders} times: {said}", where, "run again later, or with fewer days")
 
 

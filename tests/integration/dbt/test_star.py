@@ -62,7 +62,7 @@ class Story:
         self.changes: dict[tuple[str, str, str], Change] = {}
         seed_mongodb(uri, database, SIZE)
         self.before = self._load()
-        write_ad_spend(home / "ads", self.shop)
+        write_ad_spend(home / "ads", ad_spend(self.shop))
         with psycopg.connect(url) as connection:
             by_hand.load_ads(connection, home / "ads")
             by_hand.load_rates(connection, write_rates(home / "rates", self.shop))

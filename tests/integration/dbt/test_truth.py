@@ -28,7 +28,7 @@ ZONE = ZoneInfo("Europe/Berlin")
 def url(module_postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The sample, built once; the fixture checks that all data tests pass on it."""
     home = tmp_path_factory.mktemp("truth")
-    write_ad_spend(home / "ads", SHOP)
+    write_ad_spend(home / "ads", ad_spend(SHOP))
     with psycopg.connect(module_postgres_url) as connection:
         by_hand.load_shop(connection, {name: list(SHOP.documents(name)) for name in COLLECTIONS})
         by_hand.load_ads(connection, home / "ads")

@@ -9,10 +9,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import psutil
@@ -20,8 +22,9 @@ import psycopg
 import pytest
 from pymongo import MongoClient, WriteConcern
 
-from infra.embedded import mongodb, postgres, process
+from infra.embedded import channels, mongodb, postgres, process, services
 from infra.embedded.process import EmbeddedError
+from infra.sample import Size, ad_spend, write_spend
 from tasks.errors import SourceUnreachable, WarehouseUnreachable
 
 
@@ -30,6 +33,7 @@ def home() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="warehouse-home-") as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)
+        channels.down(Path(folder), wipe=True)
         mongodb.down(Path(folder), wipe=True)
         postgres.down(Path(folder), wipe=True)
 
@@ -155,3 +159,34 @@ def test_the_user_interface_of_prefect_asks_its_own_server(prefect_api_url: str)
     with urllib.request.urlopen(prefect_api_url.removesuffix("api") + "ui-settings", timeout=30) as response:
         asked = json.load(response)["api_url"]
     assert urllib.parse.urljoin(prefect_api_url, asked) == prefect_api_url
+
+
+def test_the_fakes_of_channels_are_started_again_where_they_were_and_tell_the_same(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SAMPLE_CHANNELS_URL", raising=False)
+    of_channels = frozenset({"channels"})
+    # Nobody but the demo needs them: `warehouse up` starts none before it has.
+    services.up(home, only=of_channels)
+    assert "SAMPLE_CHANNELS_URL" not in os.environ
+    assert "channels" not in {item.name for item in services.statuses(home)}
+
+    address = channels.up(home)
+    assert asked(address) == 503
+    write_spend(channels.data(home), ad_spend(Size(customers=5, days=5, end_date=date(2026, 3, 14)).shop()))
+    assert asked(address) == 200
+    os.kill(channels.status(home).pid, signal.SIGKILL)
+    services.up(home, only=of_channels)
+    assert os.environ["SAMPLE_CHANNELS_URL"] == address
+    assert asked(address) == 200
+    assert services.down(home) == ["channels"]
+    assert not channels.status(home).running
+
+
+def asked(address: str) -> int:
+    request = urllib.request.Request(f"{address}/meta_ads/v26.0/me/adaccounts?access_token=meta-token")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code

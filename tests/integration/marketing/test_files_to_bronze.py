@@ -196,7 +196,7 @@ def test_the_samples_spend_arrives_to_the_last_digit(postgres_url: str, tmp_path
         partition="date",
         types={"date": "day", "costInLocalCurrency": "decimal", "clicks": "int"},
     )
-    write_ad_spend(table.files, shop)
+    write_ad_spend(table.files, ad_spend(shop))
     table.step()
     expected = [row for row in ad_spend(shop) if row.campaign.platform == "linkedin_ads"]
     found = table.rows('count(*), sum("costInLocalCurrency"), sum(clicks)')

@@ -277,6 +277,8 @@ def test_reports_of_meta_are_made_side_by_side(tmp_path: Path) -> None:
     first_look = next(number for number, one in enumerate(asked) if one[1] in fake.jobs)
     # Two accounts, three days each: all are ordered before the first is waited for, and none twice.
     assert len(orders) == len(fake.jobs) == 6 and max(orders) < first_look
+    # A small report is there at once; waits begin short, and grow.
+    assert pulls.clock.slept[:2] == [0.25, 0.375]
     assert len(pulls.last("campaigns")) == 18
 
 
@@ -476,6 +478,38 @@ def test_googles_messages_take_each_batch_of_the_ads_fake() -> None:
         (3, 12_100_000),
     ]
     assert batch.results[0].customer.id == int(FIRST)
+
+
+def test_googles_messages_take_every_level_of_the_ads_fake() -> None:
+    import httpx
+    from google.ads.googleads.v26.services.types.google_ads_service import SearchGoogleAdsStreamResponse
+
+    from tasks.marketing.google_ads.config import ENTITIES, REPORTS
+
+    account = AdAccount(FIRST, "First")
+    for ad in ("31", "32"):
+        names = {"ad_group_id": "21", "ad_group_name": "g", "ad_id": ad, "ad_name": "a"}
+        account.put(AdDay(TODAY, "11", "c", 100, 10, Decimal("1.10"), Decimal(2), Decimal("9.99"), **names))
+    reports = {name: REPORTS[name] for name in ("accounts", "campaigns", "ad_groups", "ads", "conversions")}
+    spent, listed = {}, {}
+    with serving(google_ads=google_ads.GoogleAdsFake(Facts(account))) as url:
+        for name, (resource, fields, _) in (reports | ENTITIES).items():
+            days = f" WHERE segments.date BETWEEN '{TODAY}' AND '{TODAY}'" if name in reports else ""
+            answer = httpx.post(
+                f"{url}/google_ads/v26/customers/{FIRST}/googleAds:searchStream",
+                json={"query": f"SELECT {', '.join(fields)} FROM {resource}{days}"},
+                headers={"authorization": "Bearer google-access", "developer-token": "developer-token"},
+            )
+            rows = SearchGoogleAdsStreamResponse.from_json(json.dumps(answer.json()[0])).results
+            if name in reports:
+                spent[name] = [row.metrics.cost_micros for row in rows]
+            else:
+                listed[name] = [str(row.ad_group_ad.ad.id or row.campaign.id or row.customer.id) for row in rows]
+    assert spent == {
+        **{"accounts": [2_200_000], "campaigns": [2_200_000], "ad_groups": [2_200_000]},
+        **{"ads": [1_100_000, 1_100_000], "conversions": [0]},
+    }
+    assert listed == {"account_list": [FIRST], "campaign_list": ["11"], "ad_list": ["31", "32"]}
 
 
 def test_metas_client_reads_the_same_insights(monkeypatch: pytest.MonkeyPatch) -> None:

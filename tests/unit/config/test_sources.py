@@ -75,6 +75,14 @@ sources:
         assert part in text
 
 
+def test_of_a_variable_that_is_not_set_nothing_else_is_told(tmp_path: Path) -> None:
+    text = "sources:\n  web:\n    kind: ga4\n    base_url: ${NOT_SET}/ga4\n    properties: ['1']\n"
+    text += "    credentials: {client_id: c, client_secret: s, refresh_token: r}\n    tables: {sessions: {}}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_sources(write(tmp_path, text), {})
+    assert caught.value.problems == ("line 4: sources.web.base_url: the environment variable NOT_SET is not set",)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

@@ -155,14 +155,14 @@ def test_two_years_have_a_season_guests_and_three_currencies() -> None:
 
 
 def test_ad_spend_files_hold_every_campaign_day_once_and_are_left_alone_when_right(tmp_path: Path) -> None:
-    paths = write_ad_spend(tmp_path, SHOP)
+    paths = write_ad_spend(tmp_path, ad_spend(SHOP))
     rows = list(ad_spend(SHOP))
     lines = {path: list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())) for path in paths}
     assert sum(map(len, lines.values())) == len(rows)
     google = sum(int(line["cost_micros"]) for path in paths for line in lines[path] if path.parent.name == "google_ads")
     assert google == sum(int(row.spend * 1_000_000) for row in rows if row.campaign.platform == "google_ads")
     before = {path: path.stat().st_mtime_ns for path in paths}
-    write_ad_spend(tmp_path, SHOP)
+    write_ad_spend(tmp_path, ad_spend(SHOP))
     assert {path: path.stat().st_mtime_ns for path in paths} == before
 
 

@@ -1,0 +1,90 @@
+"""The embedded channels: fakes of Google Ads, Meta Ads and Analytics, which tell what the demo wrote of its shop."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from infra.embedded import process
+from infra.embedded.process import EmbeddedError, Progress, Status, silent
+
+_READY_SECONDS = 60.0
+
+
+def up(home: Path, progress: Progress = silent) -> str:
+    """Start the server unless it runs, and return its address.
+
+    Args:
+        home: Folder of everything embedded.
+        progress: Told each step.
+
+    Raises:
+        EmbeddedError: With the log's tail when the server does not come up.
+    """
+    folder = _folder(home)
+    with process.locked(folder):
+        if process.alive(process.read_record(folder)) and _answers(url(home)):
+            return url(home)
+        process.stop(folder)
+        progress("channels: starting the fakes of Google Ads, Meta Ads and Google Analytics")
+        port = process.choose_port(process.read_record(folder).port)
+        # -P keeps the working directory off the module path, where a stray file could shadow a library.
+        program = [sys.executable, "-P", "-m", "infra.sample.channels", str(data(home)), str(port)]
+        started = process.spawn(program, folder, port, environment=process.without_settings())
+        if process.wait_ready(lambda: started.poll() is None, lambda: _answers(url(home)), _READY_SECONDS, silent):
+            return url(home)
+        process.stop(folder)
+    raise EmbeddedError(
+        f"the fakes of the channels did not start:\n{process.log_tail(folder / 'server.log')}",
+        str(folder / "server.log"),
+        "mend what the log says, or start afresh with `warehouse down --wipe` (deletes the embedded data)",
+    )
+
+
+def down(home: Path, wipe: bool = False) -> bool:
+    """Stop the server if it is ours and runs; with `wipe` also remove what it tells. True when one was stopped."""
+    folder = _folder(home)
+    if not folder.exists():
+        return False
+    with process.locked(folder):
+        stopped = process.stop(folder)
+        if wipe:
+            shutil.rmtree(folder, ignore_errors=True)
+    return stopped
+
+
+def status(home: Path) -> Status:
+    """Return the state of the server without starting it."""
+    folder = _folder(home)
+    record = process.read_record(folder)
+    running = process.alive(record)
+    return Status(
+        "channels", running, url(home) if running else "", record.pid if running else 0, folder / "server.log"
+    )
+
+
+def url(home: Path) -> str:
+    """Return the address of the server; each fake answers below the name of its kind of source."""
+    return f"http://127.0.0.1:{process.read_record(_folder(home)).port}"
+
+
+def data(home: Path) -> Path:
+    """Return the folder of the files that the fakes tell (infra/sample/told.py)."""
+    return _folder(home) / "data"
+
+
+def _folder(home: Path) -> Path:
+    return home.resolve() / "channels"
+
+
+def _answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=1).close()  # noqa: S310 - http by construction
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
