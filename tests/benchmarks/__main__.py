@@ -32,6 +32,9 @@ def main() -> None:
     parser.add_argument(
         "--sizes", type=int, nargs="*", default=[2_000, 20_000, 200_000], help="commands: documents (also 2000000)"
     )
+    parser.add_argument(
+        "--pulled", type=int, nargs="*", default=[100_000, 1_000_000], help="channels: rows (also 10000000)"
+    )
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--environments", type=Path, default=Path(".warehouse/benchmark"))
     arguments = parser.parse_args()
@@ -47,7 +50,7 @@ def main() -> None:
         if "sweep" in parts:
             results["sweep"] = sweep(url, 50 * arguments.rows, str(Path(folder) / "sweep"))
         if "channels" in parts:
-            results["channels"] = channels.measure(arguments.rows, Path(folder) / "channels")
+            results["channels"] = channels.measure(arguments.pulled, Path(folder) / "channels")
         if "gold" in parts:
             results["gold"] = [gold.measure(url, items) for items in arguments.items]
         if "peers" in parts:

@@ -438,6 +438,8 @@ def exact_integer(text: str) -> int | Decimal128 | str:
     return int(text) if len(text) < _SURE_DIGITS and text != "-0" else exact_number(text)
 
 
+# The numbers of reports repeat: zeros, rates, prices.
+@lru_cache(maxsize=1 << 14)
 def _plain_decimal(sign: str, whole: str, fraction: str) -> Decimal128:
     """Return what `Decimal128` makes of a number without an exponent, at a fifth of the time."""
     coefficient = int(whole + fraction)

@@ -166,10 +166,8 @@ def positional(columns: Sequence[str], rows: Iterable[Sequence[Any]], where: str
         yield dict(zip(columns, row, strict=True))
 
 
-def without_nulls(record: dict[str, Any], spellings: frozenset[str]) -> dict[str, Any]:
+def without_nulls(record: Mapping[str, Any], spellings: frozenset[str]) -> dict[str, Any]:
     """Return a record with a service's own words for nothing as null."""
-    if not spellings:
-        return record
     return {name: None if isinstance(value, str) and value in spellings else value for name, value in record.items()}
 
 

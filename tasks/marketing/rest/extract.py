@@ -176,9 +176,9 @@ class _Run:
         place = (self.ref.source_name, self.ref.table_name, batch_id)
         with self.context.landing.writer(*place, self.segment) as writer:
             self.segment += 1
-            rows = Rows(self.ref.table, self.rounds.layout, ask, writer, self.context.memory_bytes)
-            rows.take(self._watched(self.channel.read(ask)))
-            into.segments.append(rows.finish(self.channel.bytes - before))
+            with Rows(self.ref.table, self.rounds.layout, ask, writer, self.context.memory_bytes) as rows:
+                rows.take(self._watched(self.channel.read(ask)))
+                into.segments.append(rows.finish(self.channel.bytes - before))
         into.by_day |= rows.by_day
         into.rows += rows.count
         into.cursor = self.channel.position(ask) or rows.cursor

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
+from types import TracebackType
 from typing import Any
 
 import bson
-import xxhash
+import polars as pl
 
 from tasks.errors import ConfigError, SourceError
 from tasks.landing import BatchWriter, Segment
 from tasks.landing.lander import Lander
 from tasks.marketing.rest.channel import ACCOUNT, Ask, Layout
 from tasks.marketing.rest.decode import without_nulls
+from tasks.marketing.rest.keys import Keys
 from tasks.sources import Table
-
-# Keys of one pull that are remembered to find repeated ones: some 80 bytes each.
-_MOST_KEYS = 1_000_000
 
 
 class Rows:
-    """Takes the rows of one account and window.
+    """Takes the rows of one account and window; leaving the context frees what was kept to compare them.
 
     Args:
         table: The table's configuration.
@@ -41,13 +41,23 @@ class Rows:
             )
         self._layout, self._ask = layout, ask
         types = {**layout.types, layout.day: "day"} if layout.day else dict(layout.types)
-        self._lander = Lander(writer, table, memory_bytes, types=types)
-        self._keys: set[bytes] = set()
+        self._keys = Keys()
+        # What is told as it changes may be told twice; the last one counts.
+        once = None if layout.state else self._once
+        self._lander = Lander(writer, table, memory_bytes, types=types, keep=once)
         self._key_names = [name for name in layout.key if name != ACCOUNT]
         self._allowed = {day.isoformat() for day in ask.window.days()} if ask.window else set()
         self.count = 0
         self.by_day: dict[str, int] = dict.fromkeys(self._allowed, 0)
         self.cursor = ask.cursor
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._keys.close()
 
     def take(self, records: Iterable[Mapping[str, Any]]) -> int:
         """Take all records.
@@ -55,9 +65,9 @@ class Rows:
         Raises:
             SourceError: One is of another account or day, has no key, or one that came before.
         """
-        account = self._ask.account.id
+        account, nulls = self._ask.account.id, self._layout.nulls
         for given in records:
-            record = without_nulls(dict(given), self._layout.nulls)
+            record = {"_id": None, **(without_nulls(given, nulls) if nulls else given)}
             if str(record.setdefault(ACCOUNT, account)) != account:
                 raise self._wrong(f"a row of account {record[ACCOUNT]} came")
             record[ACCOUNT] = account
@@ -65,7 +75,8 @@ class Rows:
             if None in key:
                 raise self._wrong(f"a row has no {self._key_names[key.index(None)]}, which is part of its key")
             self._place(record)
-            self._add({"_id": [account, *key], **record})
+            record["_id"] = [account, *key]
+            self._add(record)
         return self.count
 
     def finish(self, source_bytes: int) -> Segment:
@@ -77,6 +88,8 @@ class Rows:
         self._lander.flush()
         if unreadable := self._lander.reject_rows - self._lander.held_rows:
             raise self._wrong(f"{unreadable} row(s) cannot be decoded")
+        if repeated := self._keys.repeated():
+            raise self._twice(f"{repeated:,} of the keys of {self.count:,} rows")
         self._lander.source_bytes = source_bytes
         return self._lander.finish()
 
@@ -99,16 +112,17 @@ class Rows:
             encoded = bson.encode(document)
         except (bson.errors.BSONError, OverflowError, UnicodeError, ValueError) as error:
             raise self._wrong(f"a row cannot be kept: {error}") from None
-        # What is told as it changes may be told twice; the last one counts.
-        if not self._layout.state and len(self._keys) < _MOST_KEYS:
-            digest = xxhash.xxh3_128_digest(repr(document["_id"]).encode())
-            if digest in self._keys:
-                raise self._wrong(
-                    f"the key {document['_id'][1:]} came twice: rows moved while they were read, or `key` is short"
-                )
-            self._keys.add(digest)
         self.count += 1
         self._lander.add(encoded)
+
+    def _once(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return a frame that lands, once none of its keys came before."""
+        if (found := self._keys.add(frame["_id"])) is not None:
+            raise self._twice(f"the key {json.loads(found)[1:]}")
+        return frame
+
+    def _twice(self, what: str) -> SourceError:
+        return self._wrong(f"{what} came twice: rows moved while they were read, or `key` is short")
 
     def _wrong(self, what: str) -> SourceError:
         window = self._ask.window
