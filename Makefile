@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 export UV_LINK_MODE ?= copy
 UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 PYTEST := $(BIN)/python -m pytest
-CONNECTORS ?= faker hubspot pinterest sendgrid shopify snapchat-marketing woocommerce
+CONNECTORS ?= faker hubspot manifest pinterest sendgrid shopify snapchat-marketing woocommerce
 
 DECODER := $(wildcard decoder/Cargo.toml decoder/Cargo.lock decoder/pyproject.toml) \
 	$(shell find decoder/src -type f 2>/dev/null)

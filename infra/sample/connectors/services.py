@@ -6,6 +6,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 from infra.sample.channels.server import Answer, Asked, Fake
@@ -25,6 +26,7 @@ class Service(Fake):
         hosts: Where it answers.
         config: What the connector is configured with.
         tables: As sources.yaml names them.
+        source: What sources.yaml says of the connector beside its name; with a manifest, in place of that.
         records: By table what it holds.
         refuses: Whether it refuses every request from now on.
     """
@@ -32,6 +34,7 @@ class Service(Fake):
     hosts: ClassVar[Sequence[str]]
     config: ClassVar[Mapping[str, Any]]
     tables: ClassVar[Mapping[str, Mapping[str, Any]]]
+    source: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, today: date) -> None:
         super().__init__()
@@ -370,8 +373,40 @@ class Snapchat(Service):
         return {"timeseries_stats": [{"timeseries_stat": {"id": found[1], "timeseries": days}}]}
 
 
+class Described(Service):
+    """A service that has no connector but a manifest: its campaigns, and what they spent by day."""
+
+    hosts = ("api.example.com",)
+    config: ClassVar = {"token": f"{SECRET}-token", "start_date": "2026-01-01"}
+    tables: ClassVar = {
+        "campaigns": {"mode": "full"},
+        "spend": {"mode": "window", "day": "day", "lookback": "5d"},
+    }
+    source: ClassVar = {
+        "manifest": str(Path(__file__).with_name("manifest.yaml")),
+        "first_day": "start_date",
+        "last_day": "end_date",
+    }
+
+    def make(self, table: str) -> list[Record]:
+        """See `Service`."""
+        if table == "campaigns":
+            return [{"id": 9_007_199_254_740_993 + number, "name": f"Campaign {number}"} for number in range(5)]
+        return [{"day": self.at(number)[:10], "campaign_id": number, "spend": 19.99} for number in range(1, 4)]
+
+    def give(self, asked: Asked) -> Any:
+        """See `Service`."""
+        found = self.records.get(asked.path.removeprefix("v1/"))
+        if found is None or asked.headers.get("authorization") != f"Bearer {SECRET}-token":
+            return None
+        if "from" in asked.query:
+            found = [one for one in found if asked.query["from"] <= one["day"] <= asked.query["to"]]
+        return {"data": page(found, asked, "limit", "offset")}
+
+
 SERVICES: Mapping[str, type[Service]] = {
     "hubspot": Hubspot,
+    "manifest": Described,
     "pinterest": Pinterest,
     "sendgrid": Sendgrid,
     "shopify": Shopify,

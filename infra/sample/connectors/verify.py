@@ -39,7 +39,8 @@ class Trial:
         self.landing = Landing.open(str(folder / "landing"))
         body = {
             "kind": "airbyte",
-            "connector": connector,
+            **({} if "manifest" in self.service.source else {"connector": connector}),
+            **self.service.source,
             "config": self.service.config,
             "limits": {"time": "10m", "silence": "5m"},
             "tables": self.service.tables,

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from tasks.connectors import environments
+from tasks.connectors import environments, manifest
 from tasks.connectors.process import Limits
 from tasks.errors import ConfigError, SourceError
 from tasks.marketing.airbyte.config import AirbyteSource, AirbyteTable
@@ -164,8 +164,8 @@ class AirbyteChannel(Channel):
 
     def _program(self, limits: Limits) -> Program:
         command: Sequence[str] = self._source.program
-        if self._source.connector:
-            command = [str(environments.program(self._source.connector))]
+        if name := manifest.ENGINE if self._source.manifest else self._source.connector:
+            command = [str(environments.program(name))]
         return Program(command, limits, self._secrets, self._name)
 
     def _stream(self, name: str, table: AirbyteTable) -> dict[str, Any]:
@@ -207,6 +207,8 @@ class AirbyteChannel(Channel):
             _put(config, key, value)
         for key, text in self._kept(account).items():
             _put(config, key, self._secrets.add(text))
+        if self._source.manifest:
+            config[manifest.KEY] = manifest.read(self._source.manifest)
         return config
 
     def _yesterday(self, account: Account) -> Window | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, Secret, field_validator, model_validator
 
 from tasks.connectors import catalogue
+from tasks.connectors import manifest as manifests
 from tasks.marketing.rest.config import ChannelSource, ChannelTable, TimeZone
 from tasks.resources import quantity
 from tasks.sources.config import Duration, Name, Strict
@@ -68,6 +70,7 @@ class AirbyteSource(ChannelSource):
     Attributes:
         connector: Its name in the catalogue: see `warehouse connectors list`.
         program: Or a program of one's own that speaks the Airbyte protocol, with its first arguments.
+        manifest: Or a file that describes a connector (`type: DeclarativeSource`); the catalogue's `manifest` runs it.
         config: The connector's own configuration, as its `spec` describes it.
         account: Key of `config` with the accounts, dots between keys: the connector is started once for each; default
             the catalogue's. Without it all that the connector reads is one account, called as the source.
@@ -81,6 +84,7 @@ class AirbyteSource(ChannelSource):
     kind: Literal["airbyte"]
     connector: str | None = None
     program: tuple[str, ...] = ()
+    manifest: Path | None = None
     config: Secret[dict[str, Any]] = Field(default_factory=lambda: Secret({}))
     account: str | None = None
     timezone: TimeZone = "UTC"
@@ -94,12 +98,21 @@ class AirbyteSource(ChannelSource):
     def _known(cls, name: str | None) -> str | None:
         if name is not None and name not in catalogue.entries():
             raise ValueError(f"the catalogue has no connector {name!r}: see `warehouse connectors list`")
+        if name == manifests.ENGINE:
+            raise ValueError("it runs manifests: name yours in `manifest` in place of `connector`")
         return name
+
+    @field_validator("manifest")
+    @classmethod
+    def _described(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            manifests.read(path)
+        return path
 
     @model_validator(mode="after")
     def _complete(self) -> AirbyteSource:
-        if bool(self.connector) == bool(self.program):
-            raise ValueError("give connector or program, one of them")
+        if [bool(self.connector), bool(self.program), bool(self.manifest)].count(True) != 1:
+            raise ValueError("give connector, program or manifest, one of them")
         windows = [name for name, table in self.tables.items() if table.mode == "window"]
         if windows and not self.keys.first:
             raise ValueError(

@@ -113,6 +113,28 @@ def test_rows_are_those_of_the_service(kind: str, tmp_path: Path) -> None:
     # In California the 24th has begun at 08:00 UTC; LinkedIn's days are those of UTC.
     assert found == {(name, one): Decimal("11.10") for name in (FIRST, SECOND) for one in days}
     assert len(rows) == 18
+    # Activity alone decides which rows there are: a campaign that nobody has changed for a year has its clicks.
+    assert not any(word in one.path for one in fake.log for word in ("adCampaigns", "lastModified"))
+
+
+@pytest.mark.parametrize("kind", sorted(FAKES))
+def test_a_day_that_is_told_again_has_its_new_rows_and_not_those_that_are_gone(kind: str, tmp_path: Path) -> None:
+    known = facts()
+    table, day = TABLES[kind]
+    with serving(**{kind: FAKES[kind](known)}) as url:
+        pulls = Pulls(tmp_path, source(kind, url, table))
+        pulls.pull(table)
+        yesterday = TODAY - timedelta(days=1)
+        known.accounts[FIRST].put(AdDay(yesterday, "1", "c1", 100, 10, Decimal("0.07")))
+        known.accounts[FIRST].drop(yesterday, "2")
+        known.accounts[SECOND].drop(yesterday)
+        pulls.pull(table)
+    manifest = pulls.manifests(table)[-1]
+    told = [(row["account_id"], money(kind, row)) for row in pulls.rows(manifest) if row[day] == yesterday]
+    assert sorted(told) == [(FIRST, Decimal("0.07")), (FIRST, Decimal("12.10"))]
+    # The day of the second account, which has no rows, is replaced as well.
+    days = [(part.from_, part.to) for part in manifest.scope.parts if part.account == SECOND]  # type: ignore[union-attr]
+    assert any(first <= yesterday.isoformat() <= last for first, last in days)
 
 
 @pytest.mark.parametrize("kind", sorted(FAKES))

@@ -262,7 +262,9 @@ def test_a_stream_that_there_is_not_is_told_with_those_that_there_are(tmp_path: 
 @pytest.mark.parametrize(
     ("source", "table", "said"),
     [
-        ({"connector": "faker"}, {"mode": "full"}, "give connector or program, one of them"),
+        ({"connector": "faker"}, {"mode": "full"}, "give connector, program or manifest, one of them"),
+        ({"program": [], "connector": "manifest"}, {"mode": "full"}, "name yours in `manifest`"),
+        ({"program": [], "manifest": "none.yaml"}, {"mode": "full"}, "cannot read none.yaml: No such file"),
         ({"program": [], "connector": "nobody"}, {"mode": "full"}, "the catalogue has no connector 'nobody'"),
         ({}, {"mode": "window"}, "`day` names the field with the day of mode window"),
         ({"first_day": None}, {"mode": "window", "day": "day"}, "mode window needs `first_day`"),
@@ -319,6 +321,59 @@ def test_an_environment_is_made_of_a_python_that_is_here_and_of_hashed_packages(
     assert [left.name for left in (tmp_path / "none" / "faker").iterdir()] == [".lock"]
 
 
+SPEC = 'import sys\n\ndef main():\n    print(\'{"type": "SPEC", "spec": {}}\')\n'
+
+
+def wheel(folder: Path) -> str:
+    """Write the package of a connector that answers `spec`, and return its hash."""
+    import zipfile
+
+    name = "source_ours-1.0"
+    files = {
+        "source_ours.py": SPEC,
+        f"{name}.dist-info/METADATA": "Metadata-Version: 2.1\nName: source-ours\nVersion: 1.0\n",
+        f"{name}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{name}.dist-info/entry_points.txt": "[console_scripts]\nsource-ours = source_ours:main\n",
+    }
+    record = "".join(f"{file},,\n" for file in files) + f"{name}.dist-info/RECORD,,\n"
+    path = folder / f"{name}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, text in {**files, f"{name}.dist-info/RECORD": record}.items():
+            archive.writestr(file, text)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_connector_is_installed_once_without_a_network_and_by_the_hash_of_its_lock_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = wheel(tmp_path)
+    entry = {"package": "source-ours", "version": "1.0", "program": "source-ours", "licence": "ours"}
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    (tmp_path / "catalogue.yaml").write_text(json.dumps({"ours": {**entry, "python": python, "grade": "starts"}}))
+    lock = tmp_path / "ours.lock"
+    lock.write_text(f"source-ours==1.0 --hash=sha256:{'0' * 64}\n")
+    monkeypatch.setattr(catalogue, "FILE", tmp_path / "catalogue.yaml")
+    monkeypatch.setattr(catalogue, "LOCKS", tmp_path)
+    for name, value in {"UV_OFFLINE": "1", "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("WAREHOUSE_CONNECTORS", str(tmp_path / "connectors"))
+    catalogue.entries.cache_clear()
+    get_settings.cache_clear()
+    try:
+        with pytest.raises(environments.InstallFailed, match="[Hh]ash mismatch"):
+            environments.install("ours")
+        assert environments.installed("ours") is None
+        lock.write_text(f"source-ours==1.0 --hash=sha256:{digest}\n")
+        first = environments.install("ours")
+        made = environments.program("ours").stat().st_mtime_ns
+        assert environments.install("ours") == first
+        assert environments.program("ours").stat().st_mtime_ns == made
+    finally:
+        catalogue.entries.cache_clear()
+        get_settings.cache_clear()
+
+
 def test_a_connector_that_is_not_installed_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAREHOUSE_CONNECTORS", str(tmp_path / "none"))
     get_settings.cache_clear()
@@ -347,3 +402,70 @@ def test_of_a_connector_that_cannot_be_told_the_first_day_only_the_windows_days_
     toy.serve(rows={"one": [row(4, "2026-11-25")]})
     assert "outside of the days asked for" in str(toy.failure())
     get_settings.cache_clear()
+
+
+# -- manifests ---------------------------------------------------------------------------------------------------------
+
+ENGINE = """#!{python}
+import json, sys
+config = json.load(open(sys.argv[sys.argv.index("--config") + 1]))
+stream = {{"name": "spend", "json_schema": {{}}, "supported_sync_modes": ["full_refresh"],
+           "source_defined_primary_key": [["id"]]}}
+if sys.argv[1] == "discover":
+    print(json.dumps({{"type": "CATALOG", "catalog": {{"streams": [stream]}}}}))
+else:
+    described = config["__injected_declarative_manifest"]["streams"][0]["name"]
+    data = {{"id": described, "token": config["token"]}}
+    status = {{"stream_descriptor": {{"name": "spend"}}, "status": "COMPLETE"}}
+    trace = {{"type": "STREAM_STATUS", "emitted_at": 0, "stream_status": status}}
+    print(json.dumps({{"type": "RECORD", "record": {{"stream": "spend", "data": data, "emitted_at": 0}}}}))
+    print(json.dumps({{"type": "TRACE", "trace": trace}}))
+"""
+
+
+def described(tmp_path: Path, text: str) -> Pulls:
+    (tmp_path / "manifest.yaml").write_text(text)
+    source = {
+        "kind": "airbyte",
+        "manifest": str(tmp_path / "manifest.yaml"),
+        "config": {"token": "secret"},
+        "tables": {"spend": {"mode": "full"}},
+    }
+    return Pulls(tmp_path, source)
+
+
+def test_a_manifest_is_handed_to_the_engine_that_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_CONNECTORS", str(tmp_path / "connectors"))
+    get_settings.cache_clear()
+    pulls = described(tmp_path, "{type: DeclarativeSource, streams: [{name: clicks}]}")
+    with pytest.raises(ConfigError, match="the connector manifest is not installed") as raised:
+        pulls.pull("spend")
+    assert raised.value.action == "run `warehouse connectors install manifest`"
+
+    digest = hashlib.sha256(catalogue.lock("manifest").read_bytes()).hexdigest()[:16]
+    engine = tmp_path / "connectors" / "manifest" / digest / "bin" / "source-declarative-manifest"
+    engine.parent.mkdir(parents=True)
+    engine.write_text(ENGINE.format(python=sys.executable))
+    engine.chmod(0o755)
+    record = {"name": "manifest", "version": "1", "lock": digest, "spec": ""}
+    (engine.parents[1] / "connector.json").write_text(json.dumps(record))
+    pulls.pull("spend")
+    assert pulls.last("spend") == [{"id": "clicks", "token": "secret", "account_id": "shop"}]
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", "is no YAML: "),
+        ("streams: [{}]", "is no manifest: it has no `type: DeclarativeSource`"),
+        ("type: DeclarativeSource", "describes no streams"),
+        (
+            "{type: DeclarativeSource, streams: [{retriever: {type: CustomRetriever, class_name: source.Own}}]}",
+            r"needs code of its own \(source.Own\), which is not run",
+        ),
+    ],
+)
+def test_a_manifest_that_cannot_be_run_is_a_mistake_of_the_sources(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"line \d+: sources.shop.manifest: .*{said}"):
+        described(tmp_path, text)
