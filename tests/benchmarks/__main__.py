@@ -51,6 +51,11 @@ def main() -> None:
             results["sweep"] = sweep(url, 50 * arguments.rows, str(Path(folder) / "sweep"))
         if "channels" in parts:
             results["channels"] = channels.measure(arguments.pulled, Path(folder) / "channels")
+        # Not among the parts by default: it installs 240 MB from PyPI.
+        if "connector" in parts:
+            results["connector"] = channels.measure_connector(
+                arguments.pulled, Path(folder) / "connector", arguments.environments
+            )
         if "gold" in parts:
             results["gold"] = [gold.measure(url, items) for items in arguments.items]
         if "peers" in parts:

@@ -6,6 +6,7 @@ The service is a process of its own, whose processor seconds are not counted.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -69,6 +70,26 @@ def measure(rows: Sequence[int], folder: Path) -> list[Measure]:
             print(f"{'engine':12} {count:11,} {measured.rate:9,.0f} {rate:10,.0f} "
                   f"{measured.peak_bytes / _MEBIBYTE:8.0f}", flush=True)  # fmt: skip
             found.append(measured)
+    return found
+
+
+def measure_connector(rows: Sequence[int], folder: Path, environments: Path) -> list[Measure]:
+    """Read so many made-up rows by another one's connector, once for each number: what it costs us, and itself."""
+    from tasks.connectors.environments import install
+    from tasks.settings import get_settings
+
+    os.environ["WAREHOUSE_CONNECTORS"] = str((environments / "connectors").resolve())
+    get_settings.cache_clear()
+    install("faker")
+    print(f"\n{'connector':12} {'rows':>11} {'rows/s':>9} {'per cpu s':>10} {'of ours':>9} {'peak MiB':>8} {'ours':>6}")
+    found = []
+    for count in rows:
+        measured = run_step("connector", count=count, folder=str(folder / str(count)))
+        told = measured.detail
+        print(f"{'faker':12} {count:11,} {measured.rate:9,.0f} {count / told['connector_cpu']:10,.0f} "
+              f"{count / told['cpu']:9,.0f} {told['connector_peak_bytes'] / _MEBIBYTE:8.0f} "
+              f"{told['own_peak_bytes'] / _MEBIBYTE:6.0f}", flush=True)  # fmt: skip
+        found.append(measured)
     return found
 
 

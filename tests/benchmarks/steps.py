@@ -85,6 +85,38 @@ def channel(url: str, count: int, folder: str) -> dict[str, Any]:
     return {"rows": result.metrics.rows_landed, "seconds": clock.seconds, "cpu": time.process_time() - used}
 
 
+def connector(count: int, folder: str) -> dict[str, Any]:
+    """Read so many made-up rows by another one's connector into the landing; its own processor seconds stand apart."""
+    import resource
+    from pathlib import Path
+
+    from tasks.extract import ExtractContext, extract_table
+    from tasks.landing import Landing
+    from tasks.sources import load_sources
+
+    Path(folder).mkdir(parents=True)
+    config = {"count": count, "seed": 1, "records_per_slice": 1_000, "always_updated": False, "parallelism": 1}
+    source = {"kind": "airbyte", "connector": "faker", "config": config, "tables": {"users": {"mode": "full"}}}
+    path = Path(folder) / "sources.yaml"
+    path.write_text(json.dumps({"sources": {"bench": source}}))
+    context = ExtractContext(Landing.open(folder), memory_bytes=256 << 20)
+    used = time.process_time()
+    with timed() as clock:
+        result = extract_table(load_sources(path, {}).table("bench.users"), context)
+    theirs = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # KiB on Linux, bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "rows": result.metrics.rows_landed,
+        "seconds": clock.seconds,
+        "cpu": time.process_time() - used,
+        "connector_cpu": theirs.ru_utime + theirs.ru_stime,
+        "connector_peak_bytes": theirs.ru_maxrss * unit,
+        # What a parent is told of a process is the largest of it and its children.
+        "own_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+    }
+
+
 def parquet(shape: str, count: int) -> dict[str, Any]:
     """Write decoded frames as the landing writes them."""
     from tasks.landing import Landing
@@ -321,7 +353,21 @@ def _raw_batches(shape: str, count: int) -> list[bytes]:
 
 STEPS: dict[str, Callable[..., dict[str, Any]]] = {
     step.__name__: step
-    for step in (channel, drain, decode, parquet, land, through, copy, load, change, no_change, sweep_land, sweep_load)
+    for step in (
+        channel,
+        connector,
+        drain,
+        decode,
+        parquet,
+        land,
+        through,
+        copy,
+        load,
+        change,
+        no_change,
+        sweep_land,
+        sweep_load,
+    )
 }
 
 if __name__ == "__main__":

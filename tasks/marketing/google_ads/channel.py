@@ -44,7 +44,8 @@ _RULES = (
     Rule(
         "skip_account",
         body={f"{_CODES}.authorizationError": ("CUSTOMER_NOT_ENABLED", "USER_PERMISSION_DENIED")},
-        advice="enable the account, give the user access to it, or leave it out of `customers`",
+        say="the account may not be read",
+        advice="enable the account, give the user access to it or to `manager`, or leave it out of `customers`",
     ),
     Rule(
         "fail",

@@ -25,8 +25,15 @@ _RULES = (
     # Daily limits, which begin anew at midnight UTC.
     Rule("quota", status=(429,), contains="daily", wait=Wait(seconds=3_600), say="the day's requests are used up"),
     Rule(
+        "refresh",
+        status=(401,),
+        say="the access token is not valid, or has ended",
+        advice="let a member with a role in the ad accounts authorize the app again",
+    ),
+    Rule(
         "skip_account",
         status=(403,),
+        say="the ad account may not be read",
         advice="give the member a role in the ad account, and the app the scopes r_ads and r_ads_reporting",
     ),
 )

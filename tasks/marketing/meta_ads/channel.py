@@ -91,6 +91,7 @@ _RULES = (
         "skip_account",
         status=(400, 403),
         body={_CODE: (10, *range(200, 300))},
+        say="the ad account may not be read",
         advice="assign the ad account to the system user, with ads_read",
     ),
     Rule("retry", status=(400, 500, 503), body={_CODE: (1, 2, 104, 341, 960)}),

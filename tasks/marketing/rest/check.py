@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 
@@ -57,30 +58,47 @@ def _endings(subject: str, channel: Channel) -> Iterator[Finding]:
 
 
 def _tables(name: str, tables: Sequence[str], channel: Channel, accounts: Sequence[Account]) -> Iterator[Finding]:
-    """Read the first table of the first accounts, and the other tables of one that can be read."""
+    """Read the first table of the first accounts, and the other tables of one that can be read.
+
+    What all of them fail by, such as a token, is told once.
+    """
+    failed: dict[Finding, list[Account]] = {}
     readable: Account | None = None
     for account in accounts[:_SHOWN_ACCOUNTS]:
-        found = _table(name, tables[0], channel, account)
-        if found.level == "wrong" or readable is None:
+        try:
+            found = _table(name, tables[0], channel, account)
+        except WarehouseError as error:
+            failed.setdefault(Finding("wrong", f"{name}.{tables[0]}", error.what, error.action), []).append(account)
+            continue
+        if readable is None:
+            readable = account
             yield found
-        if found.level != "wrong":
-            readable = readable or account
+    for finding, those in failed.items():
+        yield replace(finding, message=f"{_named(those)}: {finding.message}")
     if readable is not None:
         for table in tables[1:]:
-            yield _table(name, table, channel, readable)
+            try:
+                yield _table(name, table, channel, readable)
+            except WarehouseError as error:
+                yield Finding("wrong", f"{name}.{table}", f"{_named([readable])}: {error.what}", error.action)
+
+
+def _named(accounts: Sequence[Account]) -> str:
+    return f"account{'s' if len(accounts) > 1 else ''} {', '.join(map(str, accounts))}"
 
 
 def _table(source: str, table: str, channel: Channel, account: Account) -> Finding:
-    """Read the first rows of yesterday."""
+    """Read the first rows of yesterday.
+
+    Raises:
+        WarehouseError: They cannot be read.
+    """
     name = f"{source}.{table}"
     window = None
     if channel.layout(table).day is not None:
         yesterday = today(account.timezone, channel.clock.now()) - timedelta(days=1)
         window = Window(yesterday, yesterday)
-    try:
-        rows = list(islice(channel.read(Ask(table, account, window)), _SHOWN_ROWS))
-    except WarehouseError as error:
-        return Finding("wrong", name, f"account {account}: {error.what}", error.action)
+    rows = list(islice(channel.read(Ask(table, account, window)), _SHOWN_ROWS))
     when = f" on {window.first}" if window else ""
     if not rows:
         return Finding("warning", name, f"account {account} has no rows{when}", "see whether that is true")

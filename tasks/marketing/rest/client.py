@@ -45,6 +45,8 @@ _CHUNK = 1 << 20
 _SAID = (
     "error.message",
     "error.error_user_msg",
+    "Errors.0.Message",
+    "OperationErrors.0.Message",
     "message",
     "error_description",
     "errors.0.detail",

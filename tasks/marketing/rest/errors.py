@@ -131,7 +131,7 @@ DEFAULT_RULES = (
     Rule("skip_account", status=(403,)),
     Rule("wait", status=(429,), wait=RETRY_AFTER),
     Rule("retry", status=(408, 425, 500, 502, 503, 504, 520, 522, 524, 529), wait=RETRY_AFTER),
-    Rule("version", status=(410, 426)),
+    Rule("version", status=(410, 426), say="this version of the API has ended"),
     Rule("fail", status=tuple(range(300, 600))),
 )
 

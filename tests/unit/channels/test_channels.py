@@ -203,10 +203,18 @@ def test_check_names_each_account_that_cannot_be_read(tmp_path: Path) -> None:
     with serving(tiktok_ads=tiktok_ads.TiktokAdsFake(found_facts)) as url:
         pulls = Pulls(tmp_path, source("tiktok_ads", url, "campaigns"))
         found = checked(pulls, "campaigns")
-    wrong, ok = found[-2:]
+    ok, wrong = found[-2:]
     assert (wrong.level, ok.level) == ("wrong", "ok")
     assert FIRST in wrong.message and "let the advertiser authorize the app" in wrong.action
     assert SECOND in ok.message and "spend=10.10" in ok.message
+
+
+def test_check_tells_once_what_all_accounts_fail_by(tmp_path: Path) -> None:
+    with serving(microsoft_ads=microsoft_ads.MicrosoftAdsFake(facts())) as url:
+        pulls = Pulls(tmp_path, source("microsoft_ads", url, "campaigns", developer_token="another-token"))
+        (found,) = [one for one in checked(pulls, "campaigns") if one.level == "wrong"]
+    assert found.message.startswith(f"accounts {FIRST}, {SECOND}: the developer token or the user is not valid")
+    assert "InvalidCredentials: see the documentation." in found.message and "developer portal" in found.action
 
 
 def test_check_tells_which_permission_of_meta_is_missing(tmp_path: Path) -> None:
