@@ -18,7 +18,7 @@ from tasks.resources import tables_at_once
 from tasks.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from tasks.bronze.load import LoadResult
+    from tasks.bronze.outcome import LoadResult
     from tasks.sources import TableRef
 
 

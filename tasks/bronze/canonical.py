@@ -43,7 +43,7 @@ def of_landed(frame: pl.DataFrame) -> Iterator[Row]:
 
 
 def of_bronze(columns: Sequence[Column], values: Sequence[Any], rescued: str | None, *, child: bool = False) -> Row:
-    """Return the canonical row of what `held.rows_of` fetched.
+    """Return the canonical row of what a destination gives.
 
     Args:
         columns: The relation's stored columns.

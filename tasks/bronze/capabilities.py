@@ -26,6 +26,7 @@ class Capabilities:
         takes_any_text: Whether it holds texts with NUL, and JSON as it is written; else both are looked through.
         times: First and last millisecond since 1970 that its times can tell.
         days: First and last day since 1970 that its days can tell.
+        shares_ops_transaction: Whether what is written is committed by the transaction of the control tables.
     """
 
     types: Mapping[str, ColumnType]
@@ -38,6 +39,7 @@ class Capabilities:
     takes_any_text: bool
     times: tuple[int, int]
     days: tuple[int, int]
+    shares_ops_transaction: bool
 
 
 POSTGRES = Capabilities(
@@ -55,4 +57,5 @@ POSTGRES = Capabilities(
     # From 4714-11-24 BC; above, whole microseconds in 64 bits (292277) end first.
     times=(-210_866_803_200_000, 9_223_372_036_854_775),
     days=(-2_440_588, 2_145_042_905),
+    shares_ops_transaction=True,
 )

@@ -90,6 +90,11 @@ def keys_of(frame: pl.DataFrame, capabilities: Capabilities = POSTGRES) -> pl.Da
     return _short_keys(frame, _suspects(frame, capabilities), capabilities)[0]
 
 
+def normal_keys(keys: pl.Series, capabilities: Capabilities = POSTGRES) -> list[str]:
+    """Return keys as bronze writes them."""
+    return [str(key) for key in keys_of(keys.alias("_id").to_frame(), capabilities)["_id"]]
+
+
 def rescue_cells(frame: pl.DataFrame, plan: RelationPlan, cells: Sequence[tuple[int, str]]) -> pl.DataFrame:
     """Return a converted frame with cells that the destination cannot hold taken out and put into `_rescued`.
 

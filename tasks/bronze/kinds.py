@@ -47,6 +47,11 @@ def wider(established: str, kind: str) -> str | None:
     return _WIDER.get((established, kind))
 
 
+def wider_than(established: str) -> list[str]:
+    """Return the kinds that hold all that the established kind does, and more."""
+    return sorted({wide for (narrow, _), wide in _WIDER.items() if narrow == established})
+
+
 def weigh(kinds: Mapping[str, int]) -> str:
     """Return the kind of a new column from how often each kind was seen; the order of seeing has no say.
 

@@ -1,37 +1,48 @@
-"""Loading one landed batch into bronze: rows, schema changes, rejects and checkpoint in one transaction, or nothing."""
+"""Loading one landed batch into bronze: rows, schema changes, rejects and checkpoint in one transaction, or nothing.
+
+What a batch means is decided here, and the control tables are told; relations and rows are the destination's. One that
+does not share the transaction of the control tables is committed first, and they are told by the next load where this
+one was killed in between.
+"""
 
 from __future__ import annotations
 
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import polars as pl
 import psycopg
 from psycopg import errors, sql
 
 from tasks import checkpoints, database
-from tasks.bronze import ddl, delta, kinds, merge, references, stage
-from tasks.bronze.account_days import AccountDays
-from tasks.bronze.convert import Converted, convert
-from tasks.bronze.new_tables import NewTables
-from tasks.bronze.plan import FieldChange, RelationPlan, changes_of, make_plan
-from tasks.drift import evidence, origin
+from tasks.bronze import kinds, outcome
+from tasks.bronze.destination import (
+    Batch,
+    Counted,
+    Day,
+    Destination,
+    Filling,
+    Refused,
+    Relation,
+    ReplacedDays,
+    Stamp,
+    Written,
+)
+from tasks.bronze.outcome import LoadResult, Outcome, RelationOutcome
+from tasks.bronze.plan import FieldChange, RelationPlan, changes_of, make_plan, widening
+from tasks.bronze.postgres.destination import Postgres
+from tasks.drift import evidence
 from tasks.errors import LoadError, RejectLimitExceeded
-from tasks.landing import AccountDaysScope, Landing, Manifest, PartitionScope
+from tasks.landing import AccountDaysScope, Landing, Manifest
 from tasks.landing.decoder import DOCUMENT
-from tasks.landing.manifest import Part
-from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, resets, schema_changes
-from tasks.ops import checkpoints as stored
+from tasks.ops import TableKey, batches, columns, migrations, pulls, resets, schema_changes
 from tasks.ops import relations as named
-from tasks.ops.batches import Batch, Counts
 from tasks.ops.relations import HISTORY, ROOT
-from tasks.overlap import read_ahead
 
 if TYPE_CHECKING:
     from tasks.sources import Table
@@ -43,90 +54,19 @@ _ROW_LOCK_WAIT = "60s"
 # A loader that was frozen (a paused pod) gives its lock back after this time.
 _IDLE_LIMIT = "15min"
 _ATTEMPTS = 4
-_NOT_HELD = sql.SQL("t._id <> all(%(held)s::text[])")
 RefusedWidenings: TypeAlias = dict[tuple[str, str], str]
 """By (child, path) why a column cannot be widened: its values go to a variant of it, or are rescued."""
-LoadWith: TypeAlias = "Callable[[psycopg.Connection[Any], Landing, Manifest, Table], LoadResult]"
-"""Loads one batch over an open connection; see `load_with`."""
-REFUSED = (errors.UniqueViolation, psycopg.DataError, errors.ProgramLimitExceeded)
-"""What Postgres says of rows that cannot be copied straight into a new relation."""
+OpenDestination: TypeAlias = "Callable[[psycopg.Cursor[Any]], Destination]"
+"""Gives a destination to work with while the control tables are told by a cursor."""
 _RETRIED = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
-@dataclass
-class LoadResult:
-    """What loading one batch did.
-
-    Attributes:
-        status: `loaded`; `already_loaded`, a no-op; or `superseded`, when a newer batch from the same checkpoint
-            is in bronze and holds all of this one.
-        warnings: Sentences for the run report.
-        plan: `first` (direct COPY into a new table), `staged` (staging and merge), or `none`.
-        metrics: Columns of monitoring.pipeline_log that loading knows.
-    """
-
-    source: str
-    table_name: str
-    batch_id: str
-    status: str = "loaded"
-    plan: str = "none"
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    deleted: int = 0
-    rejected: int = 0
-    rescued: int = 0
-    child_rows: int = 0
-    schema_changes: int = 0
-    warned: int = 0
-    rows_landed: int = 0
-    seconds: float = 0.0
-    window: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def counts(self) -> Counts:
-        """What `ops.batches` keeps."""
-        return Counts(
-            rows_inserted=self.inserted,
-            rows_updated=self.updated,
-            rows_unchanged=self.unchanged,
-            rows_deleted=self.deleted,
-            rows_rejected=self.rejected,
-            rows_rescued=self.rescued,
-            child_rows=self.child_rows,
-            schema_changes=self.schema_changes,
-        )
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """Return what the table artifact shows; JSON-safe."""
-        return {
-            "source": self.source,
-            "table_name": self.table_name,
-            "batch_id": self.batch_id,
-            "state": self.status,
-            "seconds": round(self.seconds, 3),
-            "rows_landed": self.rows_landed,
-            "rows_loaded": self.inserted + self.updated,
-            "rows_unchanged": self.unchanged,
-            "rows_rejected": self.rejected,
-            "rows_warned": self.warned,
-            "rows_rescued": self.rescued,
-            "rows_deleted": self.deleted,
-            "rows_per_second": round(self.rows_landed / self.seconds, 1) if self.seconds > 0 else 0.0,
-            "window_from": _text_or_none(self.window.get("from")),
-            "window_to": _text_or_none(self.window.get("to")),
-            "schema_changes": self.schema_changes,
-        }
-
-
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
 def load_batch(
-    connection_url: str, landing: Landing, manifest: Manifest, table: Table, load: LoadWith | None = None
+    connection_url: str,
+    landing: Landing,
+    manifest: Manifest,
+    table: Table,
+    open_destination: OpenDestination = Postgres,
 ) -> LoadResult:
     """Load one batch; loading it again is a no-op that says so.
 
@@ -138,7 +78,7 @@ def load_batch(
         landing: Where the batch is.
         manifest: The batch.
         table: The table's configuration.
-        load: Does it over an open connection; None means `load_with`.
+        open_destination: Where its rows go.
 
     Raises:
         WarehouseUnreachable: Postgres cannot be reached.
@@ -150,7 +90,7 @@ def load_batch(
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with database.connect(connection_url, application="warehouse load") as connection:
-                return (load or load_with)(connection, landing, manifest, table)
+                return load_with(connection, landing, manifest, table, open_destination)
         except psycopg.Error as error:
             if attempt == _ATTEMPTS or not _worth_retrying(error):
                 with database.named_errors(where):
@@ -167,15 +107,25 @@ def _worth_retrying(error: psycopg.Error) -> bool:
     )
 
 
-def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
+def load_with(
+    connection: psycopg.Connection[Any],
+    landing: Landing,
+    manifest: Manifest,
+    table: Table,
+    open_destination: OpenDestination = Postgres,
+) -> LoadResult:
     """Load one batch over an open connection, its rows in one transaction; see `load_batch` and `prepared`."""
-    with prepared(connection, landing, manifest, table) as loader:
-        return loader.write()
+    with prepared(connection, landing, manifest, table, open_destination) as loader:
+        return loader.replace() if loader.replaces() else loader.write()
 
 
 @contextmanager
 def prepared(
-    connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest, table: Table
+    connection: psycopg.Connection[Any],
+    landing: Landing,
+    manifest: Manifest,
+    table: Table,
+    open_destination: OpenDestination,
 ) -> Iterator[Loader]:
     """Make names and columns final for a batch, and give the loader that writes it in the transaction that follows.
 
@@ -192,7 +142,8 @@ def prepared(
     try:
         while True:
             with connection.transaction():
-                loader = Loader(connection.cursor(), landing, manifest, table, refused=refused)
+                cursor = connection.cursor()
+                loader = Loader(cursor, open_destination(cursor), landing, manifest, table, refused=refused)
                 if loader.prepare():
                     yield loader
                     return
@@ -203,6 +154,7 @@ def prepared(
 
 def load_within(
     cursor: psycopg.Cursor[Any],
+    destination: Destination,
     landing: Landing,
     manifest: Manifest,
     table: Table,
@@ -214,6 +166,7 @@ def load_within(
 
     Args:
         cursor: In a transaction.
+        destination: Where the relations are.
         landing: Where the batch is.
         manifest: The batch.
         table: The table's configuration.
@@ -222,14 +175,11 @@ def load_within(
     """
     refused: RefusedWidenings = {}
     while True:
-        loader = Loader(cursor, landing, manifest, table, rebuild=rebuild, refused=refused, targets=targets)
-        is_ready = loader.prepare()
-        if is_ready:
-            result = loader.write()
-        # Staging would live until the transaction ends, which may be many batches away.
-        merge.drop_stages(cursor)
-        if is_ready:
-            return result
+        loader = Loader(
+            cursor, destination, landing, manifest, table, rebuild=rebuild, refused=refused, targets=targets
+        )
+        if loader.prepare():
+            return loader.write()
 
 
 def holds_all(older: Manifest, previous_checkpoint: Mapping[str, Any] | None, mode: str) -> bool:
@@ -241,6 +191,28 @@ def holds_all(older: Manifest, previous_checkpoint: Mapping[str, Any] | None, mo
         # The newer one may have read other accounts, as some could not be read.
         return False
     return previous_checkpoint == older.previous_checkpoint or mode == "full"
+
+
+def stamp(cursor: psycopg.Cursor[Any], batch_id: str, extracted_at: datetime) -> Stamp:
+    """Return a batch's stamp; taken under the table's lock, by the clock of the control tables."""
+    [[now]] = cursor.execute("select clock_timestamp()").fetchall()
+    return Stamp(batch_id, extracted_at, now)
+
+
+def reconcile(cursor: psycopg.Cursor[Any], destination: Destination, landing: Landing, key: TableKey) -> bool:
+    """Tell the control tables of the batch that was committed last, if they were not; return whether that was so.
+
+    Args:
+        cursor: In a transaction that holds the table's lock.
+        destination: Where the batch is.
+        landing: Where it is landed still: nothing is removed before it is recorded.
+        key: The table.
+    """
+    done = destination.committed_batch(key)
+    if done is None or batches.find(cursor, key, done.result.batch_id) is not None:
+        return False
+    outcome.record(cursor, landing, landing.manifest(*key, done.result.batch_id), done)
+    return True
 
 
 def take_lock(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> None:
@@ -271,14 +243,9 @@ def take_lock(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> None
 
 
 @dataclass
-class _Relation:
-    """One relation of the batch: the table itself or the rows of one array."""
+class _Relation(Relation):
+    """One relation of the batch, with what extract counted of its fields and which of these vanished or came back."""
 
-    plan: RelationPlan
-    name: str
-    exists: bool
-    parts: list[tuple[int, Part]]
-    stage: str
     statistics: dict[str, Any]
     rows_read: int
     presence: dict[str, FieldChange]
@@ -292,29 +259,32 @@ class Loader:
     whoever came between; if not, it calls `write` in the same transaction.
 
     Args:
-        cursor: In a transaction.
+        cursor: In a transaction, for the control tables.
+        destination: Where rows go.
         landing: Where the batch is.
         manifest: The batch.
         table: The table's configuration.
         rebuild: Whether the batch was loaded before: checkpoint, ledger and what extract rejected stay as they are.
-        refused: Widenings that Postgres refused; it grows.
-        written: New relations that were filled from the batch while it grew, in the same transaction.
+        refused: Widenings that the destination refused; it grows.
+        filled: New relations that were filled from the batch while it grew, in the same transaction.
         targets: By child the relations to write, where they are not those that readers see.
     """
 
     def __init__(
         self,
         cursor: psycopg.Cursor[Any],
+        destination: Destination,
         landing: Landing,
         manifest: Manifest,
         table: Table,
         *,
         rebuild: bool = False,
         refused: RefusedWidenings | None = None,
-        written: NewTables | None = None,
+        filled: Filling | None = None,
         targets: Mapping[str, str] | None = None,
     ) -> None:
         self._cursor = cursor
+        self._destination = destination
         self._landing = landing
         self._manifest = manifest
         self._table = table
@@ -325,7 +295,7 @@ class Loader:
         # Of this attempt: beside those that Postgres refused, those that are known to be impossible.
         self._narrow = dict(self._refused)
         self._relations: list[_Relation] = []
-        self._new_tables = written
+        self._filled = filled
         self._targets = targets
         self._key = TableKey(manifest.source, manifest.table)
         self._result = LoadResult(
@@ -335,12 +305,9 @@ class Loader:
         # By child the landed columns that `on_drift` wants none of, and by document that has one the reason.
         self._frozen: dict[str, list[str]] = {}
         self._held: dict[str, str] = {}
-        self._delta: delta.Delta | None = None
-        self._days: AccountDays | None = None
-        self._misfits: dict[str, Counter[tuple[str, str]]] = {}
-        self._sanitised: dict[str, Counter[tuple[str, str]]] = {}
+        self._rows_refused: list[Refused] = []
         self._started = time.monotonic()
-        self._stamp = merge.Stamp(manifest.batch_id, manifest.extracted_at, datetime.now(UTC))
+        self._stamp = Stamp(manifest.batch_id, manifest.extracted_at, datetime.now(UTC))
 
     # -- the whole --------------------------------------------------------------------------------------------
 
@@ -356,6 +323,8 @@ class Loader:
         if known is not None:
             self._already_loaded(known)
             return True
+        if self._reconcile():
+            return False
         if not self._replay and self._superseded():
             return True
         wanted = [ROOT, *self._manifest.children]
@@ -363,10 +332,10 @@ class Loader:
             wanted.append(HISTORY)
         if named.add(self._cursor, self._key, wanted):
             return False
-        if self._new_tables is not None:
-            self._stamp = self._new_tables.stamp
+        if self._filled is not None:
+            self._stamp = self._filled.stamp
         else:
-            self._stamp = merge.stamp(self._cursor, self._manifest.batch_id, self._manifest.extracted_at)
+            self._stamp = stamp(self._cursor, self._manifest.batch_id, self._manifest.extracted_at)
         self._relations = self._plan_relations()
         self._result.rejected = sum(part.rows for part in self._manifest.of_kind("rejects"))
         self._enforce_limit()
@@ -385,31 +354,70 @@ class Loader:
         if self._result.status == "already_loaded":
             return self._result
         if self._result.status == "superseded":
-            self._write_batch()
+            outcome.record_batch(self._cursor, self._manifest, self._result, self._stamp.loaded_at)
             return self._result
-        if not self._rebuild:
-            self._write_rejects()
         self._hold_frozen()
-        self._load(self._relations)
-        if not self._rebuild:
-            self._try_references(self._relations)
-        self._write_ops(self._relations)
-        return self._result
+        batch = self._batch()
+        done = self._outcome(batch, self._destination.write(batch))
+        self._destination.commit(self._key, done)
+        return outcome.record(self._cursor, self._landing, self._manifest, done)
+
+    def replaces(self) -> bool:
+        """Return whether a reset waits for the batch, to put it in the place of what is there."""
+        # A replay holds rejects alone, and an older batch than one that is loaded is not the newest read.
+        if self._result.status != "loaded" or self._late:
+            return False
+        reset = resets.find(self._cursor, self._key)
+        if reset is None or not reset.replaces:
+            return False
+        answers = reset.is_answered_by(self._manifest.batch_id, self._manifest.previous_checkpoint)
+        return answers and self._relations[0].exists
+
+    def replace(self) -> LoadResult:
+        """Write the rows in the place of all that are there."""
+
+        def load(targets: Mapping[str, str]) -> LoadResult:
+            return load_within(self._cursor, self._destination, self._landing, self._manifest, self._table, targets)
+
+        return self._destination.replace(self._manifest, self._names(), self._table.history, load)
 
     def confirm(self) -> str | None:
         """Return why what was written while the batch grew is not what the whole batch asks for; None when it is.
 
         Between `prepare` and `write`, and for such a load alone.
-
-        Raises:
-            psycopg.errors.UniqueViolation: An `_id` is there twice.
         """
-        assert self._new_tables is not None  # noqa: S101  narrows the type
+        assert self._filled is not None  # noqa: S101  narrows the type
         if any(self._frozen.values()):
             return "documents have to be held back"
         if "_op" in self._manifest.columns:
             return "it may delete rows"
-        return self._new_tables.confirm(self._plans(), self._row_parts())
+        parts = [part for relation in self._relations for _, part in relation.parts]
+        return self._filled.confirm([relation.plan for relation in self._relations], parts)
+
+    def _reconcile(self) -> bool:
+        """Tell the control tables what was committed and they were not told of; return whether there was any.
+
+        A loader that was killed in between has left that: a batch, or a column that is wider than the name map says. (A
+        column that the name map does not have was not written to: whoever needs it adds it again.)
+        """
+        if self._destination.capabilities.shares_ops_transaction:
+            return False
+        return reconcile(self._cursor, self._destination, self._landing, self._key) or self._reconcile_columns()
+
+    def _reconcile_columns(self) -> bool:
+        types = self._destination.capabilities.types
+        changes: list[FieldChange] = []
+        for child, name in named.of_table(self._cursor, self._key).items():
+            there = self._destination.schema_of(name) or {}
+            for column in columns.of_relation(self._cursor, self._key, child) if child != HISTORY else ():
+                found = there.get(column.name, types[column.kind].name)
+                wider = [kind for kind in kinds.wider_than(column.kind) if types[kind].name == found]
+                if found != types[column.kind].name and wider:
+                    new = replace(column, kind=wider[0])
+                    columns.retype(self._cursor, self._key, child, [new])
+                    changes.append(widening(RelationPlan(child, {}), column, new))
+        schema_changes.write(self._cursor, self._key, self._manifest.batch_id, changes)
+        return bool(changes)
 
     def _already_loaded(self, known: batches.Loaded) -> None:
         result, counts = self._result, known.counts
@@ -443,32 +451,31 @@ class Loader:
     # -- planning ---------------------------------------------------------------------------------------------
 
     def _plan_relations(self) -> list[_Relation]:
-        manifest = self._manifest
-        fields = {path: statistics.model_dump() for path, statistics in manifest.fields.items()}
-        found = [self._relation("", manifest.columns, fields, manifest.rows_read or manifest.rows, 0)]
-        for number, (path, child) in enumerate(sorted(manifest.children.items()), 1):
-            statistics = {name: field.model_dump() for name, field in child.fields.items()}
-            found.append(self._relation(path, child.columns, statistics, child.rows, number))
-        return found
+        landed = {ROOT: self._manifest.columns}
+        landed |= {path: child.columns for path, child in sorted(self._manifest.children.items())}
+        return [self._relation(child, found) for child, found in landed.items()]
 
-    def _relation(
-        self, child: str, landed: list[str], fields: dict[str, Any], rows_read: int, number: int
-    ) -> _Relation:
+    def _relation(self, child: str, landed: list[str]) -> _Relation:
+        fields, rows_read = evidence.counted(self._manifest, child)
         name = self._names()[child]
-        written = self._new_tables is not None and child in self._new_tables
-        exists = not written and ddl.exists(self._cursor, name)
+        written = self._filled is not None and child in self._filled
+        exists = not written and self._destination.schema_of(name) is not None
         known = columns.of_relation(self._cursor, self._key, child, self._manifest.batch_id)
-        types = {path: statistics["types"] for path, statistics in fields.items()}
-        beyond = self._beyond_double(child, landed)
-        declared = self._table.declared_in(child)
         found = kinds.landed_kinds(landed)
         new = {path: self._policy("new", child, path) for path in found} if exists else {}
         for column in known:
             new.pop(column.path, None)
         frozen = [f"{path}|{kind}" for path, said in new.items() if said == "freeze" for kind in found[path]]
-        landed = [column for column in landed if column not in frozen]
-        not_stored = {path for path, said in new.items() if said != "add"}
-        plan = make_plan(child, known, landed, types, declared=declared, beyond_double=beyond, not_stored=not_stored)
+        plan = make_plan(
+            child,
+            known,
+            [column for column in landed if column not in frozen],
+            {path: statistics["types"] for path, statistics in fields.items()},
+            declared=self._table.declared_in(child),
+            beyond_double=self._beyond_double(child, landed),
+            not_stored={path for path, said in new.items() if said != "add"},
+            capabilities=self._destination.capabilities,
+        )
         if exists and plan.widened:
             self._check_widening(self._alike(child, name), plan)
         appeared = [plan.field_name(path) for path in plan.added if new.get(path) == "fail"]
@@ -489,8 +496,7 @@ class Loader:
         ]
         if gone:
             self._drift_fails("fields vanished", gone, "on_drift.missing")
-        parts, stage_name = self._parts(child), merge.stage_name(child, number)
-        return _Relation(plan, name, exists, parts, stage_name, fields, rows_read, presence)
+        return _Relation(plan, name, exists, self._manifest.row_parts(child), fields, rows_read, presence)
 
     def _names(self) -> Mapping[str, str]:
         return named.of_table(self._cursor, self._key) if self._targets is None else self._targets
@@ -518,14 +524,14 @@ class Loader:
         The history is one even while none is written: it may be again.
         """
         history = None if child else self._names().get(HISTORY)
-        return [name, history] if history and ddl.exists(self._cursor, history) else [name]
+        return [name, history] if history and self._destination.schema_of(history) is not None else [name]
 
     def _check_widening(self, names: list[str], plan: RelationPlan) -> None:
         """Take back the widenings that are known not to be possible, before anything is staged under the new type."""
         for path, old in list(plan.widened.items()):
             new = plan.columns[path]
-            reason = self._narrow.get((plan.child, path)) or ddl.why_not_rewrite(self._cursor, names)
-            if reason is None and ddl.inexact(self._cursor, names, old, new):
+            reason = self._narrow.get((plan.child, path)) or self._destination.why_not_widen(names, old, new)
+            if reason is None and self._destination.holds_inexact(names, old, new):
                 reason = "it holds values that the wider type cannot tell exactly"
                 if (old.kind, new.kind) == ("int", "double"):
                     # Whole numbers above 2^53 are there: a numeric tells both exactly.
@@ -545,22 +551,6 @@ class Loader:
         """
         said = (self._policy("new", plan.child, path), self._policy("type", plan.child, path))
         return said == ("add", "rescue") and not plan.is_full
-
-    def _parts(self, child: str) -> list[tuple[int, Part]]:
-        """Return the parts of one relation, each with the number of its decoder flush."""
-        found, flush = [], -1
-        for part in self._manifest.parts:
-            flush += part.kind == "rows"
-            wanted = (part.kind, part.child) == (("child", child) if child else ("rows", ""))
-            if wanted:
-                found.append((max(flush, 0), part))
-        return found
-
-    def _plans(self) -> list[RelationPlan]:
-        return [relation.plan for relation in self._relations]
-
-    def _row_parts(self) -> list[Part]:
-        return [part for relation in self._relations for _, part in relation.parts]
 
     def _drift_fails(self, what: str, fields: Sequence[str], key: str) -> None:
         raise LoadError(
@@ -588,29 +578,23 @@ class Loader:
             relation.plan.keep_narrow(path)
         if not self._apply_ddl(relation):
             return
-        self._write_columns(relation.plan)
+        outcome.record_columns(self._cursor, self._manifest, _columns_of(relation.plan))
         self._changes += changes_of(relation.plan, self._why_not_stored())
         # News even in a rebuild, whose batches the name map knows but for what could not be done when they were loaded.
         schema_changes.write(self._cursor, self._key, self._manifest.batch_id, self._changes)
 
-    def _write_columns(self, plan: RelationPlan) -> None:
-        """Write new and widened columns into the name map."""
-        columns.add(self._cursor, self._key, plan.child, plan.new, self._manifest.batch_id)
-        columns.retype(self._cursor, self._key, plan.child, [plan.columns[path] for path in plan.retyped])
-
     def _try_to_convert(self, relations: list[_Relation]) -> None:
         """Convert all rows for nothing but what does not fit, which must fail before any column is changed."""
-        self._find_delta(relations[0])
+        misfits = self._destination.misfits(self._batch())
         for relation in relations:
-            for _ in self._converted(relation):
-                pass
-            self._conflicts(relation)
+            self._conflicts(relation, misfits)
 
     def _apply_ddl(self, relation: _Relation) -> bool:
-        """Change a relation's columns; return False where Postgres refused, which the next attempt plans with."""
+        """Change a relation's columns; return False where that was refused, which the next attempt plans with."""
         plan, names = relation.plan, self._alike(relation.plan.child, relation.name)
         widened = next(((old, plan.columns[path]) for path, old in plan.widened.items()), None)
-        reason = ddl.change_columns(self._cursor, names, [column for column in plan.new if column.stored], widened)
+        added = [column for column in plan.new if column.stored]
+        reason = self._destination.change_columns(names, added, widened)
         if widened and reason:
             self._refused[plan.child, widened[0].path] = reason
             return False
@@ -618,231 +602,46 @@ class Loader:
 
     # -- rows -------------------------------------------------------------------------------------------------
 
-    def _load(self, relations: list[_Relation]) -> None:
+    def _batch(self) -> Batch:
+        return Batch(
+            landing=self._landing,
+            manifest=self._manifest,
+            relations=self._relations,
+            stamp=self._stamp,
+            history=self._names()[HISTORY] if self._table.history else None,
+            hard_deletes=self._table.hard_deletes,
+            late=self._late,
+            days=self._days(),
+            rebuild=self._rebuild,
+            rules=self._table.rules,
+            pairs=evidence.rename_pairs(self._relations[0].plan),
+            frozen=self._frozen,
+            held=self._held,
+            filled=self._filled,
+            refuse=self._refuse,
+            refused=self._rows_refused,
+        )
+
+    def _days(self) -> ReplacedDays | None:
+        """Return the days that a batch of days replaces: what a later pull holds of them is left to that."""
         scope = self._manifest.scope
-        if isinstance(scope, AccountDaysScope):
-            late = self._late and not self._rebuild
-            self._days = AccountDays(self._cursor, self._key, scope, self._stamp, late=late)
-        if self._new_tables is None and self._may_be_copied(relations):
-            self._new_tables = self._copied(relations)
-        if self._new_tables is not None:
-            self._count_first(self._new_tables)
-            self._result.plan = "first"
-        else:
-            self._load_staged(relations)
-            self._result.plan = "staged" if relations[0].parts else "none"
-
-    def _may_be_copied(self, relations: list[_Relation]) -> bool:
-        """Return whether there are rows, and all may go straight into relations that are new or empty."""
-        if not self._row_parts() or self._held or "_op" in self._manifest.columns:
-            return False
-        if self._days is not None and self._days.left_out:
-            return False
-        return all(
-            not relation.exists or (not self._table.history and ddl.empty(self._cursor, relation.name))
-            for relation in relations
-        )
-
-    def _copied(self, relations: list[_Relation]) -> NewTables | None:
-        """Copy straight into new relations, keys afterwards; None when a value or key needs the careful way."""
-        by_child = {relation.plan.child: relation for relation in relations}
-        tables = NewTables(
-            self._cursor,
-            {child: relation.name for child, relation in by_child.items()},
-            self._stamp,
-            lambda part, _: by_child[part.child].plan,
-            existing={child for child, relation in by_child.items() if relation.exists},
-        )
-        parts = ((part, self._read(relation, flush, part)) for relation in relations for flush, part in relation.parts)
-        try:
-            with self._cursor.connection.transaction():
-                tables.write(parts)
-                tables.confirm(self._plans(), self._row_parts())
-        except REFUSED:
-            for relation in relations:
-                relation.plan.refused.clear()
+        if not isinstance(scope, AccountDaysScope):
             return None
-        return tables
+        late = self._late and not self._rebuild
+        later = pulls.after(self._cursor, self._key, self._manifest.extracted_at) if late else set()
+        days = _days_of(scope)
+        kept = [day for day in days if (day.account, day.day) not in later]
+        return ReplacedDays(scope.account, scope.day, kept, len(days) - len(kept))
 
-    def _count_first(self, tables: NewTables) -> None:
-        """Note what was written into new relations, and begin their history."""
-        self._misfits, self._sanitised = tables.misfits, tables.sanitised
-        self._result.rescued += tables.rescued
-        self._result.inserted = self._manifest.rows
-        self._result.child_rows += sum(part.rows for part in self._manifest.of_kind("child"))
-        if self._table.history:
-            self._history(self._relations[0].plan, self._relations[0].name)
-
-    def _load_staged(self, relations: list[_Relation]) -> None:
-        root, children = relations[0], relations[1:]
-        self._find_delta(root)
-        for relation in relations:
-            self._stage(relation)
-        may_repeat = self._delta is None or self._delta.repeated
-        if may_repeat and (merge.keep_last(self._cursor, root.stage) or self._delta is not None):
-            for child in children:
-                merge.keep_last_children(self._cursor, child.stage)
-        if self._days is not None:
-            self._days.trim_stage(root.plan)
-        if self._late and root.exists:
-            merge.drop_older(self._cursor, root.name, self._stamp)
-        if root.exists and not self._rebuild:
-            self._changes += evidence.renames(self._cursor, root.name, root.plan, root.stage)
-        for relation in relations:
-            if not relation.exists:
-                ddl.create_relation(self._cursor, relation.name, relation.plan)
-                ddl.add_keys(self._cursor, relation.name, relation.plan.child)
-        self._merge(root, children)
-
-    def _find_delta(self, root: _Relation) -> None:
-        if root.exists and self._manifest.scope.type == "snapshot" and root.parts:
-            landed = ((flush, self._landing.read(self._manifest, part, delta.COLUMNS)) for flush, part in root.parts)
-            self._delta = delta.find(self._cursor, root.name, landed)
-
-    def _stage(self, relation: _Relation) -> None:
-        types = merge.stage_types(relation.plan)
-        merge.create_stage(self._cursor, relation.stage, types)
-        target = sql.Identifier(relation.stage)
-        for flush, part, converted in self._converted(relation):
-            frame = stage.with_sequence(converted.frame, flush << merge.SEQUENCE_BITS, "_op" in dict(types))
-            refused = stage.copy_careful(self._cursor, target, frame, types, relation.plan)
-            if refused:
-                self._reject_rows(relation, flush, part, refused)
-        self._cursor.execute(sql.SQL("analyze {}").format(target))
-
-    def _converted(self, relation: _Relation) -> Generator[tuple[int, Part, Converted]]:
-        """Yield converted parts; the next one is read while the present one is copied."""
-
-        def prepare(item: tuple[int, Part]) -> tuple[int, Part, Converted]:
-            return item[0], item[1], convert(self._read(relation, *item), relation.plan)
-
-        parts = [item for item in relation.parts if self._delta is None or not self._delta.skips(item[0])]
-        for flush, part, converted in read_ahead(map(prepare, parts)):
-            self._result.rescued += 0 if relation.plan.child else converted.rescued
-            self._misfits.setdefault(relation.plan.child, Counter()).update(converted.misfits)
-            self._sanitised.setdefault(relation.plan.child, Counter()).update(converted.sanitised)
-            yield flush, part, converted
-
-    def _read(self, relation: _Relation, flush: int, part: Part) -> pl.DataFrame:
-        """Return the rows of a part that have to be loaded."""
-        landed = self._landing.read(self._manifest, part)
-        child = relation.plan.child
-        if self._delta is not None:
-            landed = self._delta.pick(flush, landed, child)
-        if not self._held and not self._frozen[child]:
-            return landed
-        key = "_root_id" if child else "_id"
-        return landed.filter(~landed[key].is_in([*self._held])).drop(self._frozen[child], strict=False)
-
-    def _merge(self, root: _Relation, children: list[_Relation]) -> None:
-        cursor, result, stamp = self._cursor, self._result, self._stamp
-        track = bool(children) or self._table.history
-        merge.create_key_table(cursor, merge.TOUCHED)
-        merge.create_key_table(cursor, merge.GONE)
-        hard = self._table.hard_deletes
-        result.deleted += self._delete_by_op(root, track)
-        result.updated = merge.update_rows(cursor, root.name, root.plan, stamp, track)
-        if self._delta is None or self._delta.new:
-            result.inserted = merge.insert_rows(cursor, root.name, root.plan, stamp, track)
-        result.deleted += self._delete_missing(root, track)
-        for child in children:
-            result.child_rows += merge.replace_children(cursor, child.name, child.stage, child.plan, stamp, hard=hard)
-        result.unchanged = self._rows_staged(root) - result.updated - result.inserted
-        if self._delta is not None:
-            result.unchanged -= len(self._held)
-        if self._table.history:
-            self._history(root.plan, root.name)
-
-    def _rows_staged(self, root: _Relation) -> int:
-        if self._delta is not None:
-            return self._delta.keys
-        staged = self._cursor.execute(
-            sql.SQL("select count(*) from {} where _op is distinct from 'd'").format(sql.Identifier(root.stage))
-        ).fetchone()
-        return int(staged[0]) if staged else 0
-
-    def _delete_by_op(self, root: _Relation, track: bool) -> int:
-        if "_op" not in self._manifest.columns:
-            return 0
-        condition = sql.SQL("exists (select from {} s where s._id = t._id and s._op = 'd')").format(
-            sql.Identifier(root.stage)
-        )
-        return self._delete(root, condition, track)
-
-    def _delete_missing(self, root: _Relation, track: bool) -> int:
-        """Delete what the batch's scope, or its list of ids, says is no longer at the source."""
-        deleted = 0
-        scope = self._manifest.scope
-        if self._days is not None:
-            gone = self._days.gone(root.plan)
-            if gone is None:
-                return 0
-            condition = sql.SQL("{} and {}").format(gone, _NOT_HELD)
-            return self._delete(root, condition, track, held=self._known_rejected())
-        if self._late:
-            return 0
-        if scope.type == "snapshot":
-            held = self._rejected_ids()
-            if held is None:
-                self._result.warnings.append("a rejected document has no readable _id: no rows were deleted this time")
-            else:
-                condition = sql.SQL("{} and {}").format(
-                    merge.not_in(delta.KEYS if self._delta else root.stage), _NOT_HELD
-                )
-                deleted += self._delete(root, condition, track, held=held)
-        elif isinstance(scope, PartitionScope):
-            deleted += self._delete_partition(root, scope, track)
-        parts = self._manifest.of_kind("ids")
-        if parts:
-            merge.create_key_table(self._cursor, merge.IDS)
-            for part in parts:
-                stage.copy_keys(self._cursor, sql.Identifier(merge.IDS), self._landing.read(self._manifest, part))
-            self._cursor.execute(sql.SQL("analyze {}").format(sql.Identifier(merge.IDS)))
-            # Rows read at or after the sweep began may be younger than the list.
-            condition = sql.SQL("{} and t._extracted_at < %(extracted)s").format(merge.not_in(merge.IDS))
-            deleted += self._delete(root, condition, track)
-        return deleted
-
-    def _delete_partition(self, root: _Relation, scope: PartitionScope, track: bool) -> int:
-        column = root.plan.columns.get(scope.field)
-        if column is None or not column.stored:
-            self._result.warnings.append(f"partition field {scope.field} has no column: no rows were deleted")
-            return 0
-        if column.pg_type == "text":
-            within = sql.SQL("left({0}, 10) between %(first)s and %(last)s")
-            first, last = scope.from_, scope.to
-        else:
-            within = sql.SQL("{0} >= %(first)s::date and {0} < %(last)s::date")
-            first = scope.from_
-            last = (datetime.fromisoformat(scope.to) + timedelta(days=1)).date().isoformat()
-        fields = [sql.SQL("t.{}").format(sql.Identifier(found.name)) for found in root.plan.of(scope.field)]
-        days = sql.SQL(" or ").join(within.format(field) for field in fields)
-        condition = sql.SQL("({}) and {} and {}").format(days, merge.not_in(root.stage), _NOT_HELD)
-        return self._delete(root, condition, track, first=first, last=last, held=self._known_rejected())
-
-    def _delete(self, root: _Relation, condition: sql.Composable, track: bool, **parameters: Any) -> int:
-        return merge.delete_rows(
-            self._cursor,
-            root.name,
-            self._stamp,
-            condition,
-            hard=self._table.hard_deletes,
-            track=track,
-            **parameters,
-        )
-
-    def _history(self, plan: RelationPlan, name: str) -> None:
-        history = self._names()[HISTORY]
-        if ddl.exists(self._cursor, history):
-            merge.write_history(self._cursor, name, history, plan, self._stamp)
-            return
-        ddl.create_history(self._cursor, history, plan)
-        merge.open_versions(self._cursor, name, history, plan, sql.SQL("t._deleted_at is null"))
+    def _refuse(self, rows: Sequence[Refused]) -> None:
+        self._rows_refused += rows
+        self._result.rejected += len(rows)
+        self._enforce_limit()
 
     # -- rejects ----------------------------------------------------------------------------------------------
 
     def _hold_frozen(self) -> None:
-        """Make rejects of the documents that `on_drift` wants none of, with what is otherwise in them."""
+        """Hold back the documents that `on_drift` wants none of, with what is otherwise in them."""
         for relation in self._relations:
             child = relation.plan.child
             for _, part in relation.parts:
@@ -858,48 +657,9 @@ class Loader:
                         self._held.setdefault(document, reason)
         if not self._held:
             return
-        for flush, part in self._relations[0].parts:
-            landed = self._landing.read(self._manifest, part)
-            rows = landed["_id"].is_in([*self._held]).arg_true().to_list()
-            refused = [(row, self._held[landed["_id"][row]]) for row in rows]
-            children = self._held_children(flush) if refused else {}
-            stage.write_refused(self._cursor, self._manifest, ROOT, landed, refused, children)
-            self._result.rejected += len(refused)
-        self._enforce_limit()
-
-    def _held_children(self, flush: int) -> dict[str, dict[tuple[Any, ...], pl.DataFrame]]:
-        """Return the child rows of held documents that were landed with them: nothing else but the landing has them."""
-        found = {}
-        for relation in self._relations[1:]:
-            parts = [self._landing.read(self._manifest, part) for number, part in relation.parts if number == flush]
-            held = [frame.filter(pl.col("_root_id").is_in([*self._held])) for frame in parts]
-            if held:
-                rows = pl.concat(held, how="diagonal")
-                found[relation.plan.child] = rows.partition_by("_root_id", as_dict=True)
-        return found
-
-    def _rejected_ids(self) -> list[str] | None:
-        """Return the ids of rejected documents, which are at the source; None when one is not known."""
-        parts = self._manifest.of_kind("rejects")
-        keys = [self._landing.read(self._manifest, part)["_id"] for part in parts]
-        return None if any(found.null_count() for found in keys) else self._known_rejected()
-
-    def _known_rejected(self) -> list[str]:
-        """Return the ids of rejected documents, as far as they are known: a row that was there before stays."""
-        parts = self._manifest.of_kind("rejects")
-        keys = [self._landing.read(self._manifest, part)["_id"].drop_nulls() for part in parts]
-        ids = [key for found in keys for key in stage.normal_keys(found)]
-        return ids + rejects.refused_ids(self._cursor, self._key, self._manifest.batch_id)
-
-    def _write_rejects(self) -> None:
-        rejects.forget(self._cursor, self._key, [self._manifest.batch_id])
-        write_landed_rejects(self._cursor, self._landing, self._manifest)
-
-    def _reject_rows(self, relation: _Relation, flush: int, part: Part, refused: list[tuple[int, str]]) -> None:
-        """Keep the rows that Postgres itself refused, as landed."""
-        landed = self._read(relation, flush, part)
-        stage.write_refused(self._cursor, self._manifest, relation.plan.child, landed, refused)
-        self._result.rejected += len(refused)
+        for _, part in self._relations[0].parts:
+            keys = self._landing.read(self._manifest, part, ["_id"])["_id"]
+            self._result.rejected += int(keys.is_in([*self._held]).sum())
         self._enforce_limit()
 
     def _enforce_limit(self) -> None:
@@ -918,61 +678,55 @@ class Loader:
             return "run again"
         return f"`warehouse reset {self._result.source}.{self._result.table_name}`, which drops what was landed"
 
-    # -- rules ------------------------------------------------------------------------------------------------
+    # -- what was done ----------------------------------------------------------------------------------------
 
-    def _try_references(self, relations: list[_Relation]) -> None:
-        written = references.Written(
-            self._key,
-            self._manifest.batch_id,
-            {relation.plan.child: (relation.name, relation.plan) for relation in relations},
-            staged=self._new_tables is None,
+    def _outcome(self, batch: Batch, written: Written) -> Outcome:
+        """Return what the control tables are to be told."""
+        result = self._result
+        result.plan = written.how
+        result.inserted, result.updated, result.unchanged = written.inserted, written.updated, written.unchanged
+        result.deleted, result.child_rows, result.rescued = written.deleted, written.child_rows, written.rescued
+        result.warned = written.warned
+        result.warnings += written.warnings
+        root = self._relations[0]
+        self._changes += evidence.renames(root.plan, batch.pairs, written.compared)
+        found = [self._relation_outcome(relation, written) for relation in self._relations]
+        result.seconds = time.monotonic() - self._started
+        return Outcome(
+            result,
+            self._stamp.loaded_at,
+            self._late,
+            self._rebuild,
+            found,
+            self._changes,
+            self._held,
+            self._rows_refused,
+            list(written.days),
         )
-        found = references.broken_by(self._cursor, self._table.rules, written)
-        self._result.warned = found.documents
-        self._result.warnings += found.warnings
 
-    # -- control tables ---------------------------------------------------------------------------------------
-
-    def _write_ops(self, relations: list[_Relation]) -> None:
-        # A batch whose row in ops.batches was taken out by hand is loaded once more.
-        field_statistics.forget(self._cursor, self._key, [self._manifest.batch_id])
-        for relation in relations:
-            self._changes += changes_of(relation.plan, self._why_not_stored())
-            # As long as the entry is open, what comes again is nothing new.
-            self._changes += schema_changes.news(self._cursor, self._key, self._conflicts(relation))
-            self._changes += relation.presence.values()
-            self._write_columns(relation.plan)
-            child = relation.plan.child
-            evidence.mark(self._cursor, self._manifest, child, relation.presence)
-            rescued = _by_path(self._misfits.get(child)) + relation.plan.refused
-            sanitised = _by_path(self._sanitised.get(child))
-            evidence.write_statistics(
-                self._cursor, self._manifest, child, relation.statistics, relation.rows_read, rescued, sanitised
-            )
-            if not self._rebuild and not self._late:
-                self._changes += evidence.unusual(
-                    self._cursor, self._manifest, relation.plan, relation.statistics, relation.rows_read
-                )
-        if self._days is not None and not self._rebuild:
-            self._days.record(relations[0].name, relations[0].plan)
-        if not self._rebuild and not self._late:
-            self._changes += origin.changes(self._cursor, self._key, self._manifest.origin)
-        if not self._rebuild:
-            schema_changes.write(self._cursor, self._key, self._manifest.batch_id, self._changes)
-        self._result.schema_changes = schema_changes.count(self._cursor, self._key, self._manifest.batch_id)
-        self._result.seconds = time.monotonic() - self._started
-        self._write_batch()
-        self._write_checkpoint()
+    def _relation_outcome(self, relation: _Relation, written: Written) -> RelationOutcome:
+        plan = relation.plan
+        self._changes += changes_of(plan, self._why_not_stored())
+        # As long as the entry is open, what comes again is nothing new.
+        conflicts = self._conflicts(relation, written.misfits)
+        self._changes += schema_changes.news(self._cursor, self._key, conflicts)
+        self._changes += relation.presence.values()
+        return replace(
+            _columns_of(plan),
+            vanished={path: change.change == "vanished" for path, change in relation.presence.items()},
+            rescued=outcome.by_path(written.misfits.get(plan.child)) + plan.refused,
+            sanitised=outcome.by_path(written.sanitised.get(plan.child)),
+        )
 
     def _why_not_stored(self) -> str:
         rescues = self._table.on_drift.may("new", "rescue")
         return "on_drift.new is rescue" if rescues else "the relation has its most columns"
 
-    def _conflicts(self, relation: _Relation) -> list[FieldChange]:
+    def _conflicts(self, relation: _Relation, misfits: Counted) -> list[FieldChange]:
         found = []
         plan = relation.plan
         refused = Counter({(path, plan.columns[path].kind): count for path, count in plan.refused.items()})
-        for (path, kind), count in sorted((self._misfits.get(plan.child, Counter()) + refused).items()):
+        for (path, kind), count in sorted((misfits.get(plan.child, Counter()) + refused).items()):
             column = plan.columns[path]
             if not column.stored:
                 continue
@@ -985,68 +739,27 @@ class Loader:
             found.append(FieldChange(name, "type_conflict", action, column.pg_type, kind, {"values": count}))
         return found
 
-    def _write_batch(self) -> None:
-        manifest, result = self._manifest, self._result
-        batch = Batch(
-            batch_id=manifest.batch_id,
-            status=result.status,
-            mode=manifest.mode,
-            scope=manifest.scope.model_dump(by_alias=True),
-            rows_landed=manifest.rows,
-            bytes=manifest.bytes,
-            window_read=manifest.window,
-            previous_checkpoint=manifest.previous_checkpoint,
-            fingerprint=manifest.fingerprint,
-            plan=result.plan,
-            extracted_at=manifest.extracted_at,
-            loaded_at=self._stamp.loaded_at,
-            seconds=result.seconds,
-            flow_run_id=manifest.flow_run_id,
-            origin=manifest.origin.model_dump() if manifest.origin else None,
-            counts=result.counts,
-        )
-        batches.write(self._cursor, self._key, batch)
 
-    def _write_checkpoint(self) -> None:
-        manifest = self._manifest
-        current = stored.read(self._cursor, self._key)
-        rewound = current.rewound_at if current else None
-        if self._rebuild or self._late:
-            return
-        reset = resets.find(self._cursor, self._key)
-        answers = reset is not None and reset.is_answered_by(manifest.batch_id, manifest.previous_checkpoint)
-        replaces = reset is not None and reset.replaces
-        if (replaces and not answers) or (not replaces and rewound is not None and manifest.extracted_at < rewound):
-            self._result.warnings.append("the checkpoint was set by hand after this batch was read: it stays")
-            return
-        if answers:
-            resets.end(self._cursor, self._key, manifest.batch_id)
-        stored.write(
-            self._cursor,
-            self._key,
-            mode=manifest.mode,
-            state=manifest.moved(current.state if current else {}),
-            batch_id=manifest.batch_id,
-            flow_run_id=manifest.flow_run_id,
-        )
+def _columns_of(plan: RelationPlan) -> RelationOutcome:
+    """Return what a plan means for the name map."""
+    return RelationOutcome(plan.child, plan.new, [plan.columns[path] for path in plan.retyped])
 
 
-def _by_path(counted: Counter[tuple[str, str]] | None) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for (path, _), count in (counted or {}).items():
-        total[path] += count
-    return total
-
-
-def write_landed_rejects(cursor: psycopg.Cursor[Any], landing: Landing, manifest: Manifest) -> None:
-    """Write the rejects that extract landed."""
-    for part in manifest.of_kind("rejects"):
-        stage.write_rejects(cursor, manifest, landing.read(manifest, part))
+def _days_of(scope: AccountDaysScope) -> list[Day]:
+    """Return all days of a scope; one without a day for an account whose rows are replaced whole."""
+    found: list[Day] = []
+    for part in scope.parts:
+        if part.from_ is None or part.to is None:
+            found.append(Day(part.account, None, final=False))
+            continue
+        first, last = date.fromisoformat(part.from_), date.fromisoformat(part.to)
+        final_to = date.fromisoformat(part.final_to) if part.final_to else date.min
+        days = (first + timedelta(days=number) for number in range((last - first).days + 1))
+        found += [Day(part.account, day, final=day <= final_to) for day in days]
+    return found
 
 
 def keep_rejects(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest) -> None:
     """Write a refused batch's rejects in a transaction of their own: they are what people need to see."""
     with connection.transaction():
-        cursor = connection.cursor()
-        rejects.forget(cursor, TableKey(manifest.source, manifest.table), [manifest.batch_id])
-        write_landed_rejects(cursor, landing, manifest)
+        outcome.record_landed_rejects(connection.cursor(), landing, manifest)

@@ -10,9 +10,11 @@ from typing import Any
 import psycopg
 
 from tasks import database
-from tasks.bronze import merge, replace
-from tasks.bronze.load import REFUSED, Loader, LoadResult, holds_all, load_batch, take_lock
-from tasks.bronze.new_tables import LandedPart, NewTables, SeenPlans
+from tasks.bronze.destination import Destination, LandedPart
+from tasks.bronze.load import Loader, OpenDestination, holds_all, load_batch, stamp, take_lock
+from tasks.bronze.outcome import LoadResult
+from tasks.bronze.postgres.destination import Postgres
+from tasks.bronze.seen_plans import SeenPlans
 from tasks.errors import LandingError, LoadError
 from tasks.landing import Landing, Manifest
 from tasks.ops import TableKey, batches, columns, migrations
@@ -26,7 +28,7 @@ from tasks.sources import TableRef
 _LOOK_LEAST, _LOOK_MOST, _LOOK_GROWTH = 0.05, 2.0, 1.1
 
 
-def load_pending(ref: TableRef, settings: Settings) -> list[LoadResult]:
+def load_pending(ref: TableRef, settings: Settings, open_destination: OpenDestination = Postgres) -> list[LoadResult]:
     """Load every landed batch of a table that is not in bronze, oldest first.
 
     A batch that cannot be loaded is passed over where one that waits after it holds all that it does: a mended source
@@ -35,6 +37,7 @@ def load_pending(ref: TableRef, settings: Settings) -> list[LoadResult]:
     Args:
         ref: The table.
         settings: Where warehouse and landing are.
+        open_destination: Where the rows go.
 
     Returns:
         One result per batch, in the order in which they were loaded; empty when nothing was waiting.
@@ -49,14 +52,15 @@ def load_pending(ref: TableRef, settings: Settings) -> list[LoadResult]:
     passed: list[Manifest] = []
     for number, manifest in enumerate(waiting, 1):
         try:
-            results.append(load_batch(url, landing, manifest, ref.table, replace.load_with))
+            results.append(load_batch(url, landing, manifest, ref.table, open_destination))
         except (LandingError, LoadError):
             if not any(_holds(newer, manifest) for newer in waiting[number:]):
                 raise
             passed.append(manifest)
             continue
         # Superseded now, and noted as such.
-        results += [load_batch(url, landing, older, ref.table) for older in passed if _holds(manifest, older)]
+        noted = [older for older in passed if _holds(manifest, older)]
+        results += [load_batch(url, landing, older, ref.table, open_destination) for older in noted]
         passed = [older for older in passed if not _holds(manifest, older)]
     return results
 
@@ -111,17 +115,20 @@ def load_ahead(ref: TableRef, settings: Settings, over: Callable[[], bool]) -> L
             relations.append(HISTORY)
         named.add(connection, ref.key, relations)
         connection.commit()
-        try:
-            result = _load_growing(connection.cursor(), landing, ref, batch_id, look)
-        except REFUSED as error:
-            result = Deferred(str(error))
+        cursor = connection.cursor()
+        result = _load_growing(cursor, Postgres(cursor), landing, ref, batch_id, look)
         if isinstance(result, Deferred):
             connection.rollback()
         return result
 
 
 def _load_growing(
-    cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, batch_id: str, look: _Look
+    cursor: psycopg.Cursor[Any],
+    destination: Destination,
+    landing: Landing,
+    ref: TableRef,
+    batch_id: str,
+    look: _Look,
 ) -> LoadResult | Deferred:
     """Load a batch as it grows within the caller's transaction, which must not be committed where it is deferred."""
     key = ref.key
@@ -130,14 +137,16 @@ def _load_growing(
         return Deferred("the table has been loaded")
     names = named.of_table(cursor, key)
     known = {child: columns.of_relation(cursor, key, child, batch_id) for child in names}
-    stamp = merge.stamp(cursor, batch_id, landing.plan(*key, batch_id).extracted_at)
-    tables = NewTables(cursor, names, stamp, SeenPlans(known, ref.table.declared_in))
+    plans = SeenPlans(known, ref.table.declared_in, destination.capabilities)
+    tables = destination.fill(names, stamp(cursor, batch_id, landing.plan(*key, batch_id).extracted_at), plans)
+    if tables is None:
+        return Deferred("the destination takes batches whole")
     parts = _Arriving(landing, key, batch_id, look)
     if (reason := tables.write(parts)) is not None:
         return Deferred(reason)
     if not parts.is_whole:
         return Deferred("extraction ended without a whole batch")
-    loader = Loader(cursor, landing, landing.manifest(*key, batch_id), ref.table, written=tables)
+    loader = Loader(cursor, destination, landing, landing.manifest(*key, batch_id), ref.table, filled=tables)
     if not loader.prepare():
         return Deferred("relations have to be changed first")
     if (reason := loader.confirm()) is not None:

@@ -218,17 +218,19 @@ def changes_of(plan: RelationPlan, reason_not_stored: str = "") -> list[FieldCha
         column = plan.columns[path]
         action = f"column {column.name} added" if column.stored else f"kept in _rescued: {reason_not_stored}"
         found.append(FieldChange(plan.field_name(path), "appeared", action, None, column.pg_type))
-    for path, old in plan.widened.items():
-        new = plan.columns[path]
-        found.append(
-            FieldChange(plan.field_name(path), "widened", f"column {new.name} widened", old.pg_type, new.pg_type)
-        )
+    found += [widening(plan, old, plan.columns[path]) for path, old in plan.widened.items()]
     for path, reason in plan.new_variants.items():
         first, *_, new = columns = plan.of(path)
         action = f"column {new.name} added beside {first.name}: {reason}"
         evidence = {"dbt": f"{reading(columns)} as {quoted(first.name)}"}
         found.append(FieldChange(plan.field_name(path), "widened", action, first.pg_type, new.pg_type, evidence))
     return found
+
+
+def widening(plan: RelationPlan, old: Column, new: Column) -> FieldChange:
+    """Return the line for a column that takes a wider kind."""
+    action = f"column {new.name} widened"
+    return FieldChange(plan.field_name(new.path), "widened", action, old.pg_type, new.pg_type)
 
 
 def reading(columns: Sequence[Column]) -> str:

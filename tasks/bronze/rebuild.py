@@ -10,10 +10,13 @@ import psycopg
 from psycopg import sql
 
 from tasks import database
-from tasks.bronze import carryover, ddl, exchange, kinds
-from tasks.bronze.carryover import Carryover
-from tasks.bronze.load import REPLAY, LoadResult, load_within, take_lock
+from tasks.bronze import kinds
+from tasks.bronze.load import REPLAY, load_within, take_lock
+from tasks.bronze.outcome import LoadResult
 from tasks.bronze.plan import Column, FieldChange, RelationPlan, make_plan
+from tasks.bronze.postgres import carryover, ddl, exchange
+from tasks.bronze.postgres.carryover import Carryover
+from tasks.bronze.postgres.destination import Postgres
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
 from tasks.ops import TableKey, batches, columns, field_statistics, migrations, rejects, resets, schema_changes
@@ -121,7 +124,10 @@ def _rebuild(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, again
         told = _retype(cursor, key, landing, manifests, aside)
     carryover.bring_back(cursor, key, targets, aside, base, history=history)
     _forget(cursor, key, manifests)
-    results = [load_within(cursor, landing, manifest, ref.table, targets, rebuild=True) for manifest in manifests]
+    bronze = Postgres(cursor)
+    results = [
+        load_within(cursor, bronze, landing, manifest, ref.table, targets, rebuild=True) for manifest in manifests
+    ]
     if HISTORY in aside and history:
         carryover.join_versions(cursor, targets[HISTORY], base)
     carryover.drop(cursor, aside)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from psycopg import sql
 
 from tasks import database
-from tasks.bronze import ddl
+from tasks.bronze.convert import normal_keys
 from tasks.bronze.load import REPLAY, load_batch
 from tasks.bronze.pending import pending
-from tasks.bronze.stage import normal_keys
+from tasks.bronze.postgres.destination import Postgres
 from tasks.errors import LoadError
 from tasks.landing import Landing, Manifest
 from tasks.landing.manifest import Segment
@@ -181,8 +180,5 @@ def _outcome(url: str, ref: TableRef, batch_id: str, document_id: str | None) ->
         if rejects.holds(cursor, ref.key, batch_id, document_id):
             return "refused"
         name = relations.of_table(cursor, ref.key)[ROOT]
-        [[loaded]] = cursor.execute(
-            sql.SQL("select exists (select from {} where _id = %s and _batch_id = %s)").format(ddl.relation(name)),
-            [document_id, batch_id],
-        ).fetchall()
-    return "loaded" if loaded else "outdated"
+        found = Postgres(cursor).rows(name, (), child=False, ids=[document_id])
+    return "loaded" if any(row.batch_id == batch_id for row in found.values()) else "outdated"

@@ -20,10 +20,11 @@ import psycopg
 from psycopg import sql
 
 from tasks import database
-from tasks.bronze import ddl, merge, names, stage
+from tasks.bronze import names
 from tasks.bronze.convert import convert
-from tasks.bronze.load import take_lock
+from tasks.bronze.load import stamp, take_lock
 from tasks.bronze.plan import FieldChange, RelationPlan, make_plan
+from tasks.bronze.postgres import ddl, merge, stage
 from tasks.landing.kinds import KINDS, quote
 from tasks.ops import batches, columns, migrations, relations, schema_changes
 from tasks.ops.relations import HISTORY, ROOT
@@ -116,7 +117,7 @@ class _Move:
         self._keys = ("_id", "_valid_from") if child == HISTORY else ("_id",)
         known = [column for column in columns.of_relation(cursor, ref.key, child) if column.stored]
         self._plan = make_plan(ROOT if child == HISTORY else child, known, [], {})
-        self._loaded_at = merge.stamp(cursor, "", _EPOCH).loaded_at
+        self._loaded_at = stamp(cursor, "", _EPOCH).loaded_at
 
     def run(self) -> None:
         """Move what can be moved."""

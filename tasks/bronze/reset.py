@@ -1,7 +1,7 @@
 """Reading a table's source again: the checkpoint is set back, and old rows stay until what is read takes their place.
 
 Beginning notes the reset and sets the checkpoint. Whichever run then loads a batch that was read from there completes
-it, in the transaction of that load (`tasks/bronze/replace.py`): so a reset that was killed goes on with any run.
+it with that load (`Loader.replace`): so a reset that was killed goes on with any run.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from tasks import database
-from tasks.bronze import ddl
-from tasks.bronze.load import take_lock
+from tasks.bronze.destination import Destination
+from tasks.bronze.load import OpenDestination, reconcile, take_lock
 from tasks.bronze.pending import pending
+from tasks.bronze.postgres.destination import Postgres
 from tasks.landing import Landing
 from tasks.ops import batches, checkpoints, migrations, resets
 from tasks.ops import relations as named
@@ -61,7 +61,7 @@ def plan_reset(ref: TableRef, settings: Settings, since: str | None = None, *, e
     with _opened(settings) as connection:
         waiting = resets.find(connection, ref.key)
         return ResetPlan(
-            live=_live(connection, ref),
+            live=_live(cursor := connection.cursor(), Postgres(cursor), ref),
             replaces=since is None and ref.connector.reads_whole,
             waiting=tuple(pending(settings.database_url(), Landing.open(settings.landing_root()), ref)),
             resumed=waiting is not None and waiting.since == since,
@@ -70,7 +70,13 @@ def plan_reset(ref: TableRef, settings: Settings, since: str | None = None, *, e
 
 
 def begin_reset(
-    ref: TableRef, settings: Settings, since: str | None = None, *, asked_by: str = "", why: str = ""
+    ref: TableRef,
+    settings: Settings,
+    since: str | None = None,
+    *,
+    asked_by: str = "",
+    why: str = "",
+    open_destination: OpenDestination = Postgres,
 ) -> ResetPlan:
     """Note a reset and set the checkpoint back, in one transaction; one that is under way already is left as it is.
 
@@ -83,6 +89,7 @@ def begin_reset(
         since: Time to read from, ISO 8601; None reads everything.
         asked_by: Who asks for it.
         why: Their reason.
+        open_destination: Where the rows are.
 
     Raises:
         ConfigError: The table cannot be read since a time, or `since` is none.
@@ -95,7 +102,10 @@ def begin_reset(
     with _opened(settings) as connection, database.named_errors(ref.name), connection.transaction():
         cursor = connection.cursor()
         take_lock(cursor, *key)
-        live = _live(cursor, ref)
+        bronze = open_destination(cursor)
+        # Before its landed files are removed: they tell what was rejected.
+        reconcile(cursor, bronze, landing, key)
+        live = _live(cursor, bronze, ref)
         under_way = resets.find(cursor, key)
         if under_way is not None and under_way.since == since:
             return ResetPlan(live, under_way.replaces, (), resumed=True)
@@ -138,10 +148,6 @@ def _opened(settings: Settings) -> psycopg.Connection[Any]:
     return connection
 
 
-def _live(db: psycopg.Connection[Any] | psycopg.Cursor[Any], ref: TableRef) -> int:
-    name = named.of_table(db, ref.key).get(ROOT)
-    cursor = db if isinstance(db, psycopg.Cursor) else db.cursor()
-    if name is None or not ddl.exists(cursor, name):
-        return 0
-    counted = sql.SQL("select count(*) from {} where _deleted_at is null").format(ddl.relation(name))
-    return int(cursor.execute(counted).fetchall()[0][0])
+def _live(cursor: psycopg.Cursor[Any], bronze: Destination, ref: TableRef) -> int:
+    name = named.of_table(cursor, ref.key).get(ROOT)
+    return 0 if name is None or bronze.schema_of(name) is None else bronze.count(name)

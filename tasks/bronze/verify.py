@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import psycopg
-from psycopg import sql
 
 from tasks import database
-from tasks.bronze import canonical, ddl
-from tasks.bronze.convert import keys_of
-from tasks.bronze.held import Held, rows_of
-from tasks.bronze.stage import normal_keys
+from tasks.bronze import canonical
+from tasks.bronze.convert import keys_of, normal_keys
+from tasks.bronze.destination import Destination, Held
+from tasks.bronze.load import OpenDestination
+from tasks.bronze.postgres.destination import Postgres
 from tasks.errors import LoadError
 from tasks.landing import Landing
 from tasks.ops import TableKey, columns, migrations, rejects, relations
@@ -151,11 +151,9 @@ def _missing(extracted: ExtractResult, counted: int | None) -> list[str]:
 def _flushes(landing: Landing, ref: TableRef, child: str) -> Iterator[tuple[int, pl.DataFrame]]:
     """Yield the frames of one relation, each with the number of the frame of rows that it came with."""
     for batch_id in landing.batches(ref.source_name, ref.table_name)[:1]:
-        manifest, flush = landing.manifest(ref.source_name, ref.table_name, batch_id), -1
-        for part in manifest.parts:
-            flush += part.kind == "rows"
-            if (part.kind, part.child) == (("child", child) if child else ("rows", "")):
-                yield flush, landing.read(manifest, part)
+        manifest = landing.manifest(ref.source_name, ref.table_name, batch_id)
+        for flush, part in manifest.row_parts(child):
+            yield flush, landing.read(manifest, part)
 
 
 def _newest(landing: Landing, ref: TableRef) -> pl.DataFrame:
@@ -201,13 +199,13 @@ def verify_sample(ref: TableRef, settings: Settings, documents: int, *, most: in
     with connected as connection, database.named_errors(ref.name):
         migrations.migrate(connection)
         connection.commit()
-        with connection.transaction(), connection.cursor() as cursor:
-            cursor.execute("set transaction isolation level repeatable read")
+        bronze = _Bronze(cursor := connection.cursor(), Postgres(cursor), ref.key)
+        with bronze.destination.snapshot():
             result = Verified(ref.name, deep=True, shared=ref.connector.reader)
-            rows = _compared(cursor, ref.key, lambda: iter([sample.frame]), result, most)
+            rows = _compared(bronze, lambda: iter([sample.frame]), result, most)
             rows.run_sample(sample)
             for path, found in sample.children.items():
-                elements = _Comparison(cursor, ref.key, path, partial(iter, found), result, most, stale=rows.stale)
+                elements = _Comparison(bronze, path, partial(iter, found), result, most, stale=rows.stale)
                 elements.run_elements(sample.frame)
             return result
 
@@ -222,6 +220,7 @@ def verify(
     unreadable: Sequence[str | None] = (),
     deep: bool = True,
     most: int = 100,
+    open_destination: OpenDestination = Postgres,
 ) -> Verified:
     """Compare decoded source frames with bronze.
 
@@ -234,27 +233,36 @@ def verify(
         unreadable: Keys of the source's documents that cannot be decoded; None where not even the key can.
         deep: Whether values are compared, too.
         most: Most differences listed.
+        open_destination: Where the rows are.
 
     Raises:
         LoadError: The table was never loaded.
     """
     migrations.migrate(connection)
     connection.commit()
-    with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute("set transaction isolation level repeatable read")
-        key = TableKey(source, table_name)
-        result = Verified(str(key), unreadable=len(unreadable), deep=deep)
-        rows = _compared(cursor, key, frames, result, most, unreadable)
+    cursor = connection.cursor()
+    bronze = _Bronze(cursor, open_destination(cursor), TableKey(source, table_name))
+    with bronze.destination.snapshot():
+        result = Verified(str(bronze.key), unreadable=len(unreadable), deep=deep)
+        rows = _compared(bronze, frames, result, most, unreadable)
         rows.run()
         result.ranges, result.source_rows, result.bronze_rows = rows.ranges, rows.source_rows, rows.bronze_rows
         for path, found in (children or {}).items() if deep else ():
-            _Comparison(cursor, key, path, found, result, most, stale=rows.stale).run()
+            _Comparison(bronze, path, found, result, most, stale=rows.stale).run()
         return result
 
 
+@dataclass(frozen=True)
+class _Bronze:
+    """A table as it is in bronze: what the control tables say of it, and where its rows are."""
+
+    cursor: psycopg.Cursor[Any]
+    destination: Destination
+    key: TableKey
+
+
 def _compared(
-    cursor: psycopg.Cursor[Any],
-    key: TableKey,
+    bronze: _Bronze,
     frames: Frames,
     result: Verified,
     most: int,
@@ -265,9 +273,9 @@ def _compared(
     Raises:
         LoadError: The table was never loaded.
     """
-    comparison = _Comparison(cursor, key, ROOT, frames, result, most, unreadable)
+    comparison = _Comparison(bronze, ROOT, frames, result, most, unreadable)
     if not comparison.exists:
-        raise LoadError("the table was never loaded", str(key), "run it first")
+        raise LoadError("the table was never loaded", str(bronze.key), "run it first")
     return comparison
 
 
@@ -283,8 +291,7 @@ class _Comparison:
 
     def __init__(
         self,
-        cursor: psycopg.Cursor[Any],
-        key: TableKey,
+        bronze: _Bronze,
         path: str,
         frames: Frames,
         result: Verified,
@@ -292,23 +299,25 @@ class _Comparison:
         unreadable: Sequence[str | None] = (),
         stale: Iterable[str] = (),
     ) -> None:
-        self._cursor = cursor
-        self._key = key
+        self._bronze = bronze
+        self._destination = bronze.destination
         self._path = path
-        self._name = relations.of_table(cursor, key).get(path, "")
-        self._relation = ddl.relation(self._name)
+        self._name = relations.of_table(bronze.cursor, bronze.key).get(path, "")
         self._frames = frames
         self._most = most
-        self._columns = [column for column in columns.of_relation(cursor, key, path) if column.stored]
+        self._columns = [column for column in columns.of_relation(bronze.cursor, bronze.key, path) if column.stored]
         self._unreadable = set(unreadable)
         self._result = result
-        self.exists = bool(self._name) and ddl.exists(cursor, self._name)
+        self.exists = bool(self._name) and self._destination.schema_of(self._name) is not None
         self.stale = set(stale)
         self.ranges = self.source_rows = self.bronze_rows = 0
 
     def run(self) -> None:
-        bounds = self._bounds()
-        ours = self._bronze_sums(bounds)
+        bounds: list[str] = []
+        ours: dict[int, tuple[int, int]] = {}
+        if self.exists:
+            bounds = self._destination.bounds(self._name, _LEAST_ROWS_PER_RANGE, _RANGES)
+            ours = self._destination.sums(self._name, bounds, child=bool(self._path))
         theirs = self._source_sums(bounds)
         self.ranges = len(bounds) + 1
         self.source_rows = sum(count for count, _ in theirs.values())
@@ -323,8 +332,7 @@ class _Comparison:
     def run_sample(self, sample: Sample) -> None:
         """Compare these documents only; counts are told, and differ where the source went on since the last run."""
         self._result.source_rows = sample.total
-        counted = sql.SQL("select count(*) from {} where _deleted_at is null").format(self._relation)
-        [[self._result.bronze_rows]] = self._cursor.execute(counted).fetchall()
+        self._result.bronze_rows = self._destination.count(self._name)
         self._compare_values(sample.frame)
 
     def run_elements(self, documents: pl.DataFrame) -> None:
@@ -334,45 +342,11 @@ class _Comparison:
             self._compare_values(frame)
             seen.update(key for key, _ in _keys(frame))
         roots = keys_of(documents.select("_id"))["_id"].to_list()
-        for key, held in self._held(sql.SQL("_root_id = any(%(roots)s)"), {"roots": roots}).items():
+        for key, held in self._held(roots=roots).items():
             if held.live and key not in seen:
                 self._surplus(key, held)
 
     # -- sums -------------------------------------------------------------------------------------------------
-
-    def _bounds(self) -> list[str]:
-        """Return the keys that split bronze into ranges of about the same size, by byte order."""
-        if not self.exists:
-            return []
-        [[count]] = self._cursor.execute(sql.SQL("select count(*) from {}").format(self._relation)).fetchall()
-        ranges = min(_RANGES, count // _LEAST_ROWS_PER_RANGE)
-        if ranges < 2:
-            return []
-        share = [number / ranges for number in range(1, ranges)]
-        [[bounds]] = self._cursor.execute(
-            sql.SQL(
-                'select percentile_disc(%s::float8[]) within group (order by _id collate "C") from {} '
-                "tablesample bernoulli (%s) repeatable (1)"
-            ).format(self._relation),
-            [share, min(100.0, 100.0 * 20_000 / count)],
-        ).fetchall()
-        return sorted(set(bounds or []) - {None})
-
-    def _bronze_sums(self, bounds: Sequence[str]) -> dict[int, tuple[int, int]]:
-        if not self.exists:
-            return {}
-        version = sql.SQL("''" if self._path else "coalesce(replace(_hash::text, '-', ''), '')")
-        rows = self._cursor.execute(
-            sql.SQL(
-                """
-                select width_bucket(_id collate "C", %s::text[] collate "C"), count(*),
-                       sum(('x' || left(encode(sha256(convert_to(_id || {}, 'UTF8')), 'hex'), 16))::bit(64)::bigint)
-                from {} where _deleted_at is null group by 1
-                """
-            ).format(version, self._relation),
-            [list(bounds)],
-        )
-        return {number: (count, int(total)) for number, count, total in rows.fetchall()}
 
     def _source_sums(self, bounds: Sequence[str]) -> dict[int, tuple[int, int]]:
         sums: dict[int, tuple[int, int]] = {}
@@ -390,7 +364,7 @@ class _Comparison:
         """Compare documents or elements with what bronze holds of them, values included."""
         for part in frame.iter_slices(_DEEP_ROWS):
             keys = _keys(part)
-            bronze = self._held(sql.SQL("_id = any(%(ids)s)"), {"ids": [key for key, _ in keys]}, self._columns)
+            bronze = self._held(self._columns, ids=[key for key, _ in keys])
             for (key, version), wanted in zip(keys, canonical.of_landed(part), strict=True):
                 held = bronze.get(key)
                 if self._path and version[0] in self.stale:
@@ -407,11 +381,7 @@ class _Comparison:
         """Name what is in bronze only; and other versions, where they were not found together with values."""
         low = bounds[number - 1] if number else None
         high = bounds[number] if number < len(bounds) else None
-        condition = sql.SQL(
-            '(%(low)s::text is null or _id collate "C" >= %(low)s::text)'
-            ' and (%(high)s::text is null or _id collate "C" < %(high)s::text)'
-        )
-        bronze = self._held(condition, {"low": low, "high": high})
+        bronze = self._held(between=(low, high))
         seen: set[str] = set()
         for frame in self._frames():
             for range_number, key, version in _numbered(frame, bounds):
@@ -425,12 +395,10 @@ class _Comparison:
             if held.live and key not in seen:
                 self._surplus(key, held)
 
-    def _held(
-        self, condition: sql.SQL, parameters: Mapping[str, Any], listed: Sequence[Column] = ()
-    ) -> dict[str, Held]:
+    def _held(self, listed: Sequence[Column] = (), **chosen: Any) -> dict[str, Held]:
         if not self.exists:
             return {}
-        return rows_of(self._cursor, self._name, listed, condition, parameters, child=bool(self._path))
+        return self._destination.rows(self._name, listed, child=bool(self._path), **chosen)
 
     def _other_version(self, key: str, version: Any, held: Held | None) -> None:
         """Name a document or element that bronze does not hold as the source does."""
@@ -465,7 +433,7 @@ class _Comparison:
             self._result.differences.append(Difference(key, why))
 
     def _rejected(self, key: str) -> str:
-        reason = rejects.reason(self._cursor, self._key, key)
+        reason = rejects.reason(self._bronze.cursor, self._bronze.key, key)
         return f": rejected, {reason}" if reason else ""
 
 
@@ -474,7 +442,7 @@ _POSITION = "_root_id, _parent_id, _position"
 
 
 def _keys(frame: pl.DataFrame) -> list[tuple[str, Any]]:
-    """Return the keys of a frame's rows, each with its version as `held.rows_of` gives it."""
+    """Return the keys of a frame's rows, each with its version as the destination gives it."""
     if "_root_id" in frame.columns:
         rows = keys_of(frame.select("_id", "_root_id", "_parent_id", "_position"))
         return [(key, position) for key, *position in rows.iter_rows()]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, sql
 
-from tasks.bronze import ddl, exchange
+from tasks.bronze.postgres import ddl, exchange
 from tasks.errors import DbtError
 
 if TYPE_CHECKING:

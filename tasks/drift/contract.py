@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import ddl
 from tasks.bronze.plan import Column, make_plan
+from tasks.bronze.postgres import ddl
 from tasks.landing.decoder import DOCUMENT
 from tasks.ops import TableKey, columns, relations
 from tasks.ops.relations import HISTORY

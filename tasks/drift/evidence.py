@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
-from tasks.bronze import ddl, kinds
+from tasks.bronze import kinds
 from tasks.bronze.plan import Column, FieldChange, RelationPlan, quoted, reading
 from tasks.drift import notice
 from tasks.drift.chance import is_gone
 from tasks.landing import Manifest
-from tasks.ops import TableKey, columns, field_statistics, usual_fields
+from tasks.landing.manifest import Child
+from tasks.ops import TableKey, field_statistics, usual_fields
 from tasks.ops.field_statistics import FieldStatistics, Presence
 
 _RECENT_BATCHES = 20
 # A rename is suggested when nine of ten updated rows carry the old column's value under the new name.
 _SAME_SHARE = 0.9
 _LEAST_ROWS = 3
-_SAMPLE_ROWS = 20_000
 _MOST_PAIRS = 400
+
+
+def counted(manifest: Manifest, child: str) -> tuple[dict[str, Any], int]:
+    """Return by path what extract counted of the fields of one relation, and of how many rows."""
+    found = manifest.children[child] if child else manifest
+    rows = found.rows if isinstance(found, Child) else found.rows_read or found.rows
+    return {path: statistics.model_dump() for path, statistics in found.fields.items()}, rows
 
 
 def write_statistics(
@@ -113,52 +119,38 @@ def unusual(
     return found
 
 
-def mark(cursor: psycopg.Cursor[Any], manifest: Manifest, child: str, changes: Mapping[str, FieldChange]) -> None:
-    """Note in the name map which fields vanished and which came back."""
-    for path, change in changes.items():
-        batch_id = manifest.batch_id if change.change == "vanished" else None
-        columns.mark_vanished(cursor, _key(manifest), child, path, batch_id)
-
-
 def _key(manifest: Manifest) -> TableKey:
     return TableKey(manifest.source, manifest.table)
 
 
-def renames(cursor: psycopg.Cursor[Any], relation: str, plan: RelationPlan, stage: str) -> list[FieldChange]:
-    """Return probable renames: new fields whose value equals what an old column, now absent, held for the same rows.
-
-    Args:
-        cursor: Inside the load's transaction, after staging and before the merge.
-        relation: The table's relation, with its rows as they were before the batch.
-        plan: Its plan.
-        stage: Staged rows.
-    """
+def rename_pairs(plan: RelationPlan) -> list[tuple[Column, Column]]:
+    """Return the new columns of a relation, each with the old ones of which it may be a new name."""
     stored = [column for column in plan.columns.values() if column.stored]
     new = [column for column in stored if column.new]
     old = [column for column in stored if not column.new]
-    pairs = [(n, o) for n in new for o in old if _comparable(n, o)][:_MOST_PAIRS]
-    if not pairs:
-        return []
-    counts = sql.SQL(", ").join(_counted(n, o) for n, o in pairs)
-    row = cursor.execute(
-        sql.SQL("select {counts} from (select * from {stage} limit {limit}) s join {target} t on t._id = s._id").format(
-            counts=counts,
-            stage=sql.Identifier(stage),
-            limit=_SAMPLE_ROWS,
-            target=ddl.relation(relation),
-        )
-    ).fetchone()
-    found = []
+    return [(n, o) for n in new for o in old if _comparable(n, o)][:_MOST_PAIRS]
+
+
+def renames(
+    plan: RelationPlan, pairs: Sequence[tuple[Column, Column]], compared: Sequence[tuple[int, int, int]]
+) -> list[FieldChange]:
+    """Return probable renames: new fields whose value equals what an old column, now absent, held for the same rows.
+
+    Args:
+        plan: Of the table.
+        pairs: As `rename_pairs` gives them.
+        compared: For each pair: rows that moved from old to new, those with the same value, and how many distinct
+            values; none where no row was compared.
+    """
     best: dict[str, tuple[float, FieldChange]] = {}
-    for (n, o), (both, same, distinct) in zip(pairs, row or (), strict=True):
+    for (n, o), (both, same, distinct) in zip(pairs, compared, strict=False):
         # One repeated value (a status, a currency) proves nothing.
         if both < _LEAST_ROWS or distinct < 2 or same / both < _SAME_SHARE:
             continue
         change = _rename(plan, n, o, both, same, distinct)
         if n.path not in best or best[n.path][0] < same / both:
             best[n.path] = (same / both, change)
-    found += [change for _, change in best.values()]
-    return found
+    return [change for _, change in best.values()]
 
 
 def _comparable(new: Column, old: Column) -> bool:
@@ -166,18 +158,6 @@ def _comparable(new: Column, old: Column) -> bool:
     if new.pg_type == old.pg_type:
         return new.pg_type != "boolean"
     return {new.kind, old.kind} <= {*kinds.NUMBERS}
-
-
-def _counted(new: Column, old: Column) -> sql.Composed:
-    """Return an array: rows that moved from old to new, those with the same value, and how many distinct values."""
-    names: dict[str, sql.Composable] = {"new": sql.Identifier(new.name), "old": sql.Identifier(old.name)}
-    same = "s.{new} = t.{old}" if new.pg_type == old.pg_type else "s.{new}::text::numeric = t.{old}::text::numeric"
-    names["same"] = sql.SQL(same).format(**names)
-    moved = sql.SQL("s.{new} is not null and t.{old} is not null and s.{old} is null").format(**names)
-    return sql.SQL(
-        "array[count(*) filter (where {moved}), count(*) filter (where {moved} and {same}),"
-        " count(distinct case when {moved} then md5(s.{new}::text) end)]"
-    ).format(moved=moved, **names)
 
 
 def _rename(plan: RelationPlan, new: Column, old: Column, both: int, same: int, distinct: int) -> FieldChange:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import ddl
 from tasks.bronze.plan import FieldChange
+from tasks.bronze.postgres import ddl
 from tasks.landing.manifest import Origin
 from tasks.ops import TableKey, batches, relations, schema_changes
 

@@ -8,8 +8,9 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
-from tasks.bronze import ddl, names
+from tasks.bronze import names
 from tasks.bronze.plan import make_plan
+from tasks.bronze.postgres import ddl
 from tasks.ops import TableKey, columns, relations
 
 MOST_LETTERS = 1_000

@@ -262,6 +262,15 @@ class Manifest(_Model):
         """Return the parts of a kind (and of one child table), in writing order."""
         return [part for part in self.parts if part.kind == kind and child in (None, part.child)]
 
+    def row_parts(self, child: str) -> list[tuple[int, Part]]:
+        """Return the parts of rows, or of one child table's, each with the number of the flush that it came with."""
+        found, flush = [], -1
+        for part in self.parts:
+            flush += part.kind == "rows"
+            if (part.kind, part.child) == (("child", child) if child else ("rows", "")):
+                found.append((max(flush, 0), part))
+        return found
+
 
 def merge_segments(segments: Iterable[Segment]) -> dict[str, Any]:
     """Return the manifest fields that are sums over segments."""

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
-from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from tasks.ops import Executor, TableKey
 
+if TYPE_CHECKING:
+    import psycopg
 
-def leave_out_later(cursor: psycopg.Cursor[Any], key: TableKey, days: sql.Identifier, pulled_at: datetime) -> int:
-    """Delete from a table of `account` and `day` those that a later pull holds; return how many."""
-    cursor.execute(
-        sql.SQL(
-            "delete from {} s where exists (select from ops.pulls p"
-            " where (p.source, p.table_name, p.account) = (%s, %s, s.account) and p.day is not distinct from s.day"
-            " and p.pulled_at > %s)"
-        ).format(days),
-        [*key, pulled_at],
+
+@dataclass(frozen=True)
+class DayHeld:
+    """What bronze holds of a day of an account; no day where a table has none.
+
+    Attributes:
+        final: Whether the source changes it no more.
+        rows: Live rows.
+        totals: Sums of its numbers by column, as text.
+    """
+
+    account: str
+    day: date | None
+    final: bool
+    rows: int
+    totals: Mapping[str, str]
+
+
+def after(db: Executor, key: TableKey, pulled_at: datetime) -> set[tuple[str, date | None]]:
+    """Return the days (account and day) that a pull later than a moment holds."""
+    return set(
+        db.execute(
+            "select distinct account, day from ops.pulls where (source, table_name) = (%s, %s) and pulled_at > %s",
+            [*key, pulled_at],
+        ).fetchall()
     )
-    return cursor.rowcount
 
 
 def rows_held(db: Executor, key: TableKey, first: date, last: date) -> dict[str, dict[str, int]]:
@@ -37,21 +55,12 @@ def rows_held(db: Executor, key: TableKey, first: date, last: date) -> dict[str,
     return held
 
 
-def write(cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, pulled_at: datetime, held: sql.Composed) -> None:
-    """Note what a pull held.
-
-    Args:
-        cursor: In the batch's transaction.
-        key: The table.
-        batch_id: The batch.
-        pulled_at: When it was read.
-        held: A query for account, day, number of rows, whether the day is final, and sums as jsonb.
-    """
-    cursor.execute(
-        sql.SQL(
-            "insert into ops.pulls"
-            " (source, table_name, batch_id, pulled_at, account, day, row_count, final, totals)"
-            " select %s, %s, %s, %s, h.* from ({}) h on conflict do nothing"
-        ).format(held),
-        [*key, batch_id, pulled_at],
+def write(
+    cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, pulled_at: datetime, held: Iterable[DayHeld]
+) -> None:
+    """Note what a pull held of each day."""
+    cursor.executemany(
+        "insert into ops.pulls (source, table_name, batch_id, pulled_at, account, day, row_count, final, totals)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+        [(*key, batch_id, pulled_at, h.account, h.day, h.rows, h.final, Jsonb(dict(h.totals))) for h in held],
     )

@@ -167,7 +167,7 @@ def through(
     from concurrent.futures import ThreadPoolExecutor
 
     os.environ["WAREHOUSE_URL"], os.environ["WAREHOUSE_LANDING"] = url, landing
-    from tasks.bronze.load import LoadResult
+    from tasks.bronze.outcome import LoadResult
     from tasks.bronze.pending import load_ahead
     from tasks.extract import ExtractContext
     from tasks.landing import Landing
@@ -189,8 +189,8 @@ def copy(url: str, shape: str, count: int) -> dict[str, Any]:
     import psycopg
     from psycopg import sql
 
-    from tasks.bronze.copying import copy_frames
     from tasks.bronze.kinds import PG_TYPES
+    from tasks.bronze.postgres.copying import copy_frames
     from tasks.landing.decoder import make_decoder
 
     decoder = make_decoder(max_bytes=1 << 40)

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from tasks import checkpoints, database
-from tasks.bronze import load, merge
+from tasks.bronze import load
+from tasks.bronze.postgres import merge
 from tasks.errors import LoadError
 from tests.fixtures.bronze import Warehouse
 

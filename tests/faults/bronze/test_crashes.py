@@ -42,7 +42,6 @@ _LOADERS = textwrap.dedent(
     import contextlib, json, os, signal, sys
     import psycopg
     from tasks import database
-    from tasks.bronze import replace
     from tasks.bronze.load import load_batch
     from tasks.bronze.rebuild import rebuild_table
     from tasks.landing import Landing
@@ -89,7 +88,7 @@ _LOADERS = textwrap.dedent(
             source = MongoSource(kind="mongodb", uri="mongodb://nowhere", database="shop", tables={"orders": {}})
             result = rebuild_table(TableRef("shop", "orders", source, made), Settings(url=url, landing=root))[-1]
         else:
-            result = load_batch(url, landing, landing.manifest("shop", "orders", batch), made, replace.load_with)
+            result = load_batch(url, landing, landing.manifest("shop", "orders", batch), made)
         print(result.status, count, flush=True)
 
     for line in sys.stdin:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tasks.bronze import merge
+from tasks.bronze.postgres import merge
 from tasks.errors import LandingError, LoadError
 from tasks.landing import Landing
 from tests.fixtures.bronze import Warehouse

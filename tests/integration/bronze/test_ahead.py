@@ -14,9 +14,9 @@ from bson.int64 import Int64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.bronze import copying
-from tasks.bronze.load import LoadResult
+from tasks.bronze.outcome import LoadResult
 from tasks.bronze.pending import Deferred, load_ahead
+from tasks.bronze.postgres import copying
 from tasks.landing import BatchPlan, BatchWriter, Manifest, new_batch_id
 from tasks.landing.decoder import Decoder, make_decoder
 from tasks.mongodb.config import MongoSource, MongoTable

@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tasks.bronze import carryover, exchange
 from tasks.bronze.load import Loader
+from tasks.bronze.postgres import carryover, exchange
 from tasks.bronze.rebuild import rebuild_table
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings

@@ -13,9 +13,8 @@ import pytest
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from tasks.bronze import load
 from tasks.bronze.capabilities import POSTGRES, UNBOUNDED
-from tasks.bronze.plan import make_plan
+from tasks.bronze.postgres.destination import Postgres
 from tasks.errors import RejectLimitExceeded
 from tasks.mongodb.config import MongoTable
 from tests.fixtures.bronze import Warehouse
@@ -143,11 +142,11 @@ def huge(number: int) -> dict[str, Any]:
 
 
 def test_only_the_rows_that_postgres_refuses_are_rejected_and_they_count_against_the_limit(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse,
 ) -> None:
     # No longer taken apart beforehand, rows of 1,300 numbers are what Postgres itself calls too big for a page.
     roomy = replace(POSTGRES, most_row_bytes=UNBOUNDED)
-    monkeypatch.setattr(load, "make_plan", partial(make_plan, capabilities=roomy))
+    warehouse.destination = partial(Postgres, capabilities=roomy)
     warehouse.load([{"_id": -1, "f0000": 1}])
     documents = [huge(n) if n in (7, 8, 60) else {"_id": n, "f0000": n} for n in range(100)]
     manifest = warehouse.land(documents, part_rows=50)

@@ -11,7 +11,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from tasks.bronze import ddl
+from tasks.bronze.postgres import ddl
 from tasks.errors import LoadError
 from tasks.mongodb.config import MongoTable
 from tasks.sources import OnDrift
@@ -111,3 +111,12 @@ def test_new_fields_may_be_rescued_by_policy(warehouse: Warehouse) -> None:
     warehouse.load([{"_id": 2, "a": 1, "b": {"c": [1]}}])
     assert warehouse.column_type("b__c") is None
     assert warehouse.rows("select _rescued from bronze.shop__orders where _id = '2'") == [({"b.c": [1]},)]
+
+
+def test_a_document_that_is_held_back_is_known_by_its_key_however_long(warehouse: Warehouse) -> None:
+    key, day = "k" * 5_000, "2026-01-01"
+    scope = {"type": "partition", "field": "day", "from": day, "to": day}
+    warehouse.load([{"_id": key, "total": 1, "day": day}, {"_id": 1, "total": 1, "day": day}], scope=scope)
+    warehouse.table = MongoTable.model_validate({"on_drift": {"type": "freeze"}})
+    result = warehouse.load([{"_id": key, "total": "one", "day": day}, {"_id": 1, "total": 2, "day": day}], scope=scope)
+    assert (result.rejected, result.updated, result.deleted) == (1, 1, 0)

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tasks.bronze import ddl, merge, stage
+from tasks.bronze.postgres import ddl, merge, stage
 from tasks.mongodb.config import MongoTable
 from tests.fixtures.bronze import Warehouse
 

@@ -11,7 +11,7 @@ from bson.binary import Binary
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from tasks.bronze import ddl
+from tasks.bronze.postgres import ddl
 from tasks.bronze.rebuild import rebuild_table
 from tasks.errors import LoadError
 from tasks.mongodb.config import MongoTable

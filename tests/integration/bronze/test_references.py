@@ -13,7 +13,7 @@ import pytest
 from bson.binary import Binary
 from bson.decimal128 import Decimal128
 
-from tasks.bronze.load import LoadResult
+from tasks.bronze.outcome import LoadResult
 from tasks.bronze.pending import load_pending
 from tasks.bronze.reset import begin_reset
 from tasks.mongodb.config import MongoTable

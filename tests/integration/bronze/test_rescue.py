@@ -20,7 +20,7 @@ from bson.regex import Regex
 from bson.timestamp import Timestamp
 
 from flows import cli
-from tasks.bronze import ddl
+from tasks.bronze.postgres import ddl
 from tasks.bronze.rescue import Moved, move_rescued
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings

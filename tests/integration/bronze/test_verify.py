@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks import database
-from tasks.bronze import ddl
+from tasks.bronze.postgres import ddl
 from tasks.bronze.verify import Verified, verify, verify_table
 from tasks.errors import LoadError
 from tasks.extract import ExtractMetrics, ExtractResult

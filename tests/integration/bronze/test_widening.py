@@ -12,8 +12,8 @@ from bson.int64 import Int64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.bronze import ddl
 from tasks.bronze.plan import Column, reading
+from tasks.bronze.postgres import ddl
 from tasks.bronze.rebuild import rebuild_table
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.ops import TableKey, columns

@@ -84,7 +84,7 @@ def test_cdc_tables_of_a_database_share_a_stream_and_fail_alone(
 def test_a_table_is_loaded_the_first_time_while_it_is_extracted(
     resources: str, shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.bronze import new_tables
+    from tasks.bronze.postgres import new_tables
     from tasks.mongodb import extract
 
     copied, convert, commit = threading.Event(), new_tables.convert, extract._commit

@@ -7,7 +7,7 @@ from datetime import datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.bronze import copying
+from tasks.bronze.postgres import copying
 
 
 @given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)))

@@ -23,8 +23,14 @@ KINDS = {place.partition(":")[0].rpartition(".")[0] for place in registry._OWN.v
 # What loading decides before any destination is asked: a second one is built on these as they are.
 PURE = {
     f"tasks.bronze.{name}"
-    for name in ("canonical", "capabilities", "convert", "extended", "kinds", "names", "native", "plan")
+    for name in ("canonical", "capabilities", "convert", "extended", "kinds", "names", "native", "plan", "seen_plans")
 }
+# Loading asks a destination for all that it wants of bronze: it writes no statement on relations itself.
+LOADING = {
+    f"tasks.bronze.{name}" for name in ("destination", "load", "outcome", "pending", "rejects", "reset", "verify")
+}
+POSTGRES = "tasks.bronze.postgres"
+
 DATABASES = ("psycopg", "sqlalchemy", "tasks.database", "tasks.ops")
 
 # It looks at a MongoDB to propose sources.yaml. To be removed once the contract lets a kind propose its tables.
@@ -76,6 +82,12 @@ def test_what_loading_decides_knows_no_database(module: str) -> None:
         if name in MODULES:
             waiting += set(imports(ast.parse(MODULES[name].read_text()))) - seen
     assert {name for name in seen if any(within(name, database) for database in DATABASES)} == set()
+
+
+@pytest.mark.parametrize("module", sorted(LOADING))
+def test_loading_knows_of_postgres_what_a_destination_offers(module: str) -> None:
+    found = {name for name in imports(ast.parse(MODULES[module].read_text())) if within(name, POSTGRES)}
+    assert found <= {f"{POSTGRES}.destination"}
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import ddl, kinds
+from tasks.bronze import kinds
 from tasks.bronze.plan import EXACT, Column, make_plan
+from tasks.bronze.postgres import ddl
 from tasks.landing import Manifest
 from tasks.ops import TableKey, columns, rejects
 from tasks.ops.relations import HISTORY, ROOT

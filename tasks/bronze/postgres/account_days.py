@@ -1,8 +1,7 @@
-"""Replacing whole days of accounts, and the record of what each pull of a day held.
+"""Replacing whole days of accounts in Postgres, and telling what each of them holds then.
 
 A batch of scope `account_days` names the days that were read whole. All of their rows are in the batch, so what bronze
-has of these days and the batch has not is gone at the source. `ops.pulls` keeps rows and sums of every pull, from which
-`ops.account_days` tells whether a day is final, and `ops.restatements` what changed from pull to pull.
+has of these days and the batch has not is gone at the source.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
-from tasks.bronze import ddl, merge
+from tasks.bronze.destination import ReplacedDays
 from tasks.bronze.plan import RelationPlan
-from tasks.landing import AccountDaysScope
-from tasks.ops import TableKey, pulls
+from tasks.bronze.postgres import ddl, merge
+from tasks.ops.pulls import DayHeld
 
 _SCOPE = sql.Identifier("warehouse_scope")
 _SUMMED = ("bigint", "numeric", "double precision")
@@ -30,39 +28,27 @@ class AccountDays:
 
     Args:
         cursor: In the batch's transaction.
-        key: The table.
-        scope: What the batch replaces.
-        stamp: The batch's stamp.
-        late: Whether later batches may have been loaded before: the days that they hold are left to them.
+        replaced: The days.
     """
 
-    def __init__(
-        self,
-        cursor: psycopg.Cursor[Any],
-        key: TableKey,
-        scope: AccountDaysScope,
-        stamp: merge.Stamp,
-        *,
-        late: bool,
-    ) -> None:
-        self._cursor, self._key, self._scope, self._stamp = cursor, key, scope, stamp
+    def __init__(self, cursor: psycopg.Cursor[Any], replaced: ReplacedDays) -> None:
+        self._cursor, self._replaced = cursor, replaced
         cursor.execute(
             sql.SQL("create temporary table {} (account text, day date, final boolean) on commit drop").format(_SCOPE)
         )
         cursor.execute(
-            sql.SQL(
-                "insert into {} select p.account, d::date, d <= p.final_to"
-                " from jsonb_to_recordset(%s) p (account text, first date, last date, final_to date)"
-                " left join lateral generate_series(p.first, p.last, interval '1 day') d on true"
-            ).format(_SCOPE),
-            [Jsonb([_described(part.model_dump()) for part in scope.parts])],
+            sql.SQL("insert into {} select * from unnest(%s::text[], %s::date[], %s::boolean[])").format(_SCOPE),
+            [
+                [day.account for day in replaced.days],
+                [day.day for day in replaced.days],
+                [day.final for day in replaced.days],
+            ],
         )
-        self.left_out = pulls.leave_out_later(cursor, key, _SCOPE, stamp.extracted_at) if late else 0
 
     def trim_stage(self, plan: RelationPlan) -> None:
         """Take the rows of days that were left out from staging."""
         within = self._within(plan, "t")
-        if self.left_out and within is not None:
+        if self._replaced.left_out and within is not None:
             self._cursor.execute(sql.SQL("delete from {} t where not {}").format(sql.Identifier(merge.STAGE), within))
 
     def gone(self, plan: RelationPlan) -> sql.Composed | None:
@@ -72,11 +58,11 @@ class AccountDays:
             return None
         return sql.SQL("{} and {}").format(within, merge.not_in(merge.STAGE))
 
-    def record(self, relation: str, plan: RelationPlan) -> None:
-        """Write what each day holds now into `ops.pulls`."""
+    def held(self, relation: str, plan: RelationPlan) -> list[DayHeld]:
+        """Return what each day holds after the batch; nothing where no row was ever loaded."""
         names = self._names(plan)
         if names is None:
-            return
+            return []
         target = ddl.relation(relation)
         columns = sql.SQL(", ").join(sql.Identifier(name) for name in names)
         self._cursor.execute(
@@ -86,13 +72,15 @@ class AccountDays:
             sql.SQL("{}::text, sum(t.{}::numeric)::text").format(sql.Literal(name), sql.Identifier(name))
             for name in _summed(plan, names)
         )
-        held = sql.SQL(
-            "select s.account, s.day, count(t._id), coalesce(s.final, false),"
-            " jsonb_strip_nulls(jsonb_build_object({sums}))"
-            " from {scope} s left join {target} t on {same} and t._deleted_at is null"
-            " group by s.account, s.day, s.final"
-        ).format(sums=sums, scope=_SCOPE, target=target, same=_same(names, "t"))
-        pulls.write(self._cursor, self._key, self._stamp.batch_id, self._stamp.extracted_at, held)
+        rows = self._cursor.execute(
+            sql.SQL(
+                "select s.account, s.day, coalesce(s.final, false), count(t._id),"
+                " jsonb_strip_nulls(jsonb_build_object({sums}))"
+                " from {scope} s left join {target} t on {same} and t._deleted_at is null"
+                " group by s.account, s.day, s.final"
+            ).format(sums=sums, scope=_SCOPE, target=target, same=_same(names, "t"))
+        ).fetchall()
+        return [DayHeld(*row) for row in rows]
 
     def _within(self, plan: RelationPlan, alias: str) -> sql.Composed | None:
         names = self._names(plan)
@@ -102,14 +90,10 @@ class AccountDays:
 
     def _names(self, plan: RelationPlan) -> list[str] | None:
         """Return the columns of account and day; None where no row was ever loaded, so that there are none."""
-        paths = [self._scope.account, *((self._scope.day,) if self._scope.day else ())]
+        paths = [self._replaced.account, *((self._replaced.day,) if self._replaced.day else ())]
         found = [plan.columns.get(path) for path in paths]
         names = [column.name for column in found if column is not None and column.stored]
         return names if len(names) == len(paths) else None
-
-
-def _described(part: dict[str, Any]) -> dict[str, Any]:
-    return {"account": part["account"], "first": part["from_"], "last": part["to"], "final_to": part["final_to"]}
 
 
 def _same(names: list[str], alias: str) -> sql.Composed:

@@ -10,8 +10,8 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import copying, ddl, merge, stage
 from tasks.bronze.convert import keys_of
+from tasks.bronze.postgres import copying, ddl, merge, stage
 
 COLUMNS = ["_id", "_hash"]
 KEYS = "warehouse_keys"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import ddl
+from tasks.bronze.destination import Stamp
 from tasks.bronze.plan import RelationPlan
+from tasks.bronze.postgres import ddl
 
 STAGE = "warehouse_stage"
 TOUCHED = "warehouse_touched"
@@ -21,35 +20,14 @@ IDS = "warehouse_ids"
 SEQUENCE_BITS = 40
 
 
-@dataclass(frozen=True)
-class Stamp:
-    """What every row written by one batch carries.
-
-    Attributes:
-        batch_id: The batch.
-        extracted_at: When it was read from the source.
-        loaded_at: Now; taken once the table's lock is held, so that it grows from batch to batch.
-    """
-
-    batch_id: str
-    extracted_at: datetime
-    loaded_at: datetime
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the stamp as query parameters."""
-        return {"batch": self.batch_id, "extracted": self.extracted_at, "loaded": self.loaded_at}
+def parameters(stamp: Stamp) -> dict[str, Any]:
+    """Return a stamp as query parameters."""
+    return {"batch": stamp.batch_id, "extracted": stamp.extracted_at, "loaded": stamp.loaded_at}
 
 
-def stamp(cursor: psycopg.Cursor[Any], batch_id: str, extracted_at: datetime) -> Stamp:
-    """Return a batch's stamp; taken under the table's lock, by the warehouse's clock."""
-    row = cursor.execute("select clock_timestamp()").fetchone()
-    assert row is not None  # noqa: S101  narrows the type
-    return Stamp(batch_id, extracted_at, row[0])
-
-
-def stage_name(child: str, number: int) -> str:
-    """Return the staging table's name for a relation of the batch."""
-    return f"{STAGE}_{number}" if child else STAGE
+def stage_name(number: int) -> str:
+    """Return the staging table's name for a relation of the batch, by its number: the table itself has 0."""
+    return f"{STAGE}_{number}" if number else STAGE
 
 
 def stage_types(plan: RelationPlan) -> list[tuple[str, str]]:
@@ -106,7 +84,7 @@ def drop_older(cursor: psycopg.Cursor[Any], name: str, stamp: Stamp) -> None:
         sql.SQL("delete from {} s using {} t where t._id = s._id and t._extracted_at > %(extracted)s").format(
             sql.Identifier(STAGE), ddl.relation(name)
         ),
-        stamp.parameters(),
+        parameters(stamp),
     )
 
 
@@ -150,9 +128,9 @@ def _execute(
     cursor: psycopg.Cursor[Any], statement: sql.Composed, stamp: Stamp, keys: str | None, returned: str, **more: Any
 ) -> int:
     """Run a statement and return its row count; with `keys` also write the keys of its rows to that table."""
-    parameters = stamp.parameters() | more
+    values = parameters(stamp) | more
     if keys is None:
-        cursor.execute(statement, parameters)
+        cursor.execute(statement, values)
         return cursor.rowcount
     cursor.execute(
         sql.SQL("with changed as ({} returning {} as _id) insert into {} select _id from changed").format(
@@ -160,7 +138,7 @@ def _execute(
             sql.SQL(returned),
             sql.Identifier(keys),
         ),
-        parameters,
+        values,
     )
     return cursor.rowcount
 
@@ -178,7 +156,7 @@ def delete_rows(
     *,
     hard: bool,
     track: bool,
-    **parameters: Any,
+    **more: Any,
 ) -> int:
     """Mark (or remove, when `hard`) the live rows `t` that fulfil a condition; their values stay as they were."""
     if hard:
@@ -190,7 +168,7 @@ def delete_rows(
         ).format(ddl.relation(name))
         alive = sql.SQL("t._deleted_at is null")
     statement = sql.SQL("{} where {} and ({})").format(action, alive, condition)
-    return _execute(cursor, statement, stamp, GONE if track else None, "t._id", **parameters)
+    return _execute(cursor, statement, stamp, GONE if track else None, "t._id", **more)
 
 
 def not_in(table: str) -> sql.Composed:
@@ -222,7 +200,7 @@ def replace_children(
             " select {names}, %(batch)s, %(extracted)s, %(loaded)s from {staged} s"
             " where exists (select from {touched} k where k._id = s._root_id) order by s._seq"
         ).format(target=target, names=names, staged=staged, touched=touched),
-        stamp.parameters(),
+        parameters(stamp),
     )
     inserted = cursor.rowcount
     gone = sql.SQL("exists (select from {} k where k._id = t._root_id)").format(sql.Identifier(GONE))
@@ -237,7 +215,7 @@ def write_history(cursor: psycopg.Cursor[Any], name: str, history: str, plan: Re
             "update {history} h set _valid_to = %(extracted)s where h._valid_to is null and h._id in"
             " (select _id from {touched} union all select _id from {gone})"
         ).format(history=ddl.relation(history), touched=sql.Identifier(TOUCHED), gone=sql.Identifier(GONE)),
-        stamp.parameters(),
+        parameters(stamp),
     )
     where = sql.SQL("exists (select from {} k where k._id = t._id)").format(sql.Identifier(TOUCHED))
     open_versions(cursor, name, history, plan, where)

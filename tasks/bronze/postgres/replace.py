@@ -1,76 +1,64 @@
-"""Loading the batch that a reset waits for: its rows take the place of all that bronze has of the table.
+"""Replacing all rows of a table in Postgres: the batch that a reset waits for takes the place of what is there.
 
 It is loaded beside the relations that readers see, counted, and exchanged with them in the same transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import carryover, ddl, exchange
-from tasks.bronze.load import REPLAY, LoadResult, load_within, prepared
+from tasks.bronze.postgres import carryover, ddl, exchange
 from tasks.errors import LoadError
-from tasks.landing import Landing, Manifest
-from tasks.ops import TableKey, batches, rejects, resets
-from tasks.ops import relations as named
+from tasks.landing import Manifest
+from tasks.ops import TableKey, rejects
 from tasks.ops.relations import HISTORY, ROOT
-from tasks.sources import Table
+
+if TYPE_CHECKING:
+    from tasks.bronze.outcome import LoadResult
 
 
-def load_with(connection: psycopg.Connection[Any], landing: Landing, manifest: Manifest, table: Table) -> LoadResult:
-    """Load one batch as `load.load_with` does, or in place of all rows where a reset waits for it."""
-    with prepared(connection, landing, manifest, table) as loader:
-        cursor = connection.cursor()
-        if not _replaces(cursor, manifest):
-            return loader.write()
-        try:
-            with connection.transaction():
-                return _replace(cursor, landing, manifest, table)
-        except exchange.CannotExchange as error:
-            with connection.transaction():
-                return _replace(cursor, landing, manifest, table, against=str(error))
-
-
-def _replaces(cursor: psycopg.Cursor[Any], manifest: Manifest) -> bool:
-    """Return whether a reset waits for a batch that is not loaded, to put it in the place of what is there."""
-    key = TableKey(manifest.source, manifest.table)
-    batch_id = manifest.batch_id
-    # A replay holds rejects alone, and an older batch than one that is loaded is no longer the newest read.
-    if REPLAY.search(batch_id) or batches.find(cursor, key, batch_id) or batches.newest_after(cursor, key, batch_id):
-        return False
-    reset = resets.find(cursor, key)
-    if reset is None or not reset.replaces:
-        return False
-    return reset.is_answered_by(batch_id, manifest.previous_checkpoint) and ROOT in ddl.existing(
-        cursor, named.of_table(cursor, key)
-    )
+def replace(
+    cursor: psycopg.Cursor[Any],
+    manifest: Manifest,
+    names: Mapping[str, str],
+    history: bool,
+    load: Callable[[Mapping[str, str]], LoadResult],
+) -> LoadResult:
+    """Load a batch in place of all rows, within the caller's transaction; see `Destination.replace`."""
+    try:
+        with cursor.connection.transaction():
+            return _replace(cursor, manifest, names, history, load)
+    except exchange.CannotExchange as error:
+        with cursor.connection.transaction():
+            return _replace(cursor, manifest, names, history, load, against=str(error))
 
 
 def _replace(
     cursor: psycopg.Cursor[Any],
-    landing: Landing,
     manifest: Manifest,
-    table: Table,
+    names: Mapping[str, str],
+    history: bool,
+    load: Callable[[Mapping[str, str]], LoadResult],
     against: str = "",
 ) -> LoadResult:
-    """Load a batch in place of all rows, within the caller's transaction, which holds the table's lock.
+    """Load a batch in place of all rows.
 
     Args:
         cursor: In a transaction that ends with this.
-        landing: Where the batch is.
         manifest: The batch, its names and columns final.
-        table: The table's configuration.
+        names: By child the table's relations.
+        history: Whether versions are kept.
+        load: Loads it into the relations that it is given.
         against: Why the relations cannot be exchanged, if they cannot: then rows are replaced within them.
 
     Raises:
         CannotExchange: That has turned out.
     """
     key = TableKey(manifest.source, manifest.table)
-    names = named.of_table(cursor, key)
     live = ddl.existing(cursor, names)
     live.pop(HISTORY, None)
     if not against:
@@ -83,13 +71,13 @@ def _replace(
     else:
         # Versions stay where they are: what is read anew goes on from them.
         old, targets = live, {**names, **shadows}
-        if table.history:
+        if history:
             carryover.make(cursor, key, ROOT, targets[ROOT])
-    result = load_within(cursor, landing, manifest, table, targets)
+    result = load(targets)
     for child in live:
         carryover.make(cursor, key, child, targets[child])
     _confirm(cursor, result, targets[ROOT], _keep_unreadable(cursor, key, manifest, old, targets))
-    if table.history:
+    if history:
         _end_versions(cursor, manifest, targets)
     if against:
         exchange.drop_shadows(cursor, shadows)

@@ -9,82 +9,31 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC
-from typing import Any, TypeAlias
+from typing import Any
 
 import polars as pl
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
-from tasks.bronze import ddl, kinds, merge, stage
 from tasks.bronze.convert import Converted, convert
-from tasks.bronze.plan import Column, RelationPlan, make_plan
+from tasks.bronze.destination import Counted, LandedPart, PlanOf, Stamp
+from tasks.bronze.plan import RelationPlan
+from tasks.bronze.postgres import ddl, stage
 from tasks.landing import Part
 from tasks.overlap import read_ahead
 
-LandedPart: TypeAlias = tuple[Part, pl.DataFrame]
-PlanOf: TypeAlias = Callable[[Part, pl.DataFrame], RelationPlan]
-"""Gives the plan of the relation that takes a part: the same object as long as it stays the same."""
 # Of a new relation these are added once it is filled, so that they need neither travel nor be stored with every row.
 _LATER = ("_batch_id", "_extracted_at", "_loaded_at", "_deleted_at")
 # Looks in vain after which a COPY ends: while it waits for rows nobody learns that its connection is lost.
 _VAIN_LOOKS = 10
 
 
-@dataclass
-class _Seen:
-    """What the parts of one relation have shown so far: landed columns in order, and what values each has."""
-
-    plan: RelationPlan
-    columns: dict[str, None] = field(default_factory=dict)
-    values: dict[str, Counter[str]] = field(default_factory=dict)
-    beyond_double: set[str] = field(default_factory=set)
-
-    def covers(self, part: Part) -> bool:
-        """Return whether a part shows nothing that is new for the plan."""
-        return self.columns.keys() >= set(part.columns) and self.beyond_double >= set(part.beyond_double or ())
-
-    def add(self, part: Part, frame: pl.DataFrame) -> None:
-        """Count a part's values."""
-        self.beyond_double.update(part.beyond_double or ())
-        self.columns.update(dict.fromkeys(frame.columns))
-        for path, found in kinds.landed_kinds(frame.columns).items():
-            counter = self.values.setdefault(path, Counter())
-            counter.update({kind: frame.height - frame[f"{path}|{kind}"].null_count() for kind in found})
-
-
-class SeenPlans:
-    """Plans of a growing batch's relations: each by what the parts so far have shown, in the order of their coming.
-
-    Args:
-        known: By child path the name map so far.
-        declared: Returns the kinds that configuration gives to the paths of a relation.
-    """
-
-    def __init__(self, known: Mapping[str, Sequence[Column]], declared: Callable[[str], Mapping[str, str]]) -> None:
-        self._known = known
-        self._declared = declared
-        self._seen: dict[str, _Seen] = {}
-
-    def __call__(self, part: Part, frame: pl.DataFrame) -> RelationPlan:
-        """Return the plan of the relation that takes a part, with a column for each of its paths."""
-        child = part.child
-        seen = self._seen.setdefault(child, _Seen(RelationPlan(child, {})))
-        covered = seen.covers(part)
-        seen.add(part, frame)
-        if not covered:
-            seen.plan = make_plan(
-                child,
-                self._known.get(child, ()),
-                list(seen.columns),
-                seen.values,
-                declared=self._declared(child),
-                beyond_double=seen.beyond_double,
-            )
-        return seen.plan
+_REFUSED = (errors.UniqueViolation, psycopg.DataError, errors.ProgramLimitExceeded)
+"""What Postgres says of rows that cannot be copied straight into a new relation."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +63,7 @@ class NewTables:
         self,
         cursor: psycopg.Cursor[Any],
         names: Mapping[str, str],
-        stamp: merge.Stamp,
+        stamp: Stamp,
         plan_of: PlanOf,
         existing: Container[str] = (),
     ) -> None:
@@ -126,8 +75,8 @@ class NewTables:
         self._parts: dict[str, Part] = {}
         self._next: _Ready | None = None
         self.stamp = stamp
-        self.misfits: dict[str, Counter[tuple[str, str]]] = {}
-        self.sanitised: dict[str, Counter[tuple[str, str]]] = {}
+        self.misfits: Counted = {}
+        self.sanitised: Counted = {}
         self.rescued = 0
 
     def __contains__(self, child: str) -> bool:
@@ -141,11 +90,15 @@ class NewTables:
             parts: Each once; None where none has come for a while.
 
         Returns:
-            Why what was written does not fit what came after it, which ends the writing; None when all is in.
-
-        Raises:
-            psycopg.DataError, psycopg.errors.ProgramLimitExceeded: Postgres refused a row.
+            Why what was written does not fit what came after it, or what Postgres says of a row that it refused: this
+            ends the writing, and the transaction has to be rolled back. None when all is in.
         """
+        try:
+            return self._write(parts)
+        except _REFUSED as error:
+            return str(error)
+
+    def _write(self, parts: Iterable[LandedPart | None]) -> str | None:
         with closing(read_ahead(map(self._ready, parts))) as ready:
             for self._next in ready:
                 while self._next is not None:
@@ -163,10 +116,8 @@ class NewTables:
             parts: All its parts of rows and child rows.
 
         Returns:
-            Why what was written is not of this batch under these plans: then it must not be committed. None when it is.
-
-        Raises:
-            psycopg.errors.UniqueViolation: An `_id` is there twice.
+            Why what was written is not of this batch under these plans, or that an `_id` is there twice: then it must
+            not be committed. None when it is.
         """
         listed = {part.file: part for part in parts}
         for file in sorted(listed.keys() | self._parts.keys()):
@@ -175,8 +126,11 @@ class NewTables:
         for plan in plans:
             if (reason := self._adopt(plan)) is not None:
                 return reason
-        for table in self._tables.values():
-            table.finish()
+        try:
+            for table in self._tables.values():
+                table.finish()
+        except _REFUSED as error:
+            return str(error)
         return None
 
     def _ready(self, landed: LandedPart | None) -> _Ready | None:
@@ -222,7 +176,7 @@ class _NewTable:
     """
 
     def __init__(
-        self, cursor: psycopg.Cursor[Any], name: str, plan: RelationPlan, stamp: merge.Stamp, *, fresh: bool
+        self, cursor: psycopg.Cursor[Any], name: str, plan: RelationPlan, stamp: Stamp, *, fresh: bool
     ) -> None:
         self._cursor = cursor
         self._name = name

@@ -9,9 +9,10 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import ddl, kinds, merge, names
+from tasks.bronze import kinds, names
 from tasks.bronze.capabilities import POSTGRES
 from tasks.bronze.plan import Column, RelationPlan
+from tasks.bronze.postgres import ddl, merge
 from tasks.errors import first_line
 from tasks.landing.rules import place
 from tasks.ops import TableKey, columns, relations

@@ -13,7 +13,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import errors, sql
 
-from tasks.bronze import ddl
+from tasks.bronze.postgres import ddl
 
 _ASIDE = "__next_"
 # About ten minutes: what was filled for long is not given up for a long reader.

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 import psycopg
 from psycopg import sql
 
-from tasks.bronze import copying
 from tasks.bronze.convert import keys_of, rescue_cells
 from tasks.bronze.plan import RelationPlan
-from tasks.landing import Manifest
-from tasks.landing.kinds import ChildRows, document_of
-from tasks.ops import TableKey, rejects
-from tasks.ops.rejects import NewReject
+from tasks.bronze.postgres import copying
 
 Types = Sequence[tuple[str, str]]
 _REFUSALS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
@@ -72,39 +67,9 @@ def copy_keys(cursor: psycopg.Cursor[Any], target: sql.Composable, frame: pl.Dat
     copying.copy_frames(cursor, target, [keys_of(frame.select("_id"))], [("_id", "text")])
 
 
-def normal_keys(keys: pl.Series) -> list[str]:
-    """Return keys as bronze writes them."""
-    return [str(key) for key in keys_of(keys.alias("_id").to_frame())["_id"]]
-
-
 def with_sequence(frame: pl.DataFrame, base: int, roots: bool) -> pl.DataFrame:
     """Return the frame with `_seq`, and for roots an `_op` even where the batch has none."""
     frame = frame.with_columns(pl.int_range(base, base + frame.height, dtype=pl.Int64).alias("_seq"))
     if roots and "_op" not in frame.columns:
         frame = frame.with_columns(pl.lit(None, pl.String).alias("_op"))
     return frame
-
-
-def write_rejects(cursor: psycopg.Cursor[Any], manifest: Manifest, frame: pl.DataFrame) -> None:
-    """Write landed rejects into `ops.rejects`."""
-    found = (
-        NewReject("extract", row["_id"], row["path"], row["reason"], row["document"], row["bytes"])
-        for row in frame.iter_rows(named=True)
-    )
-    rejects.write(cursor, TableKey(manifest.source, manifest.table), manifest.batch_id, found)
-
-
-def write_refused(
-    cursor: psycopg.Cursor[Any],
-    manifest: Manifest,
-    child: str,
-    landed: pl.DataFrame,
-    refused: Sequence[tuple[int, str]],
-    children: ChildRows = MappingProxyType({}),
-) -> None:
-    """Write rows that are not loaded, and child rows that are not either, with all landed values as extended JSON."""
-    found = (
-        NewReject("load", landed["_id"][index], child or None, reason, document_of(landed[index], children))
-        for index, reason in refused
-    )
-    rejects.write(cursor, TableKey(manifest.source, manifest.table), manifest.batch_id, found)
