@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from tasks.sources import Sources, TableRef
 
 
+# What Prefect and the steps import when they first need it; it is there by then, as the server takes longer to start.
+_USED = (
+    *("prefect.flow_engine", "prefect.task_engine", "fastapi.encoders"),
+    *("flows.pipeline", "tasks.bronze.pending", "tasks.checkpoint_block", "tasks.dbt", "tasks.extract"),
+)
 # Requests of a table that a plan prints; a year of days makes hundreds.
 _SHOWN_REQUESTS = 20
 
@@ -52,12 +58,14 @@ def check_configuration(settings: Settings, names: Sequence[str], how: How, *, m
     """
     from flows import plans
     from infra.embedded import services
-    from tasks.dbt.project import Project
     from tasks.sources import load_sources
 
     sources = load_sources(settings.sources, services.foreseen(settings.home))
     plans.window(sources, plans.expand(sources, list(names) or None), how)
-    if models:
+    if models and settings.dbt:
+        # Imported here: it is part of what is imported while the servers start.
+        from tasks.dbt.project import Project
+
         Project.of(settings)
 
 
@@ -129,9 +137,13 @@ def _load_prefect(progress: Callable[[str], None]) -> None:
     if not options.verbose:
         hide_log()
     from flows.launch import FLOWS, load_flow
+    from tasks.imports import uncollected
 
-    for name in FLOWS:
-        load_flow(name)
+    with uncollected():
+        for name in FLOWS:
+            load_flow(name)
+        for name in _USED:
+            import_module(name)
 
 
 def run_reset(

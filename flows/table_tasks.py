@@ -140,7 +140,11 @@ def _read_sources(path: Path, changed: int) -> Sources:
 
 def run_tables(submit: Callable[[str], PrefectFuture[Any]], names: Sequence[str]) -> list[TableFailure]:
     """Run one task per name, all to their end, and return those that failed."""
-    futures = {name: submit(name) for name in names}
+    from prefect.context import TagsContext
+
+    # A step's tags name its run. On a task each would be asked for as the name of a concurrency limit.
+    with TagsContext(current_tags=set()):
+        futures = {name: submit(name) for name in names}
     failures = []
     try:
         for name, future in futures.items():

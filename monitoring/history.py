@@ -116,11 +116,14 @@ def last_pipeline(client: SyncPrefectClient) -> str | None:
 def rows_of(client: SyncPrefectClient, runs: Sequence[tuple[FlowRun, str]], now: datetime) -> list[dict[str, Any]]:
     """Return the log rows of runs, each with the rows of its tables and nodes."""
     artifacts = _artifacts(client, [run.id for run, _ in runs])
-    rows: list[dict[str, Any]] = []
-    for run, name in runs:
-        _explain(client, run)
-        rows += child_rows(run, name, _parent_of(client, run, name), artifacts.get(run.id, []), now)
-    return rows
+    return [row for run, name in runs for row in _rows(client, run, name, artifacts, now)]
+
+
+def _rows(
+    client: SyncPrefectClient, run: FlowRun, name: str, artifacts: Mapping[Any, Sequence[Artifact]], now: datetime
+) -> list[dict[str, Any]]:
+    _explain(client, run)
+    return child_rows(run, name, _parent_of(client, run, name), artifacts.get(run.id, []), now)
 
 
 def _parent_of(client: SyncPrefectClient, run: FlowRun, flow_name: str) -> str | None:
@@ -239,18 +242,22 @@ def collect(client: SyncPrefectClient, run_id: str, problems: Sequence[str] | No
     names = _flow_names(client, [parent, *children.values()])
     _explain(client, parent)
     own = parent_row(parent, names[parent.flow_id], problems, now)
-    artifacts = _artifacts(client, [parent.id])
+    artifacts = _artifacts(client, [parent.id, *children])
     rows = with_tables(own, parent, artifacts.get(parent.id, []))
     return rows + [
         row
-        for row in rows_of(client, [(child, names[child.flow_id]) for child in children.values()], now)
+        for child in children.values()
+        for row in _rows(client, child, names[child.flow_id], artifacts, now)
         # Of this run's own monitoring the end is not known yet; it is written by its hook.
         if row["stage"] != "monitoring" or row["state"] != "Running"
     ]
 
 
 def _flow_names(client: SyncPrefectClient, runs: Sequence[FlowRun]) -> dict[Any, str]:
-    return {flow_id: client.read_flow(flow_id).name for flow_id in {run.flow_id for run in runs}}
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterId
+
+    wanted = FlowFilter(id=FlowFilterId(any_=list({run.flow_id for run in runs})))
+    return {flow.id: flow.name for flow in client.read_flows(flow_filter=wanted, limit=_RUNS_AT_ONCE)}
 
 
 def _artifacts(client: SyncPrefectClient, run_ids: Sequence[Any]) -> dict[Any, list[Artifact]]:

@@ -203,7 +203,7 @@ def _spawn_server(folder: Path) -> None:
         prefect_schema.create(folder / "prefect.db")
     port = process.choose_port(process.read_record(folder).port)
     # What `prefect server start` runs, without its command line, whose imports are a tenth of the start.
-    program = [sys.executable, "-P", "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    program = [sys.executable, "-P", "-m", "uvicorn", "--factory", "infra.embedded.prefect_server:create_app"]
     environment = {
         **_environment(folder, None),
         # Without this the user interface asks the API at Prefect's usual port, whatever --port says.

@@ -19,6 +19,7 @@ def test_the_first_tables_of_all_can_be_saved_side_by_side(prefect_server: str) 
     """Each of them finds the block's type missing and registers it; all but one are refused that."""
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
         client.delete_block_type(client.read_block_type_by_slug("table-checkpoint").id)
+    checkpoint_block.registered.cache_clear()
     together = Barrier(TABLES)
 
     def save(number: int) -> None:

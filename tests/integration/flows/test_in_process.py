@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psycopg
 import pytest
 from prefect.client.orchestration import get_client
@@ -21,6 +22,31 @@ if TYPE_CHECKING:
 
 Run = Callable[..., Any]
 
+MOST_REQUESTS = 64
+"""Requests that a run of two new tables waits for: four flow runs, a block and two artifacts of each table."""
+
+
+def requests(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[str]]:
+    """Return lists that get the paths of requests to Prefect: of those that a run waits for, and of others."""
+    waited: list[str] = []
+    others: list[str] = []
+    send, send_beside = httpx.Client.send, httpx.AsyncClient.send
+
+    def noted(client: httpx.Client, request: httpx.Request, **how: Any) -> httpx.Response:
+        response = send(client, request, **how)
+        # A writer of SQLite that meets another is refused, and asks again.
+        if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            waited.append(request.url.path)
+        return response
+
+    async def noted_beside(client: httpx.AsyncClient, request: httpx.Request, **how: Any) -> httpx.Response:
+        others.append(request.url.path)
+        return await send_beside(client, request, **how)
+
+    monkeypatch.setattr(httpx.Client, "send", noted)
+    monkeypatch.setattr(httpx.AsyncClient, "send", noted_beside)
+    return waited, others
+
 
 def newest_artifact(key: str) -> Any:
     with get_client(sync_client=True) as client:
@@ -28,9 +54,13 @@ def newest_artifact(key: str) -> Any:
         return client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)[0].data
 
 
-def test_all_is_loaded_once_and_logged(shop: Shop, run_pipeline: Run) -> None:
+def test_all_is_loaded_once_and_logged(shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, others = requests(monkeypatch)
     state = run_pipeline()
     assert state.is_completed(), state.message
+    assert len(asked) <= MOST_REQUESTS, "\n".join(asked)
+    assert not [path for path in others if "limits" in path], "the tags of steps are no limits of tables"
+    assert asked.count("/api/block_types/slug/table-checkpoint") <= 1, "the block's type is asked for once a process"
     assert (shop.count("shop__orders"), shop.count("shop__tags")) == (200, 7)
     logged = shop.query(
         "select stage, table_name, state, rows_read, rows_landed, rows_loaded from monitoring.pipeline_log "
