@@ -5,6 +5,7 @@
 | `project` | the project in use, its checksum, how dbt is to be called |
 | `graph` | what a project consists of, what of it has to be built, what must not be shown (pure) |
 | `process`, `worker` | the process in which dbt runs, from outside and from inside |
+| `combined`, `connections` | within it: data tests asked together, connections kept from node to node |
 | `swap` | schemas aside, and the exchange in one transaction |
 | `results` | what happened to each node |
 | `company`, `staging`, `descriptions` | a company's own project, its staging models, their columns that follow drift |
@@ -195,6 +196,7 @@ class _Build:
         began = self._clock()
         chosen = self._chosen(wanted)
         if not chosen:
+            self._process.write_manifest()
             return DbtResult((), 0.0, 0, target)
         tests = self._tests(chosen, wanted)
         relations = [self._relation(key) for key in self._graph.nodes if key in chosen and self._is_relation(key)]

@@ -133,6 +133,12 @@ class DbtProcess:
         self._send({"do": "build", "nodes": list(nodes), "aside": dict(aside), "arguments": list(arguments)})
         return int(self._answer()["exit_code"])
 
+    def write_manifest(self) -> None:
+        """Write dbt's manifest into the target; `build` does so too."""
+        self.parsed()
+        self._send({"do": "write_manifest"})
+        self._answer()
+
     def command(self, arguments: Sequence[str]) -> int:
         """Run any other dbt command on the parsed project and return its exit code."""
         self.parsed()

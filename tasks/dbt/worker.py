@@ -19,15 +19,25 @@ from pathlib import Path
 from typing import Any
 
 from dbt.adapters.factory import FACTORY
+from dbt.artifacts.schemas.run import RunExecutionResult
 from dbt.cli.exceptions import DbtUsageException
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
+from dbt_common.events.base_types import EventMsg
+from dbt_common.events.logger import _TextLogger
 from dbt_common.exceptions import DbtBaseException
+
+from tasks.dbt import connections
+from tasks.dbt.combined import combined
 
 _BUILDS = ("model", "seed", "snapshot")
 # Marks what is to be built: one selector instead of hundreds, each of which dbt would look for in all nodes.
 _CHOSEN = "warehouse-chosen"
 _VAR = re.compile(r"""\bvar\(\s*(?:['"](\w+)['"])?""")
+# dbt would write its manifests after each command, some of them twice, which takes a second of processor time.
+_NO_ARTIFACTS = "--no-write-json"
+# Levels of nine of ten events.
+_FINEST = ("debug", "test")
 # Configuration that changes nothing of what a model holds.
 _WITHOUT_EFFECT = frozenset({"tags", "meta", "group", "docs", "access", "event_time", "freshness", "enabled"})
 
@@ -36,6 +46,8 @@ def main(answers: int) -> None:
     """Take commands until the input ends."""
     commands: queue.Queue[dict[str, Any] | None] = queue.Queue()
     threading.Thread(target=_listen, args=(commands,), daemon=True).start()
+    connections.keep()
+    _TextLogger.write_line = _write_line  # type: ignore[method-assign, assignment]
     with os.fdopen(answers, "w") as out:
         worker = _Worker()
         while (command := commands.get()) is not None:
@@ -51,6 +63,15 @@ def _listen(commands: queue.Queue[dict[str, Any] | None]) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+_write_any_line = _TextLogger.write_line
+
+
+def _write_line(logger: _TextLogger, event: EventMsg) -> None:
+    """Write an event to one of dbt's logs; dbt makes a line of it, free of secrets, before it looks at its level."""
+    if event.info.level not in _FINEST or logger.level.value in _FINEST:
+        _write_any_line(logger, event)
+
+
 class _Worker:
     """A parsed project and what can be done with it."""
 
@@ -63,7 +84,7 @@ class _Worker:
             done = dbtRunner().invoke(["deps", *arguments[:4], *arguments[6:]])
             if not done.success:
                 return _answer(done)
-        done = dbtRunner().invoke(["parse", *arguments, "--quiet"])
+        done = dbtRunner().invoke(["parse", *arguments, "--quiet", _NO_ARTIFACTS])
         if not isinstance(done.result, Manifest):
             return _answer(done)
         self.manifest = done.result
@@ -88,13 +109,23 @@ class _Worker:
                 node.schema = aside[key]
         # "empty": tests are chosen one by one, like everything else.
         chosen = ["--select", f"tag:{_CHOSEN}", "--indirect-selection", "empty"]
-        answer = _answer(dbtRunner(self.manifest).invoke(["build", *self.arguments, *chosen, *arguments]))
+        with combined(self.manifest, nodes):
+            done = dbtRunner(self.manifest).invoke(["build", *self.arguments, _NO_ARTIFACTS, *chosen, *arguments])
         # Who reads the manifest looks for relations where readers find them.
         for key, schema in own.items():
             self.manifest.nodes[key].schema = schema
-        target = Path(self.arguments[self.arguments.index("--target-path") + 1])
-        self.manifest.write(str(target / "manifest.json"))  # type: ignore[no-untyped-call]
-        return answer
+        if isinstance(done.result, RunExecutionResult):
+            done.result.write(str(self._target / "run_results.json"))
+        self.write_manifest()
+        return _answer(done)
+
+    def write_manifest(self) -> dict[str, Any]:
+        self.manifest.write(str(self._target / "manifest.json"))  # type: ignore[no-untyped-call]
+        return {}
+
+    @property
+    def _target(self) -> Path:
+        return Path(self.arguments[self.arguments.index("--target-path") + 1])
 
     def command(self, arguments: list[str]) -> dict[str, Any]:
         verb = next((place for place, word in enumerate(arguments) if word.startswith("-")), len(arguments))
