@@ -14,7 +14,6 @@ from ruamel.yaml import YAML
 from tasks import shipped
 
 METRICS = shipped.path("dbt") / "packages" / "shop" / "metrics.yaml"
-Grain = Literal["day", "week", "month", "quarter", "year"]
 
 
 class Metric(BaseModel):
@@ -25,7 +24,9 @@ class Metric(BaseModel):
         label: Name for people.
         unit: What its values are: count, money (in the reporting currency) or ratio.
         table: Table of gold that holds its columns.
-        time: Column with the day that it is told by.
+        time: Column with the first day of the period that a row is about.
+        grain: Length of that period: no shorter one has a value.
+        within: Column of which rows with one value only are added up, "" where all may be.
         sum: Column that is added up.
         per: Column whose sum it is divided by, "" for a plain sum.
         caveats: What somebody should know who compares it with another system's figure.
@@ -38,6 +39,8 @@ class Metric(BaseModel):
     unit: Literal["count", "money", "ratio"]
     table: str
     time: str
+    grain: Literal["day", "month"]
+    within: str = ""
     sum: str
     per: str = ""
     caveats: str
@@ -55,25 +58,6 @@ class Metric(BaseModel):
             value = sql.SQL("round({}::numeric / nullif(sum({}), 0), 4)").format(value, sql.Identifier(self.per))
         return value
 
-    def query(self, grain: Grain = "day", by: str = "") -> sql.Composed:
-        """Return the query of its values, oldest first.
-
-        Args:
-            grain: Length of the periods.
-            by: A further column of its table to group by.
-        """
-        period = sql.SQL("date_trunc({}, {})::date").format(sql.Literal(grain), sql.Identifier(self.time))
-        keys = [sql.SQL("{} as period").format(period), *([sql.Identifier(by)] if by else [])]
-        places = sql.SQL("1, 2" if by else "1")
-        return sql.SQL("select {}, {} as {} from {} group by {} order by {}").format(
-            sql.SQL(", ").join(keys),
-            self.value,
-            sql.Identifier(self.name),
-            sql.Identifier("gold", self.table),
-            places,
-            places,
-        )
-
 
 @cache
 def shown() -> Mapping[str, Metric]:
@@ -85,9 +69,10 @@ def read(path: Path = METRICS) -> dict[str, Metric]:
     """Return the metrics by name, in the order of the file.
 
     Raises:
-        ValueError: A metric is not as it should be, or two have one name.
+        ValueError: A metric is not as it should be, its table is not told of, or two have one name.
     """
-    metrics = [Metric.model_validate(entry) for entry in YAML(typ="safe").load(path)["metrics"]]
+    content = YAML(typ="safe").load(path)
+    metrics = [Metric.model_validate(content["tables"].get(entry["table"], {}) | entry) for entry in content["metrics"]]
     found = {metric.name: metric for metric in metrics}
     if len(found) != len(metrics):
         raise ValueError(f"two metrics of {path} have one name")
@@ -96,13 +81,14 @@ def read(path: Path = METRICS) -> dict[str, Metric]:
 
 def dictionary(metrics: dict[str, Metric]) -> str:
     """Return the data dictionary of the metrics in Markdown."""
-    lines = ["| metric | name | formula | table | unit | to know |", "|---|---|---|---|---|---|"]
+    lines = ["| metric | name | formula | table | by | unit | to know |", "|---|---|---|---|---|---|---|"]
     for metric in metrics.values():
         cells = (
             metric.label,
             f"`{metric.name}`",
             f"`{metric.formula}`",
             f"`gold.{metric.table}`",
+            metric.grain + (f", `{metric.within}`" if metric.within else ""),
             metric.unit,
             metric.caveats,
         )
@@ -121,12 +107,17 @@ def metricflow(metrics: dict[str, Metric]) -> dict[str, Any]:
                 "name": table,
                 "model": f"ref('{table}')",
                 "defaults": {"agg_time_dimension": own[0].time},
-                "entities": [{"name": table, "type": "primary", "expr": own[0].time}],
-                "dimensions": [{"name": own[0].time, "type": "time", "type_params": {"time_granularity": "day"}}],
+                "primary_entity": table,
+                "dimensions": _dimensions(own[0]),
                 "measures": [{"name": _measure(table, column), "agg": "sum", "expr": column} for column in columns],
             }
         )
     return {"version": 2, "semantic_models": models, "metrics": _metricflow_metrics(metrics)}
+
+
+def _dimensions(metric: Metric) -> list[dict[str, Any]]:
+    time = {"name": metric.time, "type": "time", "type_params": {"time_granularity": metric.grain}}
+    return [time, *([{"name": metric.within, "type": "categorical"}] if metric.within else [])]
 
 
 def _measure(table: str, column: str) -> str:
@@ -177,11 +168,11 @@ def _parts(metrics: Mapping[str, Metric]) -> str:
 _MACRO = """{#-
   Made of metrics.yaml by `python -m tasks.metrics`: a ratio over a row of sums, `relation` being where its columns are.
 -#}
-{% macro metric(name, relation, places=4) -%}
+{% macro metric(name, relation) -%}
     {%- set parts = {
 PARTS
     }[name] -%}
-    {{ warehouse.ratio(relation ~ '.' ~ parts[0], relation ~ '.' ~ parts[1], places) }}
+    {{ warehouse.ratio(relation ~ '.' ~ parts[0], relation ~ '.' ~ parts[1]) }}
 {%- endmacro %}
 """
 

@@ -170,7 +170,7 @@ def test_cohorts_and_lifetime_value_are_those_of_polars(url: str) -> None:
         assert customers == size[cohort]
         assert (still, revenue) == active.get((cohort, month), (0, 0))
         running[cohort] += revenue
-        assert value == (running[cohort] / customers).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        assert value == (running[cohort] / customers).quantize(Decimal("0.0001"), ROUND_HALF_UP)
 
 
 def test_repeat_purchases_are_those_of_lifetimes(url: str) -> None:

@@ -18,12 +18,6 @@ POSTGRES_ONLY = (
     r"\bencode\(", r"\bpg_\w+\(", r"\bops\.\w+\(", r"\bclock_timestamp\(", r"\bwith ordinality\b",
     r"\bpercentile_\w+\(",
 )  # fmt: skip
-# What still stands in a model.
-KNOWN = {
-    ("dim_campaign.sql", "distinct on"),
-    ("stg_ads__entities.sql", "distinct on"),
-    ("stg_ads__entities.sql", "substring(  from"),
-}
 FOLDERS = ("packages/*/models", "packages/*/snapshots", "models")
 MODELS = sorted(path for folder in FOLDERS for path in DBT.glob(f"{folder}/**/*.sql"))
 
@@ -37,7 +31,7 @@ def only_of_postgres(text: str) -> set[str]:
 
 def test_models_hold_nothing_that_only_postgres_has() -> None:
     assert len(MODELS) > 50
-    assert {(path.name, what) for path in MODELS for what in only_of_postgres(path.read_text())} == KNOWN
+    assert {(path.name, what) for path in MODELS for what in only_of_postgres(path.read_text())} == set()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ columns:
 */
 select cohort_month as cohort, max(cohort_size) as customers,
     max(ltv_margin) filter (where month_number = 3) as ltv_3, max(ltv_margin) filter (where month_number = 6) as ltv_6,
-    max(ltv_margin) filter (where month_number = 12) as ltv_12, max(acquisition_cost) as acquisition_cost,
+    max(ltv_margin) filter (where month_number = 12) as ltv_12, max(cohort_acquisition_cost) as acquisition_cost,
     (array_agg(ltv_to_acquisition_cost order by month_number desc))[1] as ltv_to_cac
 from gold.rpt_customer_ltv
 group by 1

@@ -1,12 +1,20 @@
-with members as (
+with spend as (
 
-    select distinct on (platform, account_id, campaign_id, ad_group_id, ad_id)
+    select
         *,
         min(spent_on) over levels as first_day,
-        max(spent_on) over levels as last_day
+        max(spent_on) over levels as last_day,
+        row_number() over (
+            partition by platform, account_id, campaign_id, ad_group_id, ad_id order by spent_on desc, ad_spend_id
+        ) as place
     from {{ ref('int_ads__spend') }}
     window levels as (partition by platform, account_id, campaign_id, ad_group_id, ad_id)
-    order by platform, account_id, campaign_id, ad_group_id, ad_id, spent_on desc, ad_spend_id
+
+),
+
+members as (
+
+    select * from spend where place = 1
 
 )
 

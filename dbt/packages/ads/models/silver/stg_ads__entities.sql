@@ -9,7 +9,7 @@ with entities as (
         '{{ list.level }}' as level,
         {{ warehouse.bronze_value(bronze, list.id, 'text') }} as entity_id,
         {{ warehouse.bronze_value(bronze, list.name, 'text') }} as entity_name,
-        substring({{ warehouse.bronze_value(bronze, list.parent, 'text') if list.parent else 'null::text' }} from '[^:]+$') as parent_id,
+        {{ warehouse.matched(warehouse.bronze_value(bronze, list.parent, 'text') if list.parent else 'null::text', '[^:]+$') }} as parent_id,
         {{ warehouse.bronze_value(bronze, list.status, 'text') }} as status,
         {{ warehouse.bronze_value(bronze, list.objective, 'text') if list.objective else 'null::text' }} as objective,
         {{ warehouse.bronze_value(bronze, '_loaded_at', 'timestamptz') }} as loaded_at
@@ -20,6 +20,11 @@ with entities as (
 )
 
 {#- One ad may be listed in several groups. #}
-select distinct on (platform, account_id, level, entity_id) *
-from entities
-order by platform, account_id, level, entity_id, loaded_at desc, parent_id
+select platform, account_id, level, entity_id, entity_name, parent_id, status, objective, loaded_at
+from (
+    select
+        *,
+        row_number() over (partition by platform, account_id, level, entity_id order by loaded_at desc, parent_id) as place
+    from entities
+) as placed
+where place = 1

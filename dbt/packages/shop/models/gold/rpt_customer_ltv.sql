@@ -9,25 +9,26 @@ with costs as (
 running as (
 
     select
-        cohort_month,
-        month_number,
-        cohort_size,
-        sum(net_revenue) over months as cumulative_net_revenue,
-        sum(margin) over months as cumulative_margin
-    from {{ ref('rpt_customer_cohort') }}
-    window months as (partition by cohort_month order by month_number)
+        cohorts.cohort_month,
+        cohorts.month_number,
+        cohorts.cohort_size,
+        costs.spend,
+        sum(cohorts.net_revenue) over months as cumulative_net_revenue,
+        sum(cohorts.margin) over months as cumulative_margin
+    from {{ ref('rpt_customer_cohort') }} as cohorts
+    left join costs on costs.cohort_month = cohorts.cohort_month
+    window months as (partition by cohorts.cohort_month order by cohorts.month_number)
 
 )
 
 select
-    running.cohort_month,
-    running.month_number,
-    running.cohort_size,
-    running.cumulative_net_revenue,
-    running.cumulative_margin,
-    {{ warehouse.ratio('running.cumulative_net_revenue', 'running.cohort_size', 2) }} as ltv_revenue,
-    {{ warehouse.ratio('running.cumulative_margin', 'running.cohort_size', 2) }} as ltv_margin,
-    {{ warehouse.ratio('costs.spend', 'running.cohort_size', 2) }} as acquisition_cost,
-    {{ warehouse.ratio('running.cumulative_margin', 'costs.spend') }} as ltv_to_acquisition_cost
+    cohort_month,
+    month_number,
+    cohort_size,
+    spend,
+    cumulative_net_revenue,
+    cumulative_margin,
+    {% for name in ['ltv_revenue', 'ltv_margin', 'cohort_acquisition_cost', 'ltv_to_acquisition_cost'] -%}
+    {{ warehouse_shop.metric(name, 'running') }} as {{ name }}{% if not loop.last %},{% endif %}
+    {% endfor %}
 from running
-left join costs on costs.cohort_month = running.cohort_month

@@ -51,5 +51,5 @@ daily as (
 select
     *,
     net_revenue_restated - cost as margin,
-    {{ warehouse_shop.metric('average_order_value', 'daily', 2) }} as average_order_value
+    {{ warehouse_shop.metric('average_order_value', 'daily') }} as average_order_value
 from daily
