@@ -58,6 +58,8 @@ ORDERS = [
         "odd", "2026-03-05T10:00", ("pan", 1, "119.00"), tax=money("19.00"),
         refunds=[refund("59.50", (7, 1, "59.50"))],
     ),
+    # Half as much again as was paid.
+    order("over", "2026-03-06T10:00", ("pan", 1, "119.00"), tax=money("19.00"), refunds=[refund("178.50")]),
 ]  # fmt: skip
 
 
@@ -84,6 +86,7 @@ def test_an_item_knows_what_of_it_came_back(gold: psycopg.Connection[Any]) -> No
         ("all", "pan", 1, Decimal("119.00"), Decimal(100), Decimal(100), Decimal(0)),
         ("kind", "pan", 0, Decimal(0), Decimal(100), Decimal(10), Decimal(18)),
         ("odd", "pan", 0, Decimal(0), Decimal(100), Decimal(50), Decimal(10)),
+        ("over", "pan", 0, Decimal(0), Decimal(100), Decimal(150), Decimal(0)),
         ("some", "pan", 1, Decimal("59.50"), Decimal(100), Decimal(50), Decimal(20)),
         ("some", "pen", 2, Decimal("11.90"), Decimal(10), Decimal(10), Decimal(0)),
     ]
@@ -99,6 +102,7 @@ def test_an_order_keeps_its_shipping_where_only_items_came_back(gold: psycopg.Co
         ("all", Decimal(110), Decimal(100), Decimal(110), Decimal(0)),
         ("kind", Decimal(100), Decimal(10), Decimal(10), Decimal(90)),
         ("odd", Decimal(100), Decimal(50), Decimal(50), Decimal(50)),
+        ("over", Decimal(100), Decimal(150), Decimal(150), Decimal(-50)),
         ("some", Decimal(120), Decimal(60), Decimal(60), Decimal(60)),
     ]
 
@@ -111,6 +115,7 @@ def test_a_refund_says_how_much_of_it_is_for_items(gold: psycopg.Connection[Any]
         ("all:0", Decimal("130.90"), 1, Decimal("119.00")),
         ("kind:0", Decimal("11.90"), 0, Decimal(0)),
         ("odd:0", Decimal("59.50"), 1, Decimal("59.50")),
+        ("over:0", Decimal("178.50"), 0, Decimal(0)),
         ("some:0", Decimal("65.45"), 2, Decimal("65.45")),
         ("some:1", Decimal("5.95"), 1, Decimal("5.95")),
     ]
@@ -123,7 +128,7 @@ def test_products_tell_what_came_back_of_them(gold: psycopg.Connection[Any]) -> 
         "from gold.rpt_product_performance order by 1",
     )
     assert found == [
-        *[("pan", 5, 2, Decimal("0.4"), Decimal(400), Decimal(210), Decimal("0.525"), Decimal(142))],
+        *[("pan", 6, 2, Decimal("0.3333"), Decimal(500), Decimal(360), Decimal("0.72"), Decimal(92))],
         *[("pen", 2, 2, Decimal(1), Decimal(10), Decimal(10), Decimal(1), Decimal(0))],
     ]
 
@@ -132,4 +137,4 @@ def test_payments_are_what_was_paid_less_what_was_paid_back(gold: psycopg.Connec
     # Net of VAT, which is 19 % of everything here.
     query = "select sum(reporting_amount) / 1.19, (select sum(net_revenue) from gold.fct_order) from gold.fct_payment"
     [(paid, earned)] = rows(gold, query)
-    assert paid == earned == Decimal(200)
+    assert paid == earned == Decimal(150)

@@ -99,6 +99,7 @@ CUSTOMERS = [
         "created_at": at("2025-01-01"),
         "updated_at": at("2025-01-01"),
         "address": {"zip": 1067, "country": "DE", "city": "Dresden"},
+        "birth_date": at("1990-05-17"),
     },
     {
         "_id": "bob",
@@ -212,6 +213,7 @@ ORDERS = [
         ("pan", 1, "114.10"),
         customer_id="dan",
         shipping=money("4.90"),
+        shipping_address={"zip": "1067", "country": "de", "city": "Dresden"},
         tax=money("19.00"),
         total=money("119.00"),
     ),
@@ -261,6 +263,13 @@ EVENTS = [
     *visit("mobile", "2026-03-01T10:00", referrer="https://m.facebook.com/"),
     *visit("lnkd", "2026-03-01T10:00", referrer="https://lnkd.in/abc"),
     *visit("medium-only", "2026-03-01T10:00", utm={"source": "", "medium": "Email"}),
+    # Over midnight in Berlin: the visit is of the fourth, the look at a product of the fifth.
+    *visit("night", "2026-03-04T22:59", "page_view", "product_view"),
+    # Links that say in one word what others say in two.
+    *visit("slash", "2026-03-01T10:00", **utm("a / b", "c")),
+    *visit("slashes", "2026-03-01T10:00", **utm("a", "b / c")),
+    # A link from before the campaign got the name that it has.
+    *visit("old-link", "2026-03-01T10:00", **utm("google", "cpc", "autumn_shopping")),
     *visit("bot", "2026-03-01T10:00", device={"user_agent": "Mozilla/5.0 (compatible; Googlebot/2.1)"}),
     # Same name as a paid campaign, but a mail: no spend belongs to it.
     *[
@@ -299,6 +308,8 @@ GOOGLE = [
         ]
     )
 ]
+GOOGLE.append(GOOGLE[2] | {"_id": "g9", "segments_date": date(2026, 3, 1), "campaign_name": "autumn_shopping",
+                           "ad_group_id": "ag9", "ad_id": "ad9", "cost_micros": 0})  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +323,8 @@ def gold(module_postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
         by_hand.load_documents(connection, "shop", "events", EVENTS)
         by_hand.load_documents(connection, "rates", "ecb", RATES, rescue={"GBP": Decimal})
         by_hand.load_documents(connection, "ads", "google_ads", GOOGLE)
+        # Days are never those of the server.
+        connection.execute(f"alter database \"{connection.info.dbname}\" set timezone = 'America/New_York'".encode())
         connection.commit()
     settings = Settings(url=SecretStr(module_postgres_url), home=home)
     result = dbt.run(settings, variables=VARIABLES)
@@ -405,6 +418,10 @@ def test_days_are_those_of_the_reporting_time_zone(gold: psycopg.Connection[Any]
     assert rows(gold, "select ordered_on from gold.fct_order where order_id = 'late'") == [(date(2026, 4, 1),)]
     platforms = dict(rows(gold, "select distinct platform, days_in from gold.fct_ad_spend_daily"))
     assert platforms == {"google_ads": "account"}
+    assert rows(gold, "select birth_date from gold.dim_customer where customer_id = 'ann'") == [(date(1990, 5, 17),)]
+    seen = "select min(date_day) from gold.fct_funnel_daily where date_day > started_on"
+    night = f"select started_on, ({seen}) from gold.fct_session where session_id = 'night'"
+    assert rows(gold, night) == [(date(2026, 3, 4), date(2026, 3, 5))]
 
 
 def test_guests_are_found_by_their_address_and_an_empty_one_joins_nobody(gold: psycopg.Connection[Any]) -> None:
@@ -433,6 +450,10 @@ def test_what_breaks_a_rule_is_set_aside_with_its_reason_and_the_rest_goes_on(go
 def test_postal_codes_are_those_of_their_country(gold: psycopg.Connection[Any]) -> None:
     found = dict(rows(gold, "select customer_id, postal_code from gold.dim_customer where kind = 'registered'"))
     assert found == {"ann": "01067", "bob": "1010", "cat": "SW1A 1AA", "dan": "123"}
+    places = (
+        "select kind, city from gold.dim_customer join gold.fct_order using (geography_id) where order_id = 'shipped'"
+    )
+    assert rows(gold, places) == [("registered", "Dresden")]
 
 
 def test_visits_come_from_where_their_first_event_says(gold: psycopg.Connection[Any]) -> None:
@@ -478,10 +499,12 @@ def test_spend_goes_to_the_platforms_channel_and_never_to_a_mail_of_the_same_nam
     assert found == {"Paid Search": Decimal("54.000001"), "Paid Shopping": Decimal(5)}
     tags = rows(gold, "select platform, campaign, matched_by from silver.int_shop__campaign_tags order by 2")
     assert tags == [
+        ("google_ads", "autumn_shopping", "name"),
         ("google_ads", "search_brand", "name of several campaigns"),
         ("google_ads", "winter_shopping", "name"),
     ]
-    assert rows(gold, "select count(distinct campaign_key) from gold.dim_campaign") == [(4,)]
+    names = "select count(distinct campaign_key), count(distinct (campaign_key, campaign_name)) from gold.dim_campaign"
+    assert rows(gold, names) == [(4, 4)]
 
 
 def test_return_on_ad_spend_is_net_of_vat(gold: psycopg.Connection[Any]) -> None:
@@ -531,5 +554,6 @@ def test_an_order_without_a_visit_is_unattributed_in_every_model(gold: psycopg.C
 
 
 def test_the_funnel_narrows_step_by_step(gold: psycopg.Connection[Any]) -> None:
-    found = rows(gold, "select step, visitors, visitors_before from gold.fct_funnel_daily order by step_number")
+    steps = "select step, visitors, visitors_before from gold.fct_funnel_daily"
+    found = rows(gold, f"{steps} where date_day = '2026-03-02' order by step_number")
     assert found == [(step, 1, 1) for step in ("product view", "add to cart", "checkout", "purchase")]

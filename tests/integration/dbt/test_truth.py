@@ -173,6 +173,29 @@ def test_cohorts_and_lifetime_value_are_those_of_polars(url: str) -> None:
         assert value == (running[cohort] / customers).quantize(Decimal("0.0001"), ROUND_HALF_UP)
 
 
+def test_a_cohort_is_paid_back_in_the_first_month_whose_margin_covers_its_spend(url: str) -> None:
+    spend = dict(
+        fetch(url, "select date_trunc('month', spent_on)::date, sum(spend) from gold.fct_ad_spend_daily group by 1")
+    )
+    running: dict[date, Decimal] = defaultdict(Decimal)
+    expected: dict[date, int | None] = dict.fromkeys(spend)
+    for cohort, month, margin in fetch(
+        url, "select cohort_month, month_number, margin from gold.rpt_customer_cohort order by 1, 2"
+    ):
+        running[cohort] += margin
+        if cohort in spend and expected[cohort] is None and running[cohort] >= spend[cohort]:
+            expected[cohort] = month
+    rows = fetch(
+        url,
+        "select month_start, payback_months, round(net_revenue / spend, 4) = marketing_efficiency_ratio, "
+        "round(spend / nullif(new_customers, 0), 4) is not distinct from blended_acquisition_cost "
+        "from gold.rpt_marketing_efficiency where spend > 0",
+    )
+    assert {month: paid_back for month, paid_back, *_ in rows} == expected
+    assert len(set(expected.values())) > 1
+    assert {tuple(ratios) for _, _, *ratios in rows} == {(True, True)}
+
+
 def test_repeat_purchases_are_those_of_lifetimes(url: str) -> None:
     import pandas as pd
     from lifetimes.utils import summary_data_from_transaction_data
@@ -188,6 +211,29 @@ def test_repeat_purchases_are_those_of_lifetimes(url: str) -> None:
         row = expected.loc[customer]
         assert (frequency, recency, t) == (row["frequency"], row["recency"], row["T"])
         assert float(amount) == pytest.approx(row["monetary_value"], abs=1e-6)
+
+
+def test_scores_are_those_of_polars(url: str) -> None:
+    """A fifth for each fifth of the others that a customer is ahead of."""
+    orders = frame(
+        url,
+        "select customer_id, ordered_on, net_revenue from gold.fct_order where is_counted and customer_id <> 'unknown'",
+    )
+    end = orders["ordered_on"].max()
+    customers = orders.group_by("customer_id").agg(
+        -(pl.lit(end) - pl.col("ordered_on").max()).dt.total_days().alias("recency_score"),
+        pl.col("ordered_on").n_unique().cast(pl.Int64).alias("frequency_score"),
+        pl.col("net_revenue").sum().alias("monetary_score"),
+    )
+    ahead_of = [
+        pl.min_horizontal(5 * (pl.col(name).rank("min").cast(pl.Int64) - 1) // (customers.height - 1), 4).alias(name)
+        + 1
+        for name in ("recency_score", "frequency_score", "monetary_score")
+    ]
+    expected = customers.select("customer_id", *ahead_of).sort("customer_id")
+    query = "select customer_id, recency_score, frequency_score, monetary_score from gold.rpt_rfm"
+    assert sorted(fetch(url, query)) == expected.rows()
+    assert {score for row in expected.rows() for score in row[1:]} == {1, 2, 3, 4, 5}
 
 
 def test_spend_is_that_of_bronze_and_of_the_platforms_ledger(url: str) -> None:

@@ -111,3 +111,21 @@ def test_every_model_is_described_with_its_grain() -> None:
     models = {path.stem for path in dbt.SHIPPED.glob("**/models/**/*.sql")}
     assert set(described) == models
     assert all(text.startswith("One row per ") for text in described.values())
+
+
+def test_every_grain_of_gold_is_tested() -> None:
+    """A column or several are unique."""
+    from ruamel.yaml import YAML
+
+    models = [
+        model
+        for path in dbt.SHIPPED.glob("packages/*/models/gold/_models.yml")
+        for model in YAML(typ="safe").load(path.read_text())["models"]
+    ]
+    untested = {
+        model["name"]
+        for model in models
+        if not any("unique" in column.get("data_tests", ()) for column in model["columns"])
+        and not any("unique_combination" in name for test in model.get("data_tests", ()) for name in test)
+    }
+    assert (len(models) > 25, untested) == (True, set())

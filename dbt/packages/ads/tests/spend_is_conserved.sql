@@ -1,9 +1,10 @@
--- Spend per platform and day is the same in the fact as in the platforms' own tables, in the currency it came in.
+-- Spend per platform and day of the calendar is the same in the fact as in the platforms' own tables, in the currency it came in.
 with by_platform as (
 
     {% for platform in warehouse_ads.platforms() -%}
     select '{{ platform.platform }}' as platform, spent_on, sum(spend) as spend
     from {{ ref('stg_ads__' ~ platform.platform) }}
+    where {{ warehouse.in_calendar('spent_on') }}
     group by 1, 2
     {% if not loop.last %}union all{% endif %}
     {% endfor %}

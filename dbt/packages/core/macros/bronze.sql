@@ -143,11 +143,15 @@
     {%- endif -%}
 {% endmacro %}
 
-{#- A column as `type`: as it is where the types agree, else through its text. -#}
+{#- A column as `type`: as it is where the types agree, else through its text. Days of times are those of UTC. -#}
 {% macro cast_column(expression, column_type, type) %}
     {%- set names = {'timestamptz': 'timestamp with time zone', 'int': 'integer'} -%}
     {%- if column_type == names.get(type, type) -%}
         {{ return(expression) }}
+    {%- elif column_type == 'timestamp with time zone' and type == 'date' -%}
+        {{ return('(' ~ expression ~ " at time zone 'UTC')::date") }}
+    {%- elif column_type == 'date' and names.get(type) == 'timestamp with time zone' -%}
+        {{ return(expression ~ "::timestamp at time zone 'UTC'") }}
     {%- elif column_type == 'jsonb' -%}
         {{ return(warehouse.try_cast(warehouse.extended_json_text(expression), type)) }}
     {%- elif type == 'jsonb' -%}

@@ -33,5 +33,6 @@
 
 {#- 1 to 5 by the share of rows with a smaller value, so that rows with equal values score the same. -#}
 {% macro quintile(expression) -%}
-    (1 + least(floor(5 * percent_rank() over (order by {{ expression }})), 4))::integer
+    {#- Whole numbers, as a fifth is no double. #}
+    (1 + coalesce(least(5 * (rank() over (order by {{ expression }}) - 1) / nullif(count(*) over () - 1, 0), 4), 0))::integer
 {%- endmacro %}

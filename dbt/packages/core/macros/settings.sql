@@ -3,7 +3,7 @@
 
   reporting_timezone           time zone of the days in reports
   reporting_currency           currency that amounts are added up in
-  default_currency             currency of an order that names none
+  default_currency             currency of an order or product that names none
   revenue_includes_shipping    whether shipping, net of VAT, counts as revenue
   cancelled_statuses           states of orders that are no sales
   own_domains                  domains of the shop itself: never where a visit came from

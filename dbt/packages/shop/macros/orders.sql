@@ -3,6 +3,7 @@
     case
         when {{ orders }}.unreadable is not null then 'a number that cannot be read: ' || {{ orders }}.unreadable
         when {{ orders }}.placed_at is null then 'no time of the order'
+        when not {{ warehouse.in_calendar(orders ~ '.ordered_on') }} then 'a day that the calendar has not'
         when {{ orders }}.total is null then 'no total'
         when {{ orders }}.total < 0 then 'a negative total'
         when {{ orders }}.subtotal is null then 'no subtotal'
@@ -18,7 +19,8 @@
     case when {{ warehouse_shop.order_problem(orders, rates) }} is null then true else false end
 {%- endmacro %}
 
-{#- The amount of one refund of an order, as JSON. -#}
+{#- The amount of one refund of an order, given as JSON; null for none, and for a negative one. -#}
 {% macro refund_amount(refund) -%}
-    {{ warehouse.cast_extended_json(warehouse.json_field(refund, 'amount'), 'numeric') }}
+    {%- set amount = warehouse.cast_extended_json(warehouse.json_field(refund, 'amount'), 'numeric') -%}
+    case when {{ amount }} >= 0 then {{ amount }} end
 {%- endmacro %}

@@ -30,4 +30,4 @@ select
     spend.loaded_at as _loaded_at
 from {{ ref('int_ads__spend') }} as spend
 left join {{ ref('fct_exchange_rate') }} as rates on rates.currency = spend.currency and rates.date_day = spend.spent_on
-where spend.spend is not null and {{ warehouse.is_changed('spend.ad_spend_id') }}
+where spend.spend is not null and {{ warehouse.in_calendar('spend.spent_on') }} and {{ warehouse.is_changed('spend.ad_spend_id') }}

@@ -3,7 +3,7 @@ with days as (
     select period::date as date_day
     from {{ warehouse.periods(
         "date '" ~ warehouse.setting('calendar_start') ~ "'",
-        "cast(date_trunc('year', current_date) + interval '2' year - interval '1' day as date)", 'day', 'dates'
+        warehouse.calendar_end(), 'day', 'dates'
     ) }}
 
 )

@@ -21,7 +21,11 @@ grouped as (
         case
             when source = '(unattributed)' then 'Unattributed'
             else {{ warehouse.channel_group('source', 'medium', 'campaign_hint') }}
-        end as channel_group
+        end as channel_group,
+        {#- Anybody may write a link whose source or medium holds what separates them in the key. #}
+        row_number() over (
+            partition by {{ warehouse.channel_id('source', 'medium', 'campaign_hint') }} order by source, medium, campaign_hint
+        ) as place
     from pairs
 
 )
@@ -34,3 +38,4 @@ select
     channel_group,
     {{ warehouse.is_paid_group('channel_group') }} as is_paid
 from grouped
+where place = 1

@@ -9,12 +9,13 @@ with places as (
 
 )
 
+{#- Addresses that hold what separates the parts in the key may share one. #}
 select
     coalesce(country, '') || '|' || coalesce(postal_code, '') || '|' || coalesce(city, '') as geography_id,
-    country,
-    postal_code,
-    city
+    min(country) as country,
+    min(postal_code) as postal_code,
+    min(city) as city
 from (
     select upper(nullif(country, '')) as country, nullif(postal_code, '') as postal_code, nullif(city, '') as city from places
 ) as cleaned
-group by 1, 2, 3, 4
+group by 1

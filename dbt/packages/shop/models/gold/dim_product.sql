@@ -40,13 +40,13 @@ select
     next_began_at is null and dbt_valid_to is not null as is_deleted,
     false as is_inferred,
     sku,
-    product_name,
+    coalesce(product_name, sku, product_id) as product_name,
     category,
     subcategory,
     price,
     cost,
     price - cost as unit_margin,
-    currency,
+    upper(coalesce(nullif(trim(currency), ''), '{{ warehouse.setting('default_currency') }}')) as currency,
     is_active,
     created_at
 from versions

@@ -2,7 +2,7 @@
 {%- set hours = warehouse.setting('funnel_window_hours') -%}
 with viewed as (
 
-    select started_on as date_day, visitor_id, min(viewed_at) as viewed_at
+    select {{ warehouse.reporting_date('viewed_at') }} as date_day, visitor_id, min(viewed_at) as viewed_at
     from {{ ref('fct_session') }}
     where viewed_at is not null and visitor_id is not null and not is_bot
     group by 1, 2

@@ -64,9 +64,11 @@ refunds as (
             end
             / nullif(revenues.total - revenues.shipping, 0), 2
         ), 0) as refunded_goods,
-        coalesce(round(
-            (revenues.goods_revenue + revenues.shipping_revenue) * revenues.refunded / nullif(revenues.total, 0), 2
-        ), 0) as refunded_in_all
+        {#- What is paid back of an order that cost nothing has no VAT to leave out. #}
+        coalesce(
+            round((revenues.goods_revenue + revenues.shipping_revenue) * revenues.refunded / nullif(revenues.total, 0), 2),
+            case when revenues.is_counted then {{ warehouse.to_reporting('revenues.refunded', 'revenues.exchange_rate') }} else 0 end
+        ) as refunded_in_all
     from revenues
     left join returns on returns.order_id = revenues.order_id
 

@@ -92,7 +92,7 @@ select
     case when shared.is_counted
         then coalesce(round(
             case when shared.tells_items then greatest(shared.quantity - shared.returned_quantity, 0)
-                else shared.quantity * (1 - shared.refunded_share)
+                else shared.quantity * greatest(1 - shared.refunded_share, 0)
             end * products.cost * rates.rate, 2
         ), 0)
         else 0

@@ -43,7 +43,7 @@ select
     movements.amount,
     {{ warehouse.to_reporting('movements.amount', 'orders.exchange_rate') }} as reporting_amount,
     movements.paid_at,
-    coalesce({{ warehouse.reporting_date('movements.paid_at') }}, orders.ordered_on) as paid_on,
+    coalesce({{ warehouse.calendar_day('movements.paid_at') }}, orders.ordered_on) as paid_on,
     orders._built_at as _order_built_at
 from movements
 inner join {{ ref('fct_order') }} as orders on orders.order_id = movements.order_id

@@ -28,8 +28,8 @@ select
     refunds.refund_id,
     refunds.order_id,
     orders.customer_id,
-    {#- A refund that names no day counts on the order's. #}
-    coalesce({{ warehouse.reporting_date('refunds.refunded_at') }}, orders.ordered_on) as refunded_on,
+    {#- A refund that names no day of the calendar counts on the order's. #}
+    coalesce({{ warehouse.calendar_day('refunds.refunded_at') }}, orders.ordered_on) as refunded_on,
     refunds.refunded_at,
     orders.ordered_on,
     refunds.reason,

@@ -11,7 +11,8 @@ with events as (
 
     select *
     from {{ ref('stg_shop__events') }}
-    where session_id is not null and happened_at is not null and {{ warehouse.is_changed('session_id') }}
+    where session_id is not null and {{ warehouse.in_calendar(warehouse.reporting_date('happened_at')) }}
+        and {{ warehouse.is_changed('session_id') }}
 
 ),
 

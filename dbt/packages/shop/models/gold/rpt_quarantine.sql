@@ -21,7 +21,7 @@ where quantity is null or unit_price is null or coalesce(total, quantity * unit_
 
 union all
 
-select 'refunds', refund_id, order_id, 'no amount', null
+select 'refunds', refund_id, order_id, 'no amount, or a negative one', null
 from {{ ref('int_shop__refunds') }}
 where amount is null
 
@@ -38,10 +38,14 @@ select
     'events',
     event_id,
     event_type,
-    case when session_id is null then 'no session' else 'no time' end,
+    case
+        when session_id is null then 'no session'
+        when happened_at is null then 'no time'
+        else 'a day that the calendar has not'
+    end,
     loaded_at
 from {{ ref('stg_shop__events') }}
-where session_id is null or happened_at is null
+where session_id is null or not {{ warehouse.in_calendar(warehouse.reporting_date('happened_at')) }}
 
 union all
 
@@ -55,6 +59,12 @@ union all
 select 'ad spend', ad_spend_id, campaign_name, 'a number that cannot be read: ' || unreadable, loaded_at
 from {{ ref('int_ads__spend') }}
 where unreadable is not null
+
+union all
+
+select 'ad spend', ad_spend_id, campaign_name, 'no day, or one that the calendar has not', loaded_at
+from {{ ref('int_ads__spend') }}
+where not {{ warehouse.in_calendar('spent_on') }}
 
 union all
 

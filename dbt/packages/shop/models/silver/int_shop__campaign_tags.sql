@@ -31,7 +31,10 @@ tags as (
 
 campaigns as (
 
-    select distinct platform, campaign_key, campaign_id, campaign_name from {{ ref('dim_campaign') }}
+    {#- Under every name that a campaign has borne, as links keep the name that they were made with. #}
+    select platform, campaign_key, campaign_id, campaign_name from {{ ref('dim_campaign') }}
+    union
+    select platform, campaign_key, campaign_id, campaign_name from {{ ref('fct_ad_spend_daily') }}
 
 ),
 

@@ -8,7 +8,7 @@ select
     {{ warehouse.bronze_value(bronze, 'name.last', 'text') }} as last_name,
     {#- The shop renamed phone to phone_number: documents carry one or the other. #}
     {{ warehouse.bronze_value(bronze, ['phone_number', 'phone'], 'text') }} as phone,
-    {{ warehouse.bronze_value(bronze, 'birth_date', 'timestamptz') }}::date as birth_date,
+    {{ warehouse.bronze_value(bronze, 'birth_date', 'date') }} as birth_date,
     {{ warehouse.bronze_value(bronze, 'address.street', 'text') }} as street,
     {{ warehouse_shop.postal_code(
         warehouse.bronze_value(bronze, 'address.zip', 'text'), warehouse.bronze_value(bronze, 'address.country', 'text')

@@ -20,7 +20,10 @@ select
     {{ warehouse.bronze_value(bronze, 'total', 'numeric') }} as total,
     {{ warehouse.bronze_array(bronze, 'refunds') }} as refunds,
     {{ warehouse.bronze_value(bronze, 'shipping_address.city', 'text') }} as shipping_city,
-    {{ warehouse.bronze_value(bronze, 'shipping_address.zip', 'text') }} as shipping_postal_code,
+    {{ warehouse_shop.postal_code(
+        warehouse.bronze_value(bronze, 'shipping_address.zip', 'text'),
+        warehouse.bronze_value(bronze, 'shipping_address.country', 'text')
+    ) }} as shipping_postal_code,
     upper({{ warehouse.bronze_value(bronze, 'shipping_address.country', 'text') }}) as shipping_country,
     {{ warehouse.bronze_value(bronze, 'placed_at', 'timestamptz') }} as placed_at,
     {{ warehouse.reporting_date(warehouse.bronze_value(bronze, 'placed_at', 'timestamptz')) }} as ordered_on,
