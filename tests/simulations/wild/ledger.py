@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from tests.simulations.wild.application import Document, Release, look, paths_of
+from tests.simulations.wild.claims import Claims
 
 
 def fields_of(document: Document, arrays: tuple[str, ...]) -> set[str]:
@@ -44,6 +45,7 @@ class Ledger:
         self._connection, self._arrays = connection, arrays
         self._seen: dict[str, set[str]] = {}
         self._perhaps: dict[str, set[str]] = {}
+        self._claims: dict[str, Claims] = {}
 
     def take_in(self, table: str, documents: Iterable[Document], surely: bool) -> None:
         """Note which fields documents of a table have that were loaded, or perhaps were."""
@@ -59,7 +61,12 @@ class Ledger:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def faults(
-        self, table: str, releases: Sequence[Release], today: int, seen: Sequence[Mapping[Any, Document]]
+        self,
+        table: str,
+        releases: Sequence[Release],
+        today: int,
+        seen: Sequence[Mapping[Any, Document]],
+        loaded: Iterable[Document],
     ) -> list[str]:
         """Return what is wrong in the ledger of a table.
 
@@ -68,6 +75,7 @@ class Ledger:
             releases: All that the application did to it.
             today: The day of the last run.
             seen: What the run of the day before read, and each one since.
+            loaded: Documents that bronze has as they are.
         """
         entries = self.entries(table)
         found = []
@@ -78,20 +86,21 @@ class Ledger:
         found += [f"{name} appeared {count} times" for name, count in appeared.items() if count > 1]
         found += [f"{name} never appeared" for name in sorted(self._seen[table] - appeared.keys())]
         found += [f"{name} appeared and never was" for name in sorted(appeared.keys() - known)]
-        twice = Counter(
-            (entry["field"], entry["change"], entry["old_type"], entry["new_type"], entry["batch_id"])
-            for entry in entries
-        )
+        what = ("field", "change", "old_type", "new_type", "batch_id", "action")
+        twice = Counter(tuple(entry[name] for name in what) for entry in entries)
         found += [f"{entry} stands there {count} times" for entry, count in twice.items() if count > 1]
-        found += self._columns(table, entries)
+        columns = self._there(table)
+        found += self._columns(columns, entries)
         found += self._vanished(entries)
         found += self._renamed(entries, releases)
         large = [one for one in releases if one.day == today and one.documents >= _SURELY]
         found += self._missed_vanished(entries, large, seen[-1])
         found += self._missed_renamed(entries, [one for one in large if _shows(one, seen)])
+        claims = self._claims.setdefault(table, Claims(self._arrays))
+        found += claims.faults(entries, releases, seen, loaded, columns)
         return [f"{table}: {one}" for one in found]
 
-    def _columns(self, table: str, entries: list[dict[str, Any]]) -> list[str]:
+    def _columns(self, there: Mapping[str, list[str]], entries: list[dict[str, Any]]) -> list[str]:
         """Each field's entries lead from its first type to the types of the columns that it has."""
         made: dict[str, list[str]] = {}
         found = []
@@ -106,6 +115,13 @@ class Ledger:
                     found.append(f"{entry['field']} was widened from {entry['old_type']}, and was {types}")
                     continue
                 types[types.index(entry["old_type"])] = entry["new_type"]
+        for name in sorted({*made, *there}):
+            if sorted(made.get(name, [])) != sorted(there.get(name, [])):
+                found.append(f"{name} has columns of {there.get(name)}, by the ledger of {made.get(name)}")
+        return found
+
+    def _there(self, table: str) -> dict[str, list[str]]:
+        """Return by field the types of the columns that it has."""
         there: dict[str, list[str]] = {}
         relations = {f"app__{table}": "", **{f"app__{table}__{name}": f"{name}[]." for name in self._arrays}}
         rows = self._connection.execute(
@@ -115,10 +131,7 @@ class Ledger:
         ).fetchall()  # fmt: skip
         for relation, path, kind in rows:
             there.setdefault(relations[relation] + path.replace("\\.", "."), []).append(kind)
-        for name in sorted({*made, *there}):
-            if sorted(made.get(name, [])) != sorted(there.get(name, [])):
-                found.append(f"{name} has columns of {there.get(name)}, by the ledger of {made.get(name)}")
-        return found
+        return there
 
     def _vanished(self, entries: list[dict[str, Any]]) -> list[str]:
         """A field vanishes and comes back by turns."""

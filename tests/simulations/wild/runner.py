@@ -91,6 +91,10 @@ def main() -> None:
     import psycopg  # noqa: F401
     import pymongo  # noqa: F401
 
+    import flows.dbt_transform
+    import flows.extract
+    import flows.load_bronze
+    import flows.pipeline  # noqa: F401
     import tasks.bronze.load
     import tasks.bronze.pending
     import tasks.mongodb.extract  # noqa: F401

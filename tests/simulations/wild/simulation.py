@@ -260,7 +260,8 @@ class Simulation:
         day = self.application.day
         for table in self.tables:
             releases, seen = self._releases(table), self.seen[table]
-            found = [*self._documents(table), *self.ledger.faults(table, releases, day, seen)]
+            found = self._documents(table)
+            found += self.ledger.faults(table, releases, day, seen, self.loaded[table].values())
             if self.is_green and self.project.exists:
                 found += gold.faults(self.connection, table, self.loaded[table], len(self._now[table]), releases)
             self.seen[table] = [self._now[table]]
