@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from tasks.bronze.destination import Refused
 from tasks.bronze.plan import Column, FieldChange, make_plan
 from tasks.drift import evidence, origin
-from tasks.landing import Landing, Manifest
+from tasks.landing import AccountDaysScope, Landing, Manifest
 from tasks.landing.kinds import document_of
 from tasks.landing.manifest import Part
 from tasks.ops import TableKey, batches, columns, field_statistics, pulls, rejects, resets, schema_changes
@@ -192,10 +192,18 @@ def _record_relation(
     for path, is_gone in relation.vanished.items():
         columns.mark_vanished(cursor, key, child, path, manifest.batch_id if is_gone else None)
     evidence.write_statistics(cursor, manifest, child, fields, rows, relation.rescued, relation.sanitised)
-    if outcome.rebuild or outcome.late:
+    if outcome.rebuild or outcome.late or _is_of_older_days(cursor, manifest):
         return []
     plan = make_plan(child, columns.of_relation(cursor, key, child), [], {})
     return evidence.unusual(cursor, manifest, plan, fields, rows)
+
+
+def _is_of_older_days(cursor: psycopg.Cursor[Any], manifest: Manifest) -> bool:
+    """Return whether all days of a batch lie before some that are loaded: what differs in them is no change."""
+    last = manifest.window.get("to")
+    if not isinstance(manifest.scope, AccountDaysScope) or not isinstance(last, str):
+        return False
+    return batches.holds_later_days(cursor, TableKey(manifest.source, manifest.table), last)
 
 
 def record_columns(cursor: psycopg.Cursor[Any], manifest: Manifest, relation: RelationOutcome) -> None:

@@ -138,6 +138,19 @@ def newest_after(db: Executor, key: TableKey, batch_id: str) -> Newer | None:
     return None if row is None else Newer(*row)
 
 
+def holds_later_days(db: Executor, key: TableKey, day: str) -> bool:
+    """Return whether a loaded batch of a table was read up to a later day (ISO) than this."""
+    row = db.execute(
+        """
+        select exists (
+            select from ops.batches where (source, table_name) = (%s, %s) and window_read ->> 'to' > %s
+        )
+        """,
+        [*key, day],
+    ).fetchone()
+    return row == (True,)
+
+
 def ids(db: Executor, key: TableKey, among: Collection[str] | None = None) -> list[str]:
     """Return the ids of a table's loaded batches, oldest first; with `among` only of those."""
     rows = db.execute(

@@ -269,6 +269,28 @@ def test_a_run_that_is_killed_before_its_end_replaces_nothing(
     warehouse.check()
 
 
+def test_what_differs_in_older_days_that_are_read_later_is_no_change(warehouse: Warehouse) -> None:
+    told = "select distinct field from ops.schema_changes where change = 'constant_changed'"
+    today, last_week = NOW.date(), NOW.date() - timedelta(days=7)
+    account = warehouse.fake.facts.accounts[_ACCOUNTS[0]]
+    for one in warehouse.fake.facts.accounts.values():
+        one.rows.clear()
+    for day, name in ((last_week, "winter"), (today, "spring")):
+        for number in range(30):
+            account.put(AdDay(day, f"{number}", name, 10, 1, Decimal("1.10")))
+    warehouse.pull()
+    warehouse.load()
+    warehouse.pulls.pull("campaigns", (last_week, last_week))
+    warehouse.load()
+    assert warehouse.query(told) == []
+    assert warehouse.query("select count(distinct campaign_name) from bronze.shop__campaigns") == [(2,)]
+    for number in range(30):
+        account.put(AdDay(today, f"{number}", "summer", 10, 1, Decimal("1.10")))
+    warehouse.pull()
+    warehouse.load()
+    assert warehouse.query(told) == [("campaign_name",)]
+
+
 def test_amounts_are_those_of_the_service_to_the_digit(warehouse: Warehouse) -> None:
     account = warehouse.fake.facts.accounts[_ACCOUNTS[0]]
     account.put(AdDay(NOW.date(), "9007199254740993", "big", 1, 1, Decimal("12345678901234567.89")))
