@@ -180,7 +180,7 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
     try:
         connection = psycopg.connect(url, connect_timeout=CHECK_SECONDS)
     except psycopg.OperationalError as error:
-        place = database.place(url)
+        place = database.address(url)
         yield Finding(
             "wrong",
             "warehouse",

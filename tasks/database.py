@@ -23,7 +23,7 @@ _KEEPALIVE: dict[str, Any] = {
 }
 
 
-def place(url: str) -> str:
+def address(url: str) -> str:
     """Return host, port and database of a URL: fit for messages, without credentials."""
     parts = urlsplit(url)
     return f"postgres {parts.hostname or 'socket'}:{parts.port or 5432}{parts.path}"
@@ -69,7 +69,7 @@ def _unreachable(message: str, url: str) -> WarehouseUnreachable:
         what, action = "the database does not exist", "create it, or correct its name in WAREHOUSE_URL"
     elif "too many" in text or "remaining connection slots" in text:
         what, action = "Postgres has no free connection", "lower the concurrency or raise max_connections"
-    return WarehouseUnreachable(f"{what}: {text}", place(url), action)
+    return WarehouseUnreachable(f"{what}: {text}", address(url), action)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ class Capabilities:
         times: First and last millisecond since 1970 that its times can tell.
         days: First and last day since 1970 that its days can tell.
         shares_ops_transaction: Whether what is written is committed by the transaction of the control tables.
+        tries_references: Whether it compares the rows of a batch with other tables.
     """
 
     types: Mapping[str, ColumnType]
@@ -40,6 +41,7 @@ class Capabilities:
     times: tuple[int, int]
     days: tuple[int, int]
     shares_ops_transaction: bool
+    tries_references: bool
 
 
 POSTGRES = Capabilities(
@@ -58,4 +60,5 @@ POSTGRES = Capabilities(
     times=(-210_866_803_200_000, 9_223_372_036_854_775),
     days=(-2_440_588, 2_145_042_905),
     shares_ops_transaction=True,
+    tries_references=True,
 )

@@ -260,7 +260,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Held:
+class StoredRow:
     """One row as a destination holds it.
 
     Attributes:
@@ -398,5 +398,5 @@ class Destination(Protocol):
         ids: Sequence[str] | None = None,
         roots: Sequence[str] | None = None,
         between: tuple[str | None, str | None] = (None, None),
-    ) -> dict[str, Held]:
+    ) -> dict[str, StoredRow]:
         """Return rows by `_id`: those of ids, of roots, or from a key up to below another by byte order."""

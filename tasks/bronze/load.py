@@ -687,7 +687,7 @@ class Loader:
         result.inserted, result.updated, result.unchanged = written.inserted, written.updated, written.unchanged
         result.deleted, result.child_rows, result.rescued = written.deleted, written.child_rows, written.rescued
         result.warned = written.warned
-        result.warnings += written.warnings
+        result.warnings += written.warnings + self._not_tried()
         root = self._relations[0]
         self._changes += evidence.renames(root.plan, batch.pairs, written.compared)
         found = [self._relation_outcome(relation, written) for relation in self._relations]
@@ -703,6 +703,12 @@ class Loader:
             self._rows_refused,
             list(written.days),
         )
+
+    def _not_tried(self) -> list[str]:
+        titles = [repr(rule.title) for rule in self._table.rules if rule.reference]
+        if not titles or self._destination.capabilities.tries_references:
+            return []
+        return [f"the destination compares no tables: not tried: {', '.join(titles)}"]
 
     def _relation_outcome(self, relation: _Relation, written: Written) -> RelationOutcome:
         plan = relation.plan

@@ -22,7 +22,7 @@ import psycopg
 from tasks import database
 from tasks.bronze import canonical
 from tasks.bronze.convert import keys_of, normal_keys
-from tasks.bronze.destination import Destination, Held
+from tasks.bronze.destination import Destination, StoredRow
 from tasks.bronze.load import OpenDestination
 from tasks.bronze.postgres.destination import Postgres
 from tasks.errors import LoadError
@@ -374,7 +374,7 @@ class _Comparison:
                 elif (row := self._row(held)) != wanted:
                     self._differs(key, _why_values(wanted, row))
 
-    def _row(self, held: Held) -> canonical.Row:
+    def _row(self, held: StoredRow) -> canonical.Row:
         return canonical.of_bronze(self._columns, held.values, held.rescued, child=bool(self._path))
 
     def _compare_range(self, number: int, bounds: Sequence[str]) -> None:
@@ -395,12 +395,12 @@ class _Comparison:
             if held.live and key not in seen:
                 self._surplus(key, held)
 
-    def _held(self, listed: Sequence[Column] = (), **chosen: Any) -> dict[str, Held]:
+    def _held(self, listed: Sequence[Column] = (), **chosen: Any) -> dict[str, StoredRow]:
         if not self.exists:
             return {}
         return self._destination.rows(self._name, listed, child=bool(self._path), **chosen)
 
-    def _other_version(self, key: str, version: Any, held: Held | None) -> None:
+    def _other_version(self, key: str, version: Any, held: StoredRow | None) -> None:
         """Name a document or element that bronze does not hold as the source does."""
         if self._path:
             where = held.version if held and held.live else None
@@ -415,7 +415,7 @@ class _Comparison:
             told = f"bronze has the one read at {held.extracted_at} by batch {held.batch_id}"
             self._differs(key, f"another version: {told}")
 
-    def _surplus(self, key: str, held: Held) -> None:
+    def _surplus(self, key: str, held: StoredRow) -> None:
         """Name a live row of bronze that the source has not."""
         loaded = f"loaded by batch {held.batch_id}, read at {held.extracted_at}"
         if self._path:

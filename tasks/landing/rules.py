@@ -64,7 +64,7 @@ class Rules:
 
     def __init__(self, rules: Sequence[Rule], children: Iterable[str] = ()) -> None:
         paths = [*children]
-        self._rules = [(rule, *place(rule.field, paths)) for rule in rules if rule.reference is None]
+        self._rules = [(rule, *child_and_path(rule.field, paths)) for rule in rules if rule.reference is None]
         self.warned: Counter[str] = Counter()
         self.warned_rows = 0
 
@@ -126,7 +126,7 @@ def _apart(frames: Frames, refused: pl.Series, broken: Sequence[tuple[Rule, pl.S
     return Sorted(kept, held, rejects)
 
 
-def place(field: str, children: Iterable[str]) -> tuple[str, str]:
+def child_and_path(field: str, children: Iterable[str]) -> tuple[str, str]:
     """Return the child table that a field is in, and its path there; `""` for the child table itself."""
     for child in sorted(children, key=len, reverse=True):
         if field == child or field.startswith(f"{child}."):

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from tasks.bronze.capabilities import POSTGRES, Capabilities
-from tasks.bronze.destination import Batch, Counted, Held, PlanOf, Stamp, Written
+from tasks.bronze.destination import Batch, Counted, PlanOf, Stamp, StoredRow, Written
 from tasks.bronze.plan import Column
 from tasks.bronze.postgres import ddl, merge, reading, replace
 from tasks.bronze.postgres.new_tables import NewTables
@@ -134,7 +134,7 @@ class Postgres:
         ids: Sequence[str] | None = None,
         roots: Sequence[str] | None = None,
         between: tuple[str | None, str | None] = (None, None),
-    ) -> dict[str, Held]:
+    ) -> dict[str, StoredRow]:
         """Return rows by `_id`."""
         conditions, (low, high) = reading.chosen(ids, roots, between), between
         parameters = {"ids": ids, "roots": roots, "low": low, "high": high}

@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from tasks.bronze.destination import Held
+from tasks.bronze.destination import StoredRow
 from tasks.bronze.plan import Column
 from tasks.bronze.postgres import ddl
 
@@ -85,7 +85,7 @@ def rows_of(
     parameters: Mapping[str, Any],
     *,
     child: bool,
-) -> dict[str, Held]:
+) -> dict[str, StoredRow]:
     """Return by `_id` the rows of a relation that meet a condition.
 
     Args:
@@ -104,6 +104,6 @@ def rows_of(
     query = sql.SQL("select {} from {} where {}").format(listed, ddl.relation(name), condition)
     rows = cursor.execute(query, parameters).fetchall()
     return {
-        key: Held(version, live, extracted_at, batch_id, rescued, values)
+        key: StoredRow(version, live, extracted_at, batch_id, rescued, values)
         for key, version, live, extracted_at, batch_id, rescued, *values in rows
     }

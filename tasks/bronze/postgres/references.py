@@ -14,7 +14,7 @@ from tasks.bronze.capabilities import POSTGRES
 from tasks.bronze.plan import Column, RelationPlan
 from tasks.bronze.postgres import ddl, merge
 from tasks.errors import first_line
-from tasks.landing.rules import place
+from tasks.landing.rules import child_and_path
 from tasks.ops import TableKey, columns, relations
 from tasks.ops.relations import HISTORY, ROOT
 from tasks.sources.config import KEY, Reference, Rule
@@ -144,7 +144,7 @@ def _target(cursor: psycopg.Cursor[Any], reference: Reference, written: Written)
     own = written.relations if reference.key == written.key else {}
     names_of = {**relations.of_table(cursor, reference.key), **{child: name for child, (name, _) in own.items()}}
     names_of.pop(HISTORY, None)
-    child, path = place(reference.field, [one for one in names_of if one != ROOT])
+    child, path = child_and_path(reference.field, [one for one in names_of if one != ROOT])
     name = names_of.get(child)
     if name is None or not ddl.exists(cursor, name):
         return f"{reference.table} is not in bronze"
@@ -157,7 +157,7 @@ def _target(cursor: psycopg.Cursor[Any], reference: Reference, written: Written)
 
 def _queries(number: int, field: str, target: _Target, written: Written) -> Iterator[sql.Composable]:
     """Yield for each column of a field the query for the documents whose value the target lacks."""
-    child, path = place(field, [one for one in written.relations if one != ROOT])
+    child, path = child_and_path(field, [one for one in written.relations if one != ROOT])
     name, plan = written.relations[child]
     if not child and path == KEY:
         if not target.columns:

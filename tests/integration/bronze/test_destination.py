@@ -169,7 +169,15 @@ def test_a_column_that_nobody_was_told_of_is_made_anew_or_taken_as_it_is(warehou
     assert (types["new"], rows["2"]["new"]) == ("text", "text")
 
 
-def place(found: Separate) -> tuple[TableRef, Settings]:
+def test_rules_that_refer_to_another_table_are_told_as_not_tried(warehouse: Warehouse) -> None:
+    found = Separate(warehouse)
+    rules = [{"field": "total", "reference": "shop.totals", "name": "known total"}]
+    found.table.table = MongoTable.model_validate({"rules": rules})
+    result = found.load(found.table.land([{"_id": 1, "total": 1}]))
+    assert result.warnings == ["the destination compares no tables: not tried: 'known total'"]
+
+
+def ref_and_settings(found: Separate) -> tuple[TableRef, Settings]:
     source = MongoSource.model_validate(
         {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {"orders": {}}}
     )
@@ -187,7 +195,7 @@ def test_a_reset_replaces_all_rows_and_loses_no_batch_that_was_committed(warehou
     with pytest.raises(Killed) if is_killed else nullcontext():
         found.table.load_landed(before)
     assert warehouse.value("select count(*) from ops.batches") == (1 if is_killed else 2)
-    begin_reset(*place(found), open_destination=found.table.destination)
+    begin_reset(*ref_and_settings(found), open_destination=found.table.destination)
     assert warehouse.rows("select status from ops.batches where batch_id = %s", before.batch_id) == [("loaded",)]
     result = found.load(found.table.land([*LAST, UNREADABLE], mode="full", scope=SNAPSHOT, previous={}))
     assert (result.status, result.inserted, result.deleted) == ("loaded", 3, 0)
