@@ -30,6 +30,7 @@ def fields_of(document: Document, arrays: tuple[str, ...]) -> set[str]:
 _SURELY = 20
 _NUMBERS = ("bigint", "double precision", "numeric")
 _GONE = ("vanished", "became_null")
+_BACK = ("reappeared", "no_longer_null")
 _TYPES = {"int": "bigint", "str": "text", "float": "double precision", "Decimal128": "numeric"}
 
 
@@ -142,7 +143,7 @@ class Ledger:
                 found.append(f"{name} {change} twice running")
             if change in _GONE:
                 gone.add(name)
-            elif change == "reappeared":
+            elif change in _BACK:
                 gone.discard(name)
         return found
 
