@@ -1,4 +1,4 @@
-"""Imports of large libraries, without looking for garbage meanwhile."""
+"""Large things that stay, such as libraries, made without looking for garbage meanwhile."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for no garbage while something large is imported, and leave what it made out of all later looks.
+    """Look for no garbage while something large is made, and leave what it made out of all later looks.
 
-    Imports make hundreds of thousands of objects that stay; looking through them takes a tenth of their time.
+    An import, or a parsed dbt project, makes hundreds of thousands of objects that stay; looking through them takes a
+    tenth of the time.
     """
     gc.disable()
     try:

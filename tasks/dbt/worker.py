@@ -29,6 +29,7 @@ from dbt_common.exceptions import DbtBaseException
 
 from tasks.dbt import connections
 from tasks.dbt.combined import combined
+from tasks.imports import uncollected
 
 _BUILDS = ("model", "seed", "snapshot")
 # Marks what is to be built: one selector instead of hundreds, each of which dbt would look for in all nodes.
@@ -84,7 +85,8 @@ class _Worker:
             done = dbtRunner().invoke(["deps", *arguments[:4], *arguments[6:]])
             if not done.success:
                 return _answer(done)
-        done = dbtRunner().invoke(["parse", *arguments, "--quiet", _NO_ARTIFACTS])
+        with uncollected():
+            done = dbtRunner().invoke(["parse", *arguments, "--quiet", _NO_ARTIFACTS])
         if not isinstance(done.result, Manifest):
             return _answer(done)
         self.manifest = done.result
