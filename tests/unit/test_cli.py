@@ -217,7 +217,7 @@ def test_an_unforeseen_error_is_one_block_without_secrets(
     def broken() -> None:
         raise RuntimeError("cannot reach postgresql://me:hunter2@db/x")
 
-    monkeypatch.setattr(cli, "_settings", broken)
+    monkeypatch.setattr("tasks.settings.get_settings", broken)
     assert cli.invoke(["status"]) == cli.FAILED
     shown = capsys.readouterr().err
     assert shown.startswith("error: RuntimeError: cannot reach postgresql://***@db/x")

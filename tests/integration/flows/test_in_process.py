@@ -82,11 +82,16 @@ def test_all_is_loaded_once_and_logged(shop: Shop, run_pipeline: Run, monkeypatc
 def test_cdc_tables_of_a_database_share_a_stream_and_fail_alone(
     shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.mongodb.shared import SharedStream
+    from tasks.mongodb import changes
 
-    drains: list[int] = []
-    follow = SharedStream._follow
-    monkeypatch.setattr(SharedStream, "_follow", lambda *args: (drains.append(len(args[3])), follow(*args))[1])
+    followed: list[tuple[str, ...]] = []
+    next_changes = changes.next_changes
+
+    def note_followed(*arguments: Any) -> Any:
+        followed.append(tuple(sorted(arguments[4])))
+        return next_changes(*arguments)
+
+    monkeypatch.setattr(changes, "next_changes", note_followed)
     shop.write_sources(orders="{mode: cdc}", tags="{mode: cdc}", ghosts="{mode: cdc}")
     text = shop.sources.read_text()
     shop.sources.write_text(text.replace("    tables:\n", "    change_stream: database\n    tables:\n"))
@@ -97,10 +102,10 @@ def test_cdc_tables_of_a_database_share_a_stream_and_fail_alone(
         database["orders"].insert_one({"_id": 999, "total": 5})
         database["tags"].delete_one({"_id": "tag-3"})
         database["ghosts"].drop()
-    drains.clear()
+    followed.clear()
     state = run_pipeline()
     assert state.is_failed() and "shop.ghosts: MissingCollection" in state.message
-    assert drains == [2], "one stream for both tables that are there"
+    assert set(followed) == {("orders", "tags")}, "one stream for both tables that are there"
     assert (shop.count("shop__orders"), shop.count("shop__tags"), shop.count("shop__ghosts")) == (201, 6, 1)
     logged = shop.query(
         "select table_name, state from monitoring.pipeline_log where stage = 'extract' and table_name is not null "
@@ -115,20 +120,20 @@ def test_a_table_is_loaded_the_first_time_while_it_is_extracted(
     resources: str, shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tasks.bronze.postgres import new_tables
-    from tasks.mongodb import extract
+    from tasks.landing import Landing
 
-    copied, convert, commit = threading.Event(), new_tables.convert, extract._commit
+    copied, convert, commit = threading.Event(), new_tables.convert, Landing.commit
 
     def tell(*arguments: Any) -> Any:
         copied.set()
         return convert(*arguments)
 
-    def wait_and_commit(*arguments: Any) -> Any:
+    def wait_and_commit(*arguments: Any, **more: Any) -> Any:
         assert copied.wait(60), "nothing was copied before the batch was whole"
-        return commit(*arguments)
+        return commit(*arguments, **more)
 
     monkeypatch.setattr(new_tables, "convert", tell)
-    monkeypatch.setattr(extract, "_commit", wait_and_commit)
+    monkeypatch.setattr(Landing, "commit", wait_and_commit)
     shop.write_sources(orders=f"{{mode: incremental, cursor: updated_at, resources: {resources}}}")
     state = run_pipeline()
     assert state.is_completed(), state.message

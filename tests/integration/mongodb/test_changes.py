@@ -10,7 +10,6 @@ import pytest
 
 from tasks.errors import ResumeTokenLost, SourceError
 from tasks.mongodb import changes
-from tasks.mongodb import extract as module
 from tasks.sources import TableRef
 from tests.fixtures.mongodb import Shop
 
@@ -41,18 +40,18 @@ def test_changes_after_the_snapshot_arrive_once_each(shop: Shop) -> None:
     assert first.manifest is not None
 
 
-def test_a_write_during_the_snapshot_is_not_lost(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_during_the_snapshot_is_not_lost(shop: Shop) -> None:
     shop.database.orders.insert_many([{"_id": number} for number in range(5)])
-    real = module._read_range
+    told: list[int] = []
 
-    def write_after_reading(*args: Any) -> Any:
-        segment = real(*args)
-        shop.database.orders.insert_one({"_id": "meanwhile"})
-        shop.database.orders.delete_one({"_id": 0})
-        return segment
+    def write_after_reading(rows: int) -> None:
+        if not told:
+            shop.database.orders.insert_one({"_id": "meanwhile"})
+            shop.database.orders.delete_one({"_id": 0})
+        told.append(rows)
 
-    monkeypatch.setattr(module, "_read_range", write_after_reading)
-    manifest = shop.extract(shop.ref(mode="cdc")).manifest
+    manifest = shop.extract(shop.ref(mode="cdc"), progress=write_after_reading).manifest
+    assert told[0] == 5, "the snapshot had been read"
     assert len(shop.batches()) == 2
     assert ops(shop, manifest) == {"meanwhile": "u", "0": "d"}
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import SecretStr
 
 from tasks.errors import LandingError, MissingCollection, SourceAuthError, SourceUnreachable
 from tasks.extract import ExtractContext, extract_table
 from tasks.landing import Landing
 from tasks.mongodb import extract as module
 from tests.fixtures.mongodb import Shop
+from tests.line import Line
 
 Keys = Callable[[pl.DataFrame], list[str]]
 
@@ -74,41 +78,24 @@ def test_what_is_dropped_in_a_child_table_lands_nowhere(shop: Shop) -> None:
     assert "a@x" not in manifest.model_dump_json()
 
 
-def test_a_killed_extract_goes_on_with_the_ranges_that_are_missing(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, keys: Keys
-) -> None:
+def test_a_killed_extract_goes_on_with_the_ranges_that_are_missing(shop: Shop, keys: Keys) -> None:
     shop.database.orders.insert_many([{"_id": number, "v": number} for number in range(400)])
     ref = shop.ref(partitions=4)
-    monkeypatch.setattr(module, "ThreadPoolExecutor", _one_after_another)
-    read: list[int] = []
-    real = module._read_range
+    calls = itertools.count(1)
 
-    def dies_at_the_third(reader: Any, batch_id: str, plan: Any, index: int, memory: int) -> Any:
-        if len(read) == 2:
+    def dies_at_the_third(rows: int) -> None:
+        assert rows <= 200, "a range is told once"
+        if next(calls) > 2:
             raise ConnectionResetError("killed")
-        read.append(index)
-        return real(reader, batch_id, plan, index, memory)
 
-    monkeypatch.setattr(module, "_read_range", dies_at_the_third)
     with pytest.raises(ConnectionResetError):
-        shop.extract(ref)
+        shop.extract(ref, progress=dies_at_the_third)
     assert shop.batches() == []
-    monkeypatch.setattr(module, "_read_range", lambda *args: (read.append(args[3]), real(*args))[1])
-    result = shop.extract(ref)
-    assert sorted(read) == [0, 1, 2, 3], "finished ranges are not read again"
+    read: list[int] = []
+    result = shop.extract(ref, progress=read.append)
+    assert len(read) == 2 and sum(read) < 400, "finished ranges are not read again"
     assert keys(shop.rows(result.manifest)) == sorted(map(str, range(400)))
     assert "went on with batch" in result.warnings[0]
-
-
-class _one_after_another:
-    def __init__(self, **_: Any) -> None: ...
-
-    def __enter__(self) -> _one_after_another:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    map = staticmethod(map)
 
 
 def test_a_batch_of_several_processes_is_joined_only_when_whole(shop: Shop, keys: Keys) -> None:
@@ -142,15 +129,26 @@ def test_the_size_of_a_collection_decides_on_its_ranges_unless_one_is_asked_for(
 ) -> None:
     shop.database.orders.insert_many([{"_id": number, "note": "x" * 1_000} for number in range(500)])
     monkeypatch.setattr(module, "RANGE_BYTES", 200_000)
+    sizes: list[bytes] = []
+
+    def note_sizes(answer: bytes) -> bytes:
+        sizes.extend([answer] if b"storageSize" in answer else [])
+        return answer
+
+    line = Line(shop.uri, note_sizes)
 
     def ranges_of(**table: Any) -> int:
-        return module.plan_batch(shop.ref(**table), ExtractContext(shop.landing))[1]
+        ref = shop.ref(**table)
+        source = ref.source.model_copy(update={"uri": SecretStr(line.uri)})
+        return module.plan_batch(replace(ref, source=source), ExtractContext(shop.landing))[1]
 
     assert ranges_of() == 3
     assert ranges_of(partitions=2) == 3
     assert ranges_of(partitions=5) == 5
-    monkeypatch.setattr(module, "_collection_bytes", lambda _: pytest.fail("the size was asked for"))
+    assert len(sizes) == 3
     assert ranges_of(partitions=1) == 1
+    assert len(sizes) == 3, "some servers count all documents for it"
+    line.close()
 
 
 def test_a_view_is_read_as_one_range(shop: Shop) -> None:

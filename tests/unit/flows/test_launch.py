@@ -244,7 +244,7 @@ def many_runs(monkeypatch: pytest.MonkeyPatch) -> ManyRuns:
             for number in range(450)
         ]
     )
-    monkeypatch.setattr(launch, "_client", lambda: made)
+    monkeypatch.setattr("prefect.client.orchestration.get_client", lambda *, sync_client: made)
     return made
 
 
