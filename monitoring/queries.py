@@ -1,4 +1,4 @@
-"""What pages read: one typed query per panel, on the tables of the schema `monitoring` alone, each bounded in rows.
+"""What alerts, checks, commands and Prometheus read of monitoring: typed rows of its tables, each query bounded in rows.
 
 Every function takes an open connection (that of the read-only role will do) and returns plain frozen rows. Times are
 UTC; `days` counts back from now; nothing here writes.
@@ -6,13 +6,10 @@ UTC; `days` counts back from now; nothing here writes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
-
-from monitoring.taxonomy import CLASSES, FailureClass
 
 if TYPE_CHECKING:
     import psycopg
@@ -63,24 +60,6 @@ class TableDay:
 
 
 @dataclass(frozen=True, slots=True)
-class Duration:
-    """How long a table, flow or dbt node takes in one stage: the last run, the median, the 95th percentile."""
-
-    stage: str
-    source: str
-    name: str
-    runs: int
-    p50: float
-    p95: float
-    last: float
-
-    @property
-    def change(self) -> float | None:
-        """The last run against the median, as a share: 0.5 is half as long again."""
-        return self.last / self.p50 - 1 if self.p50 else None
-
-
-@dataclass(frozen=True, slots=True)
 class Freshness:
     """As of when one bronze table or mart is, against what was promised; `state` as monitoring.freshness says."""
 
@@ -108,27 +87,6 @@ class SourceFreshness:
     message: str | None
     is_ours: bool
     checked_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """One failure, with who acts and what they do first."""
-
-    at: datetime | None
-    flow_run_id: str
-    parent_run_id: str | None
-    stage: str
-    source: str | None
-    name: str
-    state: str
-    error_class: str
-    message: str
-    last_success: datetime | None
-
-    @property
-    def kind(self) -> FailureClass:
-        """Its class: title, owner, first step, runbook."""
-        return CLASSES.get(self.error_class, CLASSES["code"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,30 +135,6 @@ class Anomaly:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One day of one series, as the charts of anomalies draw it."""
-
-    day: date
-    value: float
-    anomalous: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaChange:
-    """One entry of the ledger of drift, with the models that read the table."""
-
-    seen_at: datetime
-    source: str
-    table_name: str
-    field: str
-    change: str
-    old_type: str | None
-    new_type: str | None
-    action: str
-    models: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Reconciled:
     """One figure at the source, in bronze and in gold; `state` is equal, about, differs or unknown."""
 
@@ -216,25 +150,6 @@ class Reconciled:
     state: str
     note: str | None
     checked_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one stage of one table used in a number of days."""
-
-    stage: str
-    source: str
-    table_name: str
-    runs: int
-    seconds: float
-    cpu_seconds: float
-    peak_memory_bytes: int | None
-    rows: int
-
-    @property
-    def cpu_seconds_per_million_rows(self) -> float | None:
-        """CPU seconds for a million rows read or landed; None where no row was."""
-        return self.cpu_seconds * 1e6 / self.rows if self.rows else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +191,8 @@ def runs(connection: psycopg.Connection[Any], days: int = 14, flow: str | None =
     )
 
 
-def throughput(
-    connection: psycopg.Connection[Any], days: int = 14, source: str | None = None, table: str | None = None
-) -> list[TableDay]:
-    """Return each table's days, oldest first: what the heat map and the throughput show."""
+def throughput(connection: psycopg.Connection[Any], days: int = 14) -> list[TableDay]:
+    """Return each table's days, oldest first."""
     return _read(
         connection,
         TableDay,
@@ -298,36 +211,11 @@ def throughput(
             coalesce(sum(seconds), 0)::float8 as seconds
         from monitoring.days
         where stage in ('extract', 'load') and table_name <> '' and day > (now() at time zone 'UTC')::date - %(days)s
-            and (%(source)s::text is null or source = %(source)s)
-            and (%(table)s::text is null or table_name = %(table)s)
         group by day, source, table_name
         order by day, source, table_name
         limit %(most)s
         """,
-        {"days": days, "source": source, "table": table},
-    )
-
-
-def durations(connection: psycopg.Connection[Any], days: int = 14, stage: str | None = None) -> list[Duration]:
-    """Return how long everything takes, the slowest first."""
-    return _read(
-        connection,
-        Duration,
-        """
-        select stage, coalesce(source, '') as source, coalesce(table_name, flow_name, stage) as name,
-            count(*)::int as runs,
-            percentile_cont(0.5) within group (order by seconds) as p50,
-            percentile_cont(0.95) within group (order by seconds) as p95,
-            (array_agg(seconds order by started_at desc))[1] as last
-        from monitoring.pipeline_log
-        where seconds is not null and state in ('Completed', 'Warned')
-            and started_at > now() - make_interval(days => %(days)s)
-            and (%(stage)s::text is null or stage = %(stage)s)
-        group by 1, 2, 3
-        order by p95 desc
-        limit %(most)s
-        """,
-        {"days": days, "stage": stage},
+        {"days": days},
     )
 
 
@@ -361,32 +249,6 @@ def source_freshness(connection: psycopg.Connection[Any]) -> list[SourceFreshnes
         limit %(most)s
         """,
         {},
-    )
-
-
-def failures(connection: psycopg.Connection[Any], days: int = 14, run: str | None = None) -> list[Failed]:
-    """Return failures of tables, nodes and runs, newest first; with `run` those of one pipeline run, however old."""
-    return _read(
-        connection,
-        Failed,
-        """
-        select coalesce(f.ended_at, f.started_at, f.expected_at) as at, f.flow_run_id::text, f.parent_run_id::text,
-            f.stage, f.source, coalesce(f.table_name, f.flow_name, f.stage) as name, f.state,
-            coalesce(f.error_class, 'code') as error_class, coalesce(f.error_message, f.state) as message,
-            (select max(s.started_at) from monitoring.pipeline_log s
-                where s.stage = f.stage and s.source = f.source and s.table_name = f.table_name
-                and s.state = 'Completed') as last_success
-        from monitoring.pipeline_log f
-        where f.state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Cancelling', 'Missing', 'Late', 'Lost')
-            -- A run that is late by seconds is no failure.
-            and (f.state <> 'Late' or f.error_class is not null)
-            and case when %(run)s::uuid is null
-                then coalesce(f.started_at, f.expected_at) > now() - make_interval(days => %(days)s)
-                else %(run)s::uuid in (f.flow_run_id, f.parent_run_id) end
-        order by 1 desc nulls last
-        limit %(most)s
-        """,
-        {"days": days, "run": run},
     )
 
 
@@ -426,55 +288,6 @@ def anomalies(connection: psycopg.Connection[Any], days: int = 14, status: str |
     )
 
 
-def series(connection: psycopg.Connection[Any], anomaly: Anomaly, days: int = 90) -> list[Point]:
-    """Return the series in which an anomaly was found, oldest day first."""
-    return _read(
-        connection,
-        Point,
-        """
-        select m.day, m.value, a.id is not null as anomalous
-        from monitoring.measures m
-        left join monitoring.anomalies a using (measure, source, table_name, platform, account, field, day)
-        where (m.measure, m.source, m.table_name, m.platform, m.account, m.field)
-            = (%(measure)s, %(source)s, %(table)s, %(platform)s, %(account)s, %(field)s)
-            and m.day > (now() at time zone 'UTC')::date - %(days)s
-        order by m.day
-        limit %(most)s
-        """,
-        {
-            "measure": anomaly.measure,
-            "source": anomaly.source,
-            "table": anomaly.table_name,
-            "platform": anomaly.platform,
-            "account": anomaly.account,
-            "field": anomaly.field,
-            "days": days,
-        },
-    )
-
-
-def drift(connection: psycopg.Connection[Any], days: int = 14) -> list[SchemaChange]:
-    """Return open schema changes, newest first, without the columns of a table's first load."""
-    return _read(
-        connection,
-        SchemaChange,
-        """
-        select c.seen_at, c.source, c.table_name, c.field, c.change, c.old_type, c.new_type, c.action,
-            coalesce(array_agg(l.relation order by l.relation) filter (where l.relation is not null), '{}') as models
-        from ops.schema_changes c
-        left join monitoring.lineage l on c.source || '.' || c.table_name = any(l.sources)
-        where c.seen_at > now() - make_interval(days => %(days)s) and c.resolved_at is null
-            and (c.change <> 'appeared' or exists (select from ops.batches b where b.source = c.source
-                and b.table_name = c.table_name and b.batch_id < c.batch_id))
-        group by c.id
-        order by c.id desc
-        limit %(most)s
-        """,
-        {"days": days},
-        requires="ops.schema_changes",
-    )
-
-
 def reconciliation(connection: psycopg.Connection[Any], days: int = 1) -> list[Reconciled]:
     """Return the newest comparison of each line within some days, differing ones first."""
     return _read(
@@ -495,27 +308,6 @@ def reconciliation(connection: psycopg.Connection[Any], days: int = 1) -> list[R
     )
 
 
-def cost(connection: psycopg.Connection[Any], days: int = 14) -> list[Cost]:
-    """Return what stages of tables used, the dearest first."""
-    return _read(
-        connection,
-        Cost,
-        """
-        select stage, coalesce(source, '') as source, coalesce(table_name, '') as table_name, count(*)::int as runs,
-            coalesce(sum(seconds), 0)::float8 as seconds, coalesce(sum(cpu_seconds), 0)::float8 as cpu_seconds,
-            max(peak_memory_bytes) as peak_memory_bytes,
-            coalesce(sum(coalesce(rows_read, rows_landed)), 0)::bigint as rows
-        from monitoring.pipeline_log
-        where started_at > now() - make_interval(days => %(days)s)
-            and (table_name is not null or stage in ('monitoring', 'dbt'))
-        group by 1, 2, 3
-        order by cpu_seconds desc, seconds desc
-        limit %(most)s
-        """,
-        {"days": days},
-    )
-
-
 def last_look(connection: psycopg.Connection[Any]) -> Look | None:
     """Return when monitoring last looked; its silence is only good news while this is recent."""
     found = _read(connection, Look, "select looked_at, seconds, message from monitoring.looks limit %(most)s", {})
@@ -523,22 +315,9 @@ def last_look(connection: psycopg.Connection[Any]) -> Look | None:
 
 
 def _read(
-    connection: psycopg.Connection[Any],
-    kind: type[_Row],
-    query: LiteralString,
-    parameters: dict[str, Any],
-    requires: str = "",
+    connection: psycopg.Connection[Any], kind: type[_Row], query: LiteralString, parameters: dict[str, Any]
 ) -> list[_Row]:
-    """Return the rows of a query as `kind`; none where the table it requires does not exist yet."""
-    if requires:
-        present = connection.execute("select to_regclass(%s)", [requires]).fetchone()
-        if present is None or present[0] is None:
-            return []
+    """Return the rows of a query as `kind`."""
     cursor = connection.execute(query, {**parameters, "most": MOST})
     names = [column.name for column in cursor.description or ()]
-    return [kind(**{name: _plain(value) for name, value in zip(names, row, strict=True)}) for row in cursor]
-
-
-def _plain(value: Any) -> Any:
-    """Return arrays as tuples, which frozen rows can hold."""
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else value
+    return [kind(**dict(zip(names, row, strict=True))) for row in cursor]
