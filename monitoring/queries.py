@@ -1,4 +1,4 @@
-"""What alerts, checks, commands and Prometheus read of monitoring: typed rows of its tables, each query bounded in rows.
+"""What alerts, checks, commands and Prometheus read of monitoring: typed rows, each query bounded in their number.
 
 Every function takes an open connection (that of the read-only role will do) and returns plain frozen rows. Times are
 UTC; `days` counts back from now; nothing here writes.

@@ -1,4 +1,4 @@
-"""Each query of monitoring against a real warehouse: known rows give known figures, an empty warehouse gives nothing."""
+"""Each query of monitoring on a real warehouse: known rows give known figures, an empty warehouse gives nothing."""
 
 from __future__ import annotations
 
