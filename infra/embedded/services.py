@@ -116,8 +116,6 @@ def use(home: Path, environment: MutableMapping[str, str] = os.environ) -> None:
         environment.setdefault("PREFECT_HOME", str((home / "prefect").resolve()))
         # Without this each of Prefect's clients asks the server for a token that it does not use.
         environment.setdefault("PREFECT_CLIENT_CSRF_SUPPORT_ENABLED", "false")
-        # Without this each client loads the certificates of the world, for a server that is spoken to without TLS.
-        environment.setdefault("PREFECT_API_TLS_INSECURE_SKIP_VERIFY", "true")
         # Without this Prefect would tell its makers of the first run on a terminal, in the midst of our progress.
         environment.setdefault("DO_NOT_TRACK", "1")
 

@@ -1,0 +1,57 @@
+"""Requests to the embedded Prefect server: changes wait for each other, readings wait for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from infra.embedded.prefect_server import one_by_one
+
+
+class Application:
+    """Keeps each request until all that can be there at once are there; notes how many were."""
+
+    def __init__(self) -> None:
+        self.inside = self.most = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        # Everything else that can run does, before the loop comes back.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        self.inside -= 1
+        if scope["path"] == "/broken":
+            raise ValueError("no answer")
+
+
+@pytest.mark.parametrize(
+    ("requests", "together"),
+    [
+        ([("POST", "/api/flow_runs/"), ("PATCH", "/api/flow_runs/1"), ("DELETE", "/api/flow_runs/2")], 1),
+        ([("POST", "/api/flow_runs/"), ("GET", "/api/flow_runs/1"), ("POST", "/api/flow_runs/filter")], 3),
+        ([("GET", "/api/health"), ("GET", "/api/health")], 2),
+    ],
+)
+def test_changes_wait_for_each_other(requests: list[tuple[str, str]], together: int) -> None:
+    application = Application()
+
+    async def ask() -> None:
+        served = one_by_one(application)
+        scopes = [{"type": "http", "method": method, "path": path} for method, path in requests]
+        await asyncio.gather(*(served(scope, None, None) for scope in scopes))  # type: ignore[arg-type]
+
+    asyncio.run(ask())
+    assert application.most == together
+
+
+def test_a_change_that_fails_keeps_nobody_waiting() -> None:
+    async def ask() -> None:
+        served = one_by_one(Application())
+        with pytest.raises(ValueError, match="no answer"):
+            await served({"type": "http", "method": "POST", "path": "/broken"}, None, None)  # type: ignore[arg-type]
+        await asyncio.wait_for(served({"type": "http", "method": "POST", "path": "/"}, None, None), 10)  # type: ignore[arg-type]
+
+    asyncio.run(ask())
