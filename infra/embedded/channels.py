@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -46,24 +45,12 @@ def up(home: Path, progress: Progress = silent) -> str:
 
 def down(home: Path, wipe: bool = False) -> bool:
     """Stop the server if it is ours and runs; with `wipe` also remove what it tells. True when one was stopped."""
-    folder = _folder(home)
-    if not folder.exists():
-        return False
-    with process.locked(folder):
-        stopped = process.stop(folder)
-        if wipe:
-            shutil.rmtree(folder, ignore_errors=True)
-    return stopped
+    return process.down(_folder(home), wipe=wipe)
 
 
 def status(home: Path) -> Status:
     """Return the state of the server without starting it."""
-    folder = _folder(home)
-    record = process.read_record(folder)
-    running = process.alive(record)
-    return Status(
-        "channels", running, url(home) if running else "", record.pid if running else 0, folder / "server.log"
-    )
+    return process.status(_folder(home), "channels", "http://127.0.0.1:{port}")
 
 
 def url(home: Path) -> str:

@@ -5,7 +5,6 @@ SecantusDB is GPL-2.0, so the product never imports it: it is a program beside i
 
 from __future__ import annotations
 
-import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,23 +45,12 @@ def up(home: Path, progress: Progress = silent) -> str:
 
 def down(home: Path, wipe: bool = False) -> bool:
     """Stop the server if it is ours and runs; with `wipe` also remove its data. True when one was stopped."""
-    folder = _folder(home)
-    if not folder.exists():
-        return False
-    with process.locked(folder):
-        stopped = process.stop(folder)
-        if wipe:
-            shutil.rmtree(folder, ignore_errors=True)
-    return stopped
+    return process.down(_folder(home), wipe=wipe)
 
 
 def status(home: Path) -> Status:
     """Return the state of the server without starting it."""
-    folder = _folder(home)
-    record = process.read_record(folder)
-    running = process.alive(record)
-    address = f"mongodb://127.0.0.1:{record.port}" if running else ""
-    return Status("mongodb", running, address, record.pid if running else 0, folder / "server.log")
+    return process.status(_folder(home), "mongodb", "mongodb://127.0.0.1:{port}")
 
 
 def url(home: Path) -> str:

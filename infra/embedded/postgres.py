@@ -86,24 +86,16 @@ def up(home: Path, progress: Progress = silent, options: Mapping[str, str] | Non
 def down(home: Path, wipe: bool = False) -> bool:
     """Stop the server if it is ours and runs; with `wipe` also remove its data. True when one was stopped."""
     folder = _folder(home)
-    if not folder.exists():
-        return False
-    with process.locked(folder):
-        # SIGINT is Postgres's fast shutdown: sessions are ended, the checkpoint is written.
-        stopped = process.stop(folder, graceful=signal.SIGINT)
-        if wipe:
-            shutil.rmtree(_fallback_runtime(folder), ignore_errors=True)
-            shutil.rmtree(folder, ignore_errors=True)
+    # SIGINT is Postgres's fast shutdown: sessions are ended, the checkpoint is written.
+    stopped = process.down(folder, wipe=wipe, graceful=signal.SIGINT)
+    if wipe:
+        shutil.rmtree(_fallback_runtime(folder), ignore_errors=True)
     return stopped
 
 
 def status(home: Path) -> Status:
     """Return the state of the server without starting it."""
-    folder = _folder(home)
-    record = process.read_record(folder)
-    running = process.alive(record)
-    address = f"postgresql://127.0.0.1:{record.port}/{DATABASE}" if running else ""
-    return Status("postgres", running, address, record.pid if running else 0, folder / "server.log")
+    return process.status(_folder(home), "postgres", f"postgresql://127.0.0.1:{{port}}/{DATABASE}")
 
 
 def url(home: Path) -> str:

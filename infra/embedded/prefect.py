@@ -136,20 +136,12 @@ def down(home: Path, wipe: bool = False) -> bool:
 
 def status(home: Path) -> Status:
     """Return the state of the server without starting it."""
-    folder = _folder(home)
-    record = process.read_record(folder)
-    running = process.alive(record)
-    address = f"http://127.0.0.1:{record.port}" if running else ""
-    return Status("prefect", running, address, record.pid if running else 0, folder / "server.log")
+    return process.status(_folder(home), "prefect", "http://127.0.0.1:{port}")
 
 
 def worker_status(home: Path) -> Status:
     """Return the state of the worker."""
-    folder = _folder(home)
-    record = process.read_record(folder, "worker")
-    running = process.alive(record)
-    pool = f"pool {WORK_POOL}" if running else ""
-    return Status("prefect worker", running, pool, record.pid if running else 0, folder / "worker.log")
+    return process.status(_folder(home), "prefect worker", f"pool {WORK_POOL}", stem="worker")
 
 
 def url(home: Path) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -224,6 +225,32 @@ def stop(folder: Path, *, name: str = "server", graceful: signal.Signals = signa
     if record.pid:
         write_record(folder, Record(port=record.port), name)
     return running
+
+
+def down(folder: Path, *, wipe: bool, graceful: signal.Signals = signal.SIGTERM) -> bool:
+    """Stop the folder's server if it is ours and runs; with `wipe` also remove its data. True when one was stopped."""
+    if not folder.exists():
+        return False
+    with locked(folder):
+        stopped = stop(folder, graceful=graceful)
+        if wipe:
+            shutil.rmtree(folder, ignore_errors=True)
+    return stopped
+
+
+def status(folder: Path, name: str, address: str, *, stem: str = "server") -> Status:
+    """Return the state of a server without starting it.
+
+    Args:
+        folder: Its folder.
+        name: Name that people see.
+        address: Its address without credentials, or its place; `{port}` stands for the port.
+        stem: Stem of its record and log.
+    """
+    record = read_record(folder, stem)
+    running = alive(record)
+    found = address.format(port=record.port) if running else ""
+    return Status(name, running, found, record.pid if running else 0, folder / f"{stem}.log")
 
 
 def _terminate(process: object, graceful: signal.Signals, seconds: float) -> None:

@@ -203,6 +203,8 @@ def environment(url: str, base: Mapping[str, str]) -> dict[str, str]:
         # dbt hides values of variables with this prefix in its own logs.
         "DBT_ENV_SECRET_WAREHOUSE_PASSWORD": parts.get("password") or base.get("PGPASSWORD", ""),
         PACKAGES_VARIABLE: str(SHIPPED / "packages"),
+        # Text that names no zone is UTC, as everywhere in the warehouse, whatever the server's own zone is.
+        "PGTZ": "UTC",
         # Each statement in it doubles what dbt's log costs; who looks for something sets it to "debug".
         "DBT_LOG_LEVEL_FILE": base.get("DBT_LOG_LEVEL_FILE", "info"),
         **{f"PG{key.upper().replace('_', '')}": parts[key] for key in _LIBPQ_EXTRAS if key in parts},

@@ -25,7 +25,7 @@ def test_environment_of_a_tcp_url() -> None:
     assert made["WAREHOUSE_DBT_SSLMODE"] == "require"
     assert made["DBT_ENV_SECRET_WAREHOUSE_PASSWORD"] == "p@ss:word"
     assert made["PGSSLROOTCERT"] == "/etc/ca.pem"
-    assert made["PATH"] == "/bin"
+    assert (made["PATH"], made["PGTZ"]) == ("/bin", "UTC")
 
 
 def test_environment_of_a_socket_url() -> None:
