@@ -356,20 +356,25 @@ def test_a_prefect_profile_counts_as_configured(place: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    "sources",
+    ("as_delivered", "changed"),
     [
-        "sources: {shop: {kind: mongodb, uri: mongodb://x, database: shop, tables: {orders: {}}}}",
-        "sources: {shop: {kind: mongodb, uri: mongodb://x, database: crm, tables: {orders: {}}},"
-        " ads: {kind: files, path: .warehouse/ads, tables: {a: {pattern: '*.csv', format: csv, key: [k]}}}}",
-        "sources: {shop: {kind: mongodb, uri: mongodb://x, database: shop, tables: {orders: {}}},"
-        " ads: {kind: files, path: /data/real, tables: {a: {pattern: '*.csv', format: csv, key: [k]}}}}",
+        ("\n  ads:\n", "\n  exports:\n"),
+        ("database: shop", "database: crm"),
+        ("path: ${WAREHOUSE_HOME}/sample/ads", "path: /data/real"),
+        ("base_url: ${SAMPLE_CHANNELS_URL}/meta_ads", "base_url: https://graph.example"),
     ],
-    ids=["no ads", "another database", "files outside the home"],
+    ids=["no ads", "another database", "files outside the home", "a channel elsewhere"],
 )
-def test_the_demo_writes_nowhere_but_into_its_home(place: Path, sources: str) -> None:
-
+def test_the_demo_writes_nowhere_but_into_its_home(
+    place: Path, monkeypatch: pytest.MonkeyPatch, as_delivered: str, changed: str
+) -> None:
+    monkeypatch.setenv("MONGODB_URI", "mongodb://127.0.0.1:1")
+    monkeypatch.setenv("SAMPLE_CHANNELS_URL", "http://127.0.0.1:1")
+    monkeypatch.delenv("WAREHOUSE_HOME", raising=False)
+    sample = shipped.path("sources.yaml").read_text()
+    assert sample.count(as_delivered) == 1
     path = place / "sources.yaml"
-    path.write_text(sources)
+    path.write_text(sample.replace(as_delivered, changed))
     with pytest.raises(ConfigError, match=r"sample's sources\.yaml"):
         demo.ads_folder(Settings(), load_sources(path))
 
@@ -379,6 +384,7 @@ def test_the_demo_writes_below_the_home_wherever_it_is(
     place: Path, monkeypatch: pytest.MonkeyPatch, home: str | None
 ) -> None:
     monkeypatch.setenv("MONGODB_URI", "mongodb://127.0.0.1:1")
+    monkeypatch.setenv("SAMPLE_CHANNELS_URL", "http://127.0.0.1:1")
     if home:
         monkeypatch.setenv("WAREHOUSE_HOME", str(place / home))
     else:
