@@ -83,7 +83,9 @@ def test_it_fits_and_asks_nobody_else(address: str, look: Any, width: int, schem
 def test_an_address_opens_its_page_with_its_filters(address: str, look: Any) -> None:
     seen = look(f"{address}/throughput?source=ads&days=30")
     ready(seen, "Throughput")
-    chosen = seen.page.locator("[data-testid=stSelectbox] input").evaluate_all("all => all.map(one => one.value)")
+    boxes = seen.page.locator("[data-testid=stSelectbox] input")
+    boxes.nth(2).wait_for(timeout=30_000)
+    chosen = boxes.evaluate_all("all => all.map(one => one.value)")
     assert chosen == ["30", "ads", "all"]
     seen.shot("dashboard-throughput", full=False)
 
