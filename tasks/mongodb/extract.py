@@ -100,14 +100,13 @@ class Reader:
 
     def find(self, query: dict[str, Any], **options: Any) -> Iterator[bytes]:
         """Yield raw batches of the documents that match the query and the table's own filter."""
-        conditions = [condition for condition in (self.table.filter, query) if condition]
         rate = self.source.documents_per_second
         # max_time_ms of find() covers the server's work of the whole cursor, not the client's pauses.
         with (
             self.session() as session,
             RawBatches(
                 self.collection,
-                {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0],
+                ranges.all_of(self.table.filter, query),
                 batch_size=min(BATCH_DOCUMENTS, max(rate, 1)) if rate else BATCH_DOCUMENTS,
                 max_time_ms=self.source.max_time_ms,
                 session=session,
@@ -398,7 +397,6 @@ def _read_range(reader: Reader, batch_id: str, plan: BatchPlan, index: int, memo
     low, high = plan.ranges[index]
     query = thaw(plan.state["query"])
     within = ranges.range_filter(low, high)
-    conditions = [condition for condition in (query, within) if condition]
     # A whole collection is read in storage order, the fastest; a range by the _id index.
     options: dict[str, Any] = {"hint": {"_id": 1}} if within and reader.collection_type == "collection" else {}
     if reader.table.mode == "full" and reader.table.hint and not within:
@@ -407,8 +405,8 @@ def _read_range(reader: Reader, batch_id: str, plan: BatchPlan, index: int, memo
         lander = _lander(reader, writer, memory_bytes=memory_bytes)
         boundary = _first_boundary(reader, plan)
         lander.keep = boundary.keep if boundary else None
-        merged = {"$and": conditions} if len(conditions) > 1 else (conditions or [{}])[0]
-        land_batches(lander, reader.find(merged, **options), RateLimit(reader.source.documents_per_second))
+        documents = reader.find(ranges.all_of(query, within), **options)
+        land_batches(lander, documents, RateLimit(reader.source.documents_per_second))
         if index == 0 and reader.table.deletes == "sweep":
             _write_ids(reader, lander)
         return lander.finish(boundary.state if boundary else dict)

@@ -18,7 +18,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 
 from tasks.errors import CursorError, SourceError
-from tasks.mongodb.ranges import bracket, is_nan
+from tasks.mongodb.ranges import all_of, bracket, is_nan
 from tasks.mongodb.values import describe, freeze, thaw
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _one(
     reader: Reader, condition: dict[str, Any], projection: dict[str, int], **options: Any
 ) -> dict[str, Any] | None:
     """Return one of the table's documents that match; what is read later sees no less than this did."""
-    query = {"$and": [reader.table.filter, condition]} if reader.table.filter else condition
+    query = all_of(reader.table.filter, condition)
     exact = reader.collection.with_options(codec_options=_EXACT)
     with reader.session() as session:
         return exact.find_one(query, projection, session=session, max_time_ms=reader.source.max_time_ms, **options)
@@ -165,13 +165,19 @@ def _extreme(reader: Reader, cursor: str, direction: int) -> dict[str, Any] | No
     The server sorts by type first. So when least and greatest are of one type, all between are, and no scan is
     needed to know it.
     """
-    document = _one(reader, {cursor: {"$ne": None}}, {cursor: 1}, sort=[(cursor, direction)])
-    if document is None:
-        return None
+    sort = [(cursor, direction)]
+    # By the index alone, for which some servers read the whole collection as soon as null is left out.
+    document = _one(reader, {}, {cursor: 1}, sort=sort)
+    if document is not None and _value(document, cursor) is None:
+        document = _one(reader, {cursor: {"$ne": None}}, {cursor: 1}, sort=sort)
+    return {"_id": document["_id"], cursor: _value(document, cursor)} if document is not None else None
+
+
+def _value(document: dict[str, Any], cursor: str) -> Any:
     value: Any = document
     for key in cursor.split("."):
         value = value.get(key) if isinstance(value, dict) else value
-    return {"_id": document["_id"], cursor: value}
+    return value
 
 
 def _check_missing(reader: Reader, cursor: str) -> bool:

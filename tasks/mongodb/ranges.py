@@ -87,6 +87,12 @@ def bracket(value: Any) -> int:
     raise TypeError(f"no bracket for {type(value).__name__}")
 
 
+def all_of(*conditions: dict[str, Any]) -> dict[str, Any]:
+    """Return the query for all conditions; one alone stays as it is, for which more servers take an index."""
+    stated = [condition for condition in conditions if condition]
+    return {"$and": stated} if len(stated) > 1 else (stated or [{}])[0]
+
+
 def range_filter(low: Bound, high: Bound) -> dict[str, Any]:
     """Return the query for `low <= _id < high`, across type brackets."""
     if low is None and high is None:
