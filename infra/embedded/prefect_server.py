@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import nullcontext
 from typing import Any
 
 from tasks.imports import uncollected
@@ -14,7 +13,7 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 _Application = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 # What only reads, though it is asked by POST.
-_READS = ("/filter", "/count", "/history", "/paginate", "/read")
+_READS = ("/filter", "/count", "/history", "/paginate", "/lateness")
 
 
 def create_app() -> _Application:
@@ -34,8 +33,18 @@ def one_by_one(app: _Application) -> _Application:
     change = asyncio.Lock()
 
     async def answer(scope: _Message, receive: _Receive, send: _Send) -> None:
-        changes = scope["type"] == "http" and scope["method"] != "GET" and not scope["path"].endswith(_READS)
-        async with change if changes else nullcontext():
+        if scope["type"] != "http" or scope["method"] == "GET" or scope["path"].endswith(_READS):
             await app(scope, receive, send)
+            return
+        # Whoever is slow to send a request, or was stopped in the midst of it, keeps nobody waiting.
+        request = [await receive()]
+        while request[-1].get("more_body"):
+            request.append(await receive())
+
+        async def received() -> _Message:
+            return request.pop(0) if request else await receive()
+
+        async with change:
+            await app(scope, received, send)
 
     return answer

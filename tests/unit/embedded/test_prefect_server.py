@@ -27,6 +27,19 @@ class Application:
             raise ValueError("no answer")
 
 
+def received(*messages: dict[str, Any]) -> Any:
+    """What a client sends, after which it waits for the answer."""
+    left = [*messages]
+
+    async def receive() -> dict[str, Any]:
+        return left.pop(0) if left else await asyncio.Event().wait()  # type: ignore[return-value]
+
+    return receive
+
+
+WHOLE = {"type": "http.request", "body": b"{}", "more_body": False}
+
+
 @pytest.mark.parametrize(
     ("requests", "together"),
     [
@@ -41,7 +54,7 @@ def test_changes_wait_for_each_other(requests: list[tuple[str, str]], together: 
     async def ask() -> None:
         served = one_by_one(application)
         scopes = [{"type": "http", "method": method, "path": path} for method, path in requests]
-        await asyncio.gather(*(served(scope, None, None) for scope in scopes))  # type: ignore[arg-type]
+        await asyncio.gather(*(served(scope, received(WHOLE), None) for scope in scopes))  # type: ignore[arg-type]
 
     asyncio.run(ask())
     assert application.most == together
@@ -51,7 +64,31 @@ def test_a_change_that_fails_keeps_nobody_waiting() -> None:
     async def ask() -> None:
         served = one_by_one(Application())
         with pytest.raises(ValueError, match="no answer"):
-            await served({"type": "http", "method": "POST", "path": "/broken"}, None, None)  # type: ignore[arg-type]
-        await asyncio.wait_for(served({"type": "http", "method": "POST", "path": "/"}, None, None), 10)  # type: ignore[arg-type]
+            await served({"type": "http", "method": "POST", "path": "/broken"}, received(WHOLE), None)  # type: ignore[arg-type]
+        await asyncio.wait_for(served({"type": "http", "method": "POST", "path": "/"}, received(WHOLE), None), 10)  # type: ignore[arg-type]
+
+    asyncio.run(ask())
+
+
+def test_a_request_reaches_the_application_as_it_was_sent() -> None:
+    sent = [{"type": "http.request", "body": part, "more_body": part != b"c"} for part in (b"a", b"b", b"c")]
+    seen: list[bytes] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend([(await receive())["body"] for _ in sent])
+
+    asyncio.run(one_by_one(application)({"type": "http", "method": "POST", "path": "/"}, received(*sent), None))  # type: ignore[arg-type]
+    assert seen == [b"a", b"b", b"c"]
+
+
+def test_a_client_that_stops_while_it_sends_keeps_nobody_waiting() -> None:
+    async def ask() -> None:
+        served = one_by_one(Application())
+        scope = {"type": "http", "method": "POST", "path": "/"}
+        half = asyncio.ensure_future(served(scope, received(WHOLE | {"more_body": True}), None))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(served(scope, received(WHOLE), None), 10)  # type: ignore[arg-type]
+        assert not half.done()
+        half.cancel()
 
     asyncio.run(ask())
