@@ -16,9 +16,10 @@
 {% macro bronze_table(source_name, table_name) %}
     {%- set relation = source(source_name, table_name) -%}
     {%- set columns = {} -%}
-    {%- set found = adapter.get_relation(relation.database, relation.schema, relation.identifier) if execute -%}
-    {%- if found -%}
-        {%- for column in adapter.get_columns_in_relation(found) -%}
+    {%- if execute -%}
+        {#- Never by get_relation: while one thread of dbt reads what a schema holds, others take what it has read so far for
+            the whole, and a table that is there for missing. -#}
+        {%- for column in adapter.get_columns_in_relation(relation) -%}
             {%- do columns.update({column.name: column.data_type}) -%}
         {%- endfor -%}
     {%- endif -%}
