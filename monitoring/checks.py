@@ -110,7 +110,7 @@ def promises_of(sources: Sources) -> freshness.Promises:
 
 
 def verdicts(connection: psycopg.Connection[Any]) -> list[freshness.Verdict]:
-    """Return the verdicts that the last monitoring run wrote."""
+    """Return the verdicts of the last monitoring run; a promise that was broken since is."""
     return [
         freshness.Verdict(
             *(row.layer, row.relation, row.as_of, timedelta(seconds=row.sla_seconds), row.state, row.since),

@@ -226,7 +226,7 @@ def freshness(connection: psycopg.Connection[Any], layer: str | None = None) -> 
         Freshness,
         """
         select layer, relation, as_of, sla_seconds, state, since, because, owner, checked_at
-        from monitoring.freshness
+        from monitoring.freshness_now
         where %(layer)s::text is null or layer = %(layer)s
         order by state = 'fresh', layer desc, since nulls last, relation
         limit %(most)s

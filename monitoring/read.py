@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from monitoring import checks, log, report
+from monitoring import checks, log, queries, report
 
 if TYPE_CHECKING:
     import psycopg
@@ -24,5 +24,6 @@ def build_report(connection: psycopg.Connection[Any], run_id: str) -> report.Run
         rescued=log.rescued(connection, batches, report.FIELDS),
         refused=log.refused_files(connection, batches, report.FILES),
         notes=checks.notes(connection),
+        incidents=queries.incidents(connection, open_only=True),
     )
     return report.build(rows, previous, log.schema_changes(connection, batches), context)

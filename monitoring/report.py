@@ -9,6 +9,7 @@ from typing import Any
 
 from monitoring.freshness import Verdict
 from monitoring.log import COUNTS
+from monitoring.queries import Incident
 from monitoring.taxonomy import CLASSES, first_line
 
 # More than this many rows of detail are looked up in the logging table, not read in a report.
@@ -82,7 +83,7 @@ class Context:
         rescued: The fields with the most values of the run that did not fit their column, and what these were.
         refused: Whole files that were refused, as `source.table: reason`.
         notes: What people should know of monitoring itself, such as that nobody is told of failures.
-        now: The time of the report.
+        incidents: What is wrong and not well again, the most urgent first.
     """
 
     freshness: Sequence[Verdict] = ()
@@ -90,7 +91,7 @@ class Context:
     rescued: Sequence[str] = ()
     refused: Sequence[str] = ()
     notes: Sequence[str] = ()
-    now: datetime | None = None
+    incidents: Sequence[Incident] = ()
 
     @property
     def late_marts(self) -> list[Verdict]:
@@ -133,8 +134,9 @@ class RunReport:
 
     @property
     def is_well(self) -> bool:
-        """Whether all is loaded, nothing was refused whole, and gold is as fresh as promised."""
-        return not (self.is_open or self.failures or self.context.late_marts or self.context.refused)
+        """Whether all is loaded, nothing was refused whole, gold is as fresh as promised, and no incident is open."""
+        wrong = self.failures or self.context.late_marts or self.context.refused or self.context.incidents
+        return not (self.is_open or wrong)
 
     @property
     def is_open(self) -> bool:
@@ -151,7 +153,9 @@ class RunReport:
         if self.context.refused:
             more = f", {self.context.refused[0]}"
             return f"{len(self.context.refused)} file(s) refused{more}: {happened}."
-        return f"Not as fresh as promised: {happened}."
+        if self.context.late_marts:
+            return f"Not as fresh as promised: {happened}."
+        return f"{len(self.context.incidents)} incident(s) open: {happened}."
 
     @property
     def _late(self) -> str:
@@ -180,12 +184,23 @@ class RunReport:
         if not self.failures and self.context.refused:
             return "Mend the files, or their table in sources.yaml, and run again. See `warehouse rejects list`."
         if not self.failures:
-            return "See docs/runbooks/README.md."
+            return self._first_incident
         first = self.failures[0]
         rows = f" Rows: {', '.join(self.context.rejected[:IDS])}." if self.context.rejected else ""
         return (
             f"First: {first.name} ({first.stage}): {first_line(first.message, 160)} Who acts: {first.who}. "
             f"{first.action} Runbook: {first.runbook}.{rows}"
+        )
+
+    @property
+    def _first_incident(self) -> str:
+        if not self.context.incidents:
+            return "See docs/runbooks/README.md."
+        first = self.context.incidents[0]
+        taken = f" Taken by {first.acknowledged_by}." if first.acknowledged_by else ""
+        return (
+            f"First: {first.title}: {first_line(first.message, 160)} Who acts: {first.owner}.{taken} "
+            f"{first.first_step} Runbook: {first.runbook}."
         )
 
     @property

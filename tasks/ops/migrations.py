@@ -573,6 +573,17 @@ MIGRATIONS: tuple[str, ...] = (
     comment on column monitoring.looks.parts is
         'Its parts in order: name, seconds, and cpu_seconds of its own process, without those of servers.';
     """,
+    """
+    create view monitoring.freshness_now as
+        select layer, relation, as_of, sla_seconds, case when broken then 'stale' else state end as state,
+            case when broken then as_of + make_interval(secs => sla_seconds) else since end as since,
+            case when broken then coalesce(because, 'no run since then') else because end as because,
+            owner, checked_at
+        from (select *, state in ('fresh', 'behind') and as_of + make_interval(secs => sla_seconds) < now() as broken
+            from monitoring.freshness) judged;
+    comment on view monitoring.freshness_now is
+        'Freshness as of now: a promise that was kept at the last look may be broken since, and nobody has looked.';
+    """,
 )
 
 

@@ -8,7 +8,9 @@ from uuid import uuid4
 
 import psycopg
 
-from monitoring import log, queries
+from monitoring import incidents, log, queries
+from monitoring.pages.panels import on_page, run
+from monitoring.read import build_report
 
 NOW = datetime.now(UTC)
 
@@ -66,3 +68,54 @@ def test_figures_of_runs_tables_and_stages(connection: psycopg.Connection[Any]) 
         (10, 10, 0, 0, 8.0),
     ]
     assert [(day.bytes_read, day.runs, day.failures) for day in days] == [(500, 1, 0), (0, 1, 0)]
+
+
+def test_a_promise_that_is_broken_since_the_last_look_is_told(connection: psycopg.Connection[Any]) -> None:
+    old, young = NOW - timedelta(hours=30), NOW - timedelta(hours=1)
+    for relation, as_of in (("gold.old", old), ("gold.young", young)):
+        connection.execute(
+            "insert into monitoring.freshness (layer, relation, as_of, sla_seconds, state, checked_at) "
+            "values ('gold', %s, %s, 26 * 3600, 'fresh', %s)",
+            [relation, as_of, old],
+        )
+    log.write(connection, [newest := row(str(uuid4()), "pipeline")])
+    found = {one.relation: (one.state, one.since, one.because) for one in queries.freshness(connection)}
+    assert found == {
+        "gold.old": ("stale", old + timedelta(hours=26), "no run since then"),
+        "gold.young": ("fresh", None, None),
+    }
+    report = build_report(connection, newest["flow_run_id"])
+    assert report is not None
+    assert (
+        report.headline.startswith("Not as fresh as promised")
+        and "1 of 2 mart(s) not up to date: old" in report.headline
+    )
+
+
+def glance(connection: psycopg.Connection[Any]) -> dict[str, tuple[str, str]]:
+    (panel,) = (one for one in on_page("today") if one.name == "glance")
+    result = run(connection, panel, {})
+    assert not result.problem
+    return {one["what"]: (one["state"], one["found"]) for one in result.rows}
+
+
+def test_what_the_first_cards_of_the_dashboard_say(connection: psycopg.Connection[Any]) -> None:
+    assert glance(connection) == {
+        "Gold": ("unknown", "0 of 0 marts up to date, the oldest as of"),
+        "Incidents": ("ok", "0 open, 0 not taken"),
+        "Monitoring": ("unknown", "has not looked yet"),
+    }
+    connection.execute(
+        "insert into monitoring.freshness (layer, relation, as_of, sla_seconds, state, checked_at) "
+        "select 'gold', 'gold.' || name, now() - age::interval, 3600, 'fresh', now() "
+        "from (values ('a', '0'), ('b', '2 hours')) as marts (name, age)"
+    )
+    log.write(connection, [row(str(uuid4()), "pipeline", state="Failed"), row(str(uuid4()), "pipeline", days=1)])
+    log.note_look(connection, "", 1, [])
+    incidents.record(connection, [incidents.Problem("failure", "extract shop.a", "auth", "refused")], NOW)
+    assert glance(connection) == {
+        "Gold": ("stale", "1 of 2 marts up to date, the oldest as of"),
+        "Incidents": ("failed", "1 open, 1 not taken, the oldest since"),
+        "The last run": ("failed", "failed, due or started"),
+        "Monitoring": ("ok", "looked last"),
+    }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from monitoring import freshness, history, log, report
 from monitoring.pages import html
+from monitoring.queries import Incident
 from tasks.paging import pages
 
 RUN, CHILD = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
@@ -193,6 +195,21 @@ def test_all_is_only_well_where_gold_is_as_fresh_as_promised() -> None:
     assert "because of shop.orders: no run has read it" in headline
     bronze = report.Context(freshness=[verdict("shop.orders", "stale", layer="bronze"), verdict("gold.x", "fresh")])
     assert report.build(GOOD, context=bronze).headline.startswith("All well")
+
+
+def test_all_is_not_well_while_an_incident_is_open() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    texts = ("anomaly", "low", "data_quality", "spend of meta", "spend of meta: anomaly", "twice as much", "marketing")
+    opened = Incident(7, *texts, "Look.", "docs/runbooks/x.md", at, at, 1, None, None, None, None)
+    wrong = report.Context(freshness=[verdict("gold.x", "fresh")], incidents=[opened])
+    built = report.build(GOOD, context=wrong)
+    assert not built.is_well
+    assert built.headline == (
+        "1 incident(s) open: 2 of 2 table(s) loaded, 900 rows changed in 60 s. First: spend of meta: anomaly: "
+        "twice as much Who acts: marketing. Look. Runbook: docs/runbooks/x.md."
+    )
+    taken = report.Context(incidents=[replace(opened, acknowledged_by="Ada")])
+    assert "Who acts: marketing. Taken by Ada. Look." in report.build(GOOD, context=taken).headline
 
 
 def test_all_is_not_well_where_a_file_was_refused() -> None:
