@@ -64,12 +64,12 @@ def _sum_up(connection: psycopg.Connection[Any], days: Sequence[date], until: da
     connection.execute(
         """
         insert into monitoring.pipeline_daily as d (day, stage, source, table_name, runs, failures, rows_read,
-            bytes_read, rows_landed, rows_loaded, rows_rejected, rows_rescued, rows_deleted, seconds,
-            seconds_p50, seconds_p95, cpu_seconds, peak_memory_bytes, closed)
+            bytes_read, rows_landed, rows_loaded, rows_rejected, rows_rescued, rows_deleted,
+            rows_unchanged, seconds, seconds_p50, seconds_p95, cpu_seconds, peak_memory_bytes, closed)
         select (coalesce(started_at, expected_at, logged_at) at time zone 'UTC')::date as day, stage,
             coalesce(source, ''), coalesce(table_name, ''), count(*), count(*) filter (where state = any(%(bad)s)),
             sum(rows_read), sum(bytes_read), sum(rows_landed), sum(rows_loaded), sum(rows_rejected), sum(rows_rescued),
-            sum(rows_deleted), sum(seconds), percentile_cont(0.5) within group (order by seconds),
+            sum(rows_deleted), sum(rows_unchanged), sum(seconds), percentile_cont(0.5) within group (order by seconds),
             percentile_cont(0.95) within group (order by seconds), sum(cpu_seconds), max(peak_memory_bytes),
             (coalesce(started_at, expected_at, logged_at) at time zone 'UTC')::date < %(until)s
         from monitoring.pipeline_log
@@ -87,6 +87,7 @@ def _sum_up(connection: psycopg.Connection[Any], days: Sequence[date], until: da
             rows_rejected = coalesce(d.rows_rejected, 0) + coalesce(excluded.rows_rejected, 0),
             rows_rescued = coalesce(d.rows_rescued, 0) + coalesce(excluded.rows_rescued, 0),
             rows_deleted = coalesce(d.rows_deleted, 0) + coalesce(excluded.rows_deleted, 0),
+            rows_unchanged = coalesce(d.rows_unchanged, 0) + coalesce(excluded.rows_unchanged, 0),
             seconds = coalesce(d.seconds, 0) + coalesce(excluded.seconds, 0),
             cpu_seconds = coalesce(d.cpu_seconds, 0) + coalesce(excluded.cpu_seconds, 0),
             peak_memory_bytes = greatest(d.peak_memory_bytes, excluded.peak_memory_bytes)

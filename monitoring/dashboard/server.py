@@ -22,7 +22,8 @@ _OPTIONS = {
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     # Second-level headings stand over each panel: of the usual size they would outshout the figures.
-    "theme.headingFontSizes": '["2.5rem", "1.5rem"]',
+    "theme.light.headingFontSizes": '["2.5rem", "1.5rem"]',
+    "theme.dark.headingFontSizes": '["2.5rem", "1.5rem"]',
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -13,11 +14,15 @@ from monitoring.pages.panels import Column, Result
 from monitoring.taxonomy import CLASSES
 
 _BEFORE = "_before"
-# A row of figures: more beside each other cannot be read.
-_COLUMNS = 4
+# Pixels of a figure and of a card: as many stand beside each other as the window has room for.
+_FIGURE, _CARD = 200, 230
 _ROUNDED = 10_000
 _CHANGE: dict[str, Literal["normal", "inverse", "off"]] = {"more": "normal", "less": "inverse", "neither": "off"}
-_CONFIG = {"legend": {"orient": "bottom", "columns": 4, "labelLimit": 220}, "axis": {"labelOverlap": "greedy"}}
+# As many entries of a legend beside each other as the chart has room for: of a fixed number a phone cuts some off.
+_CONFIG = {
+    "legend": {"orient": "bottom", "columns": {"expr": "max(1, floor(width / 130))"}, "labelLimit": 220},
+    "axis": {"labelOverlap": "greedy"},
+}
 
 
 def panel(result: Result, page_question: str = "") -> None:
@@ -46,10 +51,9 @@ def _figures(result: Result) -> None:
     """Draw one row as figures, each against the same of the period before."""
     row = result.rows[0]
     names = [name for name in row if not name.endswith(_BEFORE)]
-    for start in range(0, len(names), _COLUMNS):
-        for place, name in zip(st.columns(_COLUMNS), names[start : start + _COLUMNS], strict=False):
-            with place:
-                _figure(result.panel.column(name), row[name], row.get(name + _BEFORE))
+    with st.container(horizontal=True):
+        for name in names:
+            _figure(result.panel.column(name), row[name], row.get(name + _BEFORE))
 
 
 def _figure(column: Column, now: Any, before: Any) -> None:
@@ -58,16 +62,18 @@ def _figure(column: Column, now: Any, before: Any) -> None:
     if column.format == "money" and now is not None and abs(now) >= _ROUNDED:
         about, shown = f"{about} Exactly {shown}.", f"{now:,.0f}"
     change = f"{100 * (now - before) / before:+.1f} %" if before and now is not None else None
-    st.metric(column.title, shown, change, delta_color=_CHANGE[column.better], help=about or None, border=True)
+    st.metric(
+        column.title, shown, change, delta_color=_CHANGE[column.better], help=about or None, border=True, width=_FIGURE
+    )
 
 
 def _cards(result: Result) -> None:
     """Draw each row as a card, its first column the heading."""
-    for start in range(0, len(result.rows), _COLUMNS):
-        for place, row in zip(st.columns(_COLUMNS), result.rows[start : start + _COLUMNS], strict=False):
+    with st.container(horizontal=True):
+        for row in result.rows:
             first, *others = row
-            with place, st.container(border=True):
-                columns = {name: result.panel.column(name) for name in others}
+            with st.container(border=True, width=_CARD):
+                columns = {name: result.panel.column(name) for name in others if row[name] is not None}
                 lines = [
                     f":gray[{_escape(column.title)}] {_mark(row[name], column)}" for name, column in columns.items()
                 ]
@@ -120,7 +126,8 @@ def _value(value: Any, column: Column) -> Any:
         return f"{kind.title}: {kind.who}" if kind else value
     if column.format == "table" and value is not None:
         source, _, table = str(value).partition(".")
-        return f"table?source={source}&table={table}"
+        # The column shows what follows the last sign of all.
+        return f"table?{urlencode({'source': source, 'table': table})}#{value}"
     if isinstance(value, timedelta) or column.format == "age":
         return formats.show(value, "age") if value is not None else None
     if isinstance(value, Decimal):
@@ -152,7 +159,7 @@ def _column(column: Column) -> Any:
         form = "YYYY-MM" if column.format == "month" else "YYYY-MM-DD"
         return st.column_config.DateColumn(column.title, format=form, help=about)
     if column.format == "table":
-        return st.column_config.LinkColumn(column.title, display_text=r"source=(.*)&table=.*", help=about)
+        return st.column_config.LinkColumn(column.title, display_text=r"#(.*)$", help=about)
     if column.format == "link":
         return st.column_config.LinkColumn(column.title, display_text=column.title, help=about)
     return st.column_config.TextColumn(column.title, help=about)

@@ -584,6 +584,48 @@ MIGRATIONS: tuple[str, ...] = (
     comment on view monitoring.freshness_now is
         'Freshness as of now: a promise that was kept at the last look may be broken since, and nobody has looked.';
     """,
+    """
+    alter table monitoring.pipeline_daily add column rows_unchanged bigint;
+    update monitoring.pipeline_daily d set rows_unchanged = l.rows_unchanged
+    from (select (coalesce(started_at, expected_at, logged_at) at time zone 'UTC')::date as day, stage, source,
+            table_name, sum(rows_unchanged) as rows_unchanged
+        from monitoring.pipeline_log where rows_unchanged is not null group by 1, 2, 3, 4) l
+    where (d.day, d.stage, d.source, d.table_name) = (l.day, l.stage, l.source, l.table_name) and not d.closed;
+    create or replace view monitoring.days as
+        select day, stage, source, table_name, runs, failures, rows_read, bytes_read, rows_landed, rows_loaded,
+            rows_rejected, rows_rescued, rows_deleted, seconds, seconds_p50, seconds_p95, rows_unchanged, cpu_seconds,
+            peak_memory_bytes
+        from monitoring.pipeline_daily
+        union all
+        select (started_at at time zone 'UTC')::date, stage, coalesce(source, ''), coalesce(table_name, ''),
+            count(*)::integer, (count(*) filter (where state in
+                ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Cancelling', 'Missing', 'Late', 'Lost')))::integer,
+            sum(rows_read)::bigint, sum(bytes_read)::bigint, sum(rows_landed)::bigint, sum(rows_loaded)::bigint,
+            sum(rows_rejected)::bigint, sum(rows_rescued)::bigint, sum(rows_deleted)::bigint, sum(seconds),
+            percentile_cont(0.5) within group (order by seconds), percentile_cont(0.95) within group (order by seconds),
+            sum(rows_unchanged)::bigint, sum(cpu_seconds), max(peak_memory_bytes)
+        from monitoring.pipeline_log
+        where started_at >= (select coalesce((max(day) + 1)::timestamp at time zone 'UTC', '-infinity')
+            from monitoring.pipeline_daily)
+        group by 1, 2, 3, 4;
+    create index pipeline_log_runs on monitoring.pipeline_log (coalesce(started_at, expected_at))
+        where stage = 'pipeline';
+    create index pipeline_log_odd on monitoring.pipeline_log (coalesce(started_at, expected_at, logged_at))
+        where state <> 'Completed';
+    create view monitoring.failures as
+        select l.id, coalesce(l.started_at, l.expected_at, l.logged_at) as failed_at, l.stage, l.source, l.table_name,
+            coalesce(l.table_name, l.flow_name, l.stage) as name, l.state,
+            coalesce(l.error_class, 'code') as error_class,
+            split_part(coalesce(l.error_message, 'ended as ' || l.state), E'\n', 1) as error
+        from monitoring.pipeline_log l
+        where l.state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Missing', 'Late', 'Lost')
+            and (l.table_name is not null or not exists (select from monitoring.pipeline_log t
+                where t.flow_run_id = l.flow_run_id and t.id <> l.id and t.error_class is not null))
+            and (l.stage <> 'pipeline' or not exists (select from monitoring.pipeline_log t
+                where t.parent_run_id = l.flow_run_id and t.error_class is not null));
+    comment on view monitoring.failures is
+        'What failed, once: tables, models, and flows whose tables or steps do not tell the reason.';
+    """,
 )
 
 

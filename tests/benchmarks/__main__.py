@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import channels, commands, gold, peers
+from tests.benchmarks import channels, commands, gold, pages, peers
 from tests.benchmarks.compare import differences
 from tests.benchmarks.inputs import fill
 from tests.benchmarks.measure import Measure, compile_bytecode, machine, run_step, save
@@ -25,7 +25,9 @@ def main() -> None:
     """Run the parts that are asked for, print tables, save JSON."""
     parser = argparse.ArgumentParser(prog="make benchmark", description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000, help="uniform orders (other shapes: half of it)")
-    parser.add_argument("--parts", default="landing,bronze,sweep,channels,gold,peers,commands", help="what to measure")
+    parser.add_argument(
+        "--parts", default="landing,bronze,sweep,channels,gold,peers,commands,pages", help="what to measure"
+    )
     parser.add_argument(
         "--items", type=int, nargs="*", default=[100_000, 1_000_000], help="gold: order items (also 10000000)"
     )
@@ -62,6 +64,9 @@ def main() -> None:
             results["peers"] = compare_peers(uri, url, arguments.rows, Path(folder) / "ours", arguments.environments)
         if "commands" in parts:
             results["commands"] = commands.measure(uri, url, DATABASE, arguments.sizes, arguments.environments)
+        # Last: a long log is no burden for the others.
+        if "pages" in parts:
+            results["pages"] = pages.measure(url)
     print(f"\nsaved: {save(results, arguments.results)}")
 
 

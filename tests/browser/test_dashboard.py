@@ -75,6 +75,8 @@ def test_it_fits_and_asks_nobody_else(address: str, look: Any, width: int, schem
     ready(seen, "Today")
     seen.page.locator("[data-testid=stVegaLiteChart] :is(canvas, svg)").first.wait_for(timeout=30_000)
     seen.shot(f"dashboard-{width}-{scheme}", full=False)
+    background = seen.page.locator("[data-testid=stApp]").evaluate("one => getComputedStyle(one).backgroundColor")
+    assert (int(background.split("(")[1].split(",")[0]) < 128) == (scheme == "dark"), background
     assert seen.overflow() <= 0
     assert seen.errors == []
     assert seen.hosts == {address.removeprefix("http://")}

@@ -93,6 +93,8 @@ def test_a_filter_is_in_the_address_and_narrows_the_rows(filled: str) -> None:
     everything, one = open_page("throughput"), open_page("throughput", source="ads", days="30")
     assert (tables(everything), tables(one)) == (7, 3)
     assert [box.value for box in one.selectbox] == ["30", "ads", "all"]
+    # The column shows what follows the last sign, and the address opens the table's page.
+    assert "table?source=ads&table=meta_ads#ads.meta_ads" in list(one.dataframe[-1].value["table"])
     one.selectbox[1].set_value("shop").run()
     assert one.query_params["source"] == "shop" and tables(one) == 4
 

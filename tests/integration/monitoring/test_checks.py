@@ -417,11 +417,17 @@ def test_what_is_rolled_up_adds_up_and_is_removed_once(connection: psycopg.Conne
 
 def test_days_are_the_same_from_the_log_and_from_its_sums(connection: psycopg.Connection[Any]) -> None:
     def days() -> list[tuple[Any, ...]]:
-        names = "day, stage, source, table_name, runs, failures, rows_landed, seconds, seconds_p50, seconds_p95"
+        names = (
+            "day, stage, source, table_name, runs, failures, rows_landed, seconds, seconds_p50, seconds_p95, "
+            "rows_unchanged, cpu_seconds, peak_memory_bytes"
+        )
         return connection.execute(f"select {names} from monitoring.days order by 1, 2, 3, 4".encode()).fetchall()
 
+    used = {"rows_unchanged": 4, "cpu_seconds": 0.5, "peak_memory_bytes": 100}
     failed = extract(2, 0, "tags", state="Failed", error_class="auth")
-    log.write(connection, [extract(day, 10 + day, seconds=float(day)) for day in (0, 1, 2, 2, 2, 30)] + [failed])
+    log.write(
+        connection, [extract(day, 10 + day, seconds=float(day), **used) for day in (0, 1, 2, 2, 2, 30)] + [failed]
+    )
     before = days()
     assert [(row[0], row[3], row[4], row[5], row[6]) for row in before] == [
         ((NOW - timedelta(days=30)).date(), "orders", 1, 0, 40),

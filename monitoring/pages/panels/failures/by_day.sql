@@ -4,7 +4,7 @@ question: What broke, and does it come back?
 definition: Failed runs of tables, models and flows by day (UTC); a flow whose tables tell the reason is not counted again.
 kind: chart
 order: 10
-needs: [monitoring.pipeline_log]
+needs: [monitoring.failures]
 columns: {day: date, kind: text, failures: count}
 chart:
   mark: {type: bar}
@@ -16,10 +16,9 @@ chart:
     tooltip: [{field: day}, {field: kind}, {field: failures}]
 empty: Nothing failed in this period.
 */
-select (started_at at time zone 'UTC')::date as day, coalesce(error_class, 'unknown') as kind, count(*) as failures
-from monitoring.pipeline_log
-where table_name is not null and state in ('Failed', 'Crashed', 'TimedOut', 'Cancelled', 'Missing', 'Late', 'Lost')
-    and started_at >= %(since)s and started_at < %(until)s
+select (failed_at at time zone 'UTC')::date as day, error_class as kind, count(*) as failures
+from monitoring.failures
+where failed_at >= %(since)s and failed_at < %(until)s
     and (%(source)s::text is null or source = %(source)s)
 group by 1, 2
 order by 1, 2

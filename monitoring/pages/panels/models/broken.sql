@@ -12,18 +12,26 @@ columns:
   error: {title: what it said, format: code}
 empty: Every model was built and every test passed in this period.
 */
-with nodes as (
-    select source, table_name, started_at, state, error_message,
-        first_value(state) over (partition by source, table_name order by started_at desc) as last_state
+with broken as (
+    select source, table_name, count(*) as times, max(started_at) as last_at,
+        (array_agg(error_message order by started_at desc))[1] as error
     from monitoring.pipeline_log
-    where stage = 'dbt' and table_name is not null and started_at >= %(since)s and started_at < %(until)s
+    where stage = 'dbt' and table_name is not null and state <> 'Completed'
+        and coalesce(started_at, expected_at, logged_at) >= %(since)s
+        and coalesce(started_at, expected_at, logged_at) < %(until)s
+    group by source, table_name
 )
 
-select concat_ws('.', source, table_name) as node, count(*) as times, max(started_at) as last_at,
-    case max(last_state) when 'Completed' then 'ok' else lower(max(last_state)) end as state,
-    left(split_part((array_agg(error_message order by started_at desc))[1], E'\n', 1), 300) as error
-from nodes
-where state <> 'Completed'
-group by source, table_name
-order by last_at desc
+select concat_ws('.', broken.source, broken.table_name) as node, broken.times, broken.last_at,
+    case newest.state when 'Completed' then 'ok' else lower(newest.state) end as state,
+    left(split_part(broken.error, E'\n', 1), 300) as error
+from broken
+left join lateral (
+    select l.state
+    from monitoring.pipeline_log as l
+    where l.source = broken.source and l.table_name = broken.table_name and l.stage = 'dbt' and l.started_at < %(until)s
+    order by l.started_at desc
+    limit 1
+) as newest on true
+order by broken.last_at desc
 limit 100

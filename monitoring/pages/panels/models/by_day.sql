@@ -18,10 +18,28 @@ chart:
     order: {field: state, sort: descending}
     tooltip: [{field: day}, {field: state}, {field: nodes}]
 */
-select (started_at at time zone 'UTC')::date as day,
-    case state when 'Completed' then 'ok' when 'Warned' then 'warned' when 'Skipped' then 'skipped' else 'failed' end as state,
-    count(*) as nodes
-from monitoring.pipeline_log
-where stage = 'dbt' and table_name is not null and started_at >= %(since)s and started_at < %(until)s
-group by 1, 2
-order by 1, 2
+with others as (
+    select (coalesce(started_at, expected_at, logged_at) at time zone 'UTC')::date as day,
+        case state when 'Warned' then 'warned' when 'Skipped' then 'skipped' else 'failed' end as state, count(*) as nodes
+    from monitoring.pipeline_log
+    where stage = 'dbt' and table_name is not null and state <> 'Completed'
+        and coalesce(started_at, expected_at, logged_at) >= %(since)s
+        and coalesce(started_at, expected_at, logged_at) < %(until)s
+    group by 1, 2
+),
+
+everything as (
+    select day, sum(runs) as nodes
+    from monitoring.days
+    where stage = 'dbt' and table_name <> ''
+        and day > (%(since)s at time zone 'UTC')::date and day <= (%(until)s at time zone 'UTC')::date
+    group by day
+)
+
+select day, state, nodes
+from others
+where day in (select day from everything)
+union all
+select day, 'ok', (nodes - coalesce((select sum(others.nodes) from others where others.day = everything.day), 0))::bigint
+from everything
+order by day, state
