@@ -420,6 +420,15 @@ def _json_record(number: int, line: bytes, value: object, key: Sequence[str]) ->
 
 def exact_number(text: str) -> int | Decimal128 | str:
     """Return a JSON number as what holds it exactly; one that nothing holds stays text."""
+    return _short_number(text) if len(text) <= _DECIMAL128_DIGITS else _number(text)
+
+
+def exact_integer(text: str) -> int | Decimal128 | str:
+    """Return the same of a number without fraction and exponent."""
+    return int(text) if len(text) < _SURE_DIGITS and text != "-0" else exact_number(text)
+
+
+def _number(text: str) -> int | Decimal128 | str:
     # -0 is no integer: the sign would be lost.
     if not _NUMBER_WITH_FRACTION.search(text) and len(text) <= 20 and text != "-0" and int(text) in _INT64:
         return int(text)
@@ -433,13 +442,10 @@ def exact_number(text: str) -> int | Decimal128 | str:
     return Decimal128(number)
 
 
-def exact_integer(text: str) -> int | Decimal128 | str:
-    """Return the same of a number without fraction and exponent."""
-    return int(text) if len(text) < _SURE_DIGITS and text != "-0" else exact_number(text)
+# The numbers of reports repeat: zeros, rates, prices. Long ones would fill the memory.
+_short_number = lru_cache(maxsize=1 << 14)(_number)
 
 
-# The numbers of reports repeat: zeros, rates, prices.
-@lru_cache(maxsize=1 << 14)
 def _plain_decimal(sign: str, whole: str, fraction: str) -> Decimal128:
     """Return what `Decimal128` makes of a number without an exponent, at a fifth of the time."""
     coefficient = int(whole + fraction)

@@ -74,6 +74,13 @@ def test_a_row_that_breaks_a_rule_is_held_back_and_fails_nothing(tmp_path: Path)
     assert (manifest.held_rows, manifest.reject_rows) == (1, 1)
 
 
+def test_rows_of_any_number_and_size_land_as_they_came(tmp_path: Path) -> None:
+    # The hundredth is so long that it and its neighbours are encoded apart.
+    rows = [{"id": f"{number}", "text": "ä" * (1 << 20 if number == 100 else number)} for number in range(150)]
+    pulls, _ = pull(tmp_path, lambda asked: {"data": rows})
+    assert [{name: row[name] for name in ("id", "text")} for row in pulls.last("things")] == rows
+
+
 def test_a_cursor_ends_where_none_is_given(tmp_path: Path) -> None:
     def answer(asked: Asked) -> Any:
         start = int(asked.query.get("after", 0))
