@@ -163,7 +163,7 @@ def test_a_source_is_checked_alone(place: Path, capsys: pytest.CaptureFixture[st
         )
         assert cli.invoke(["check", "web"]) == cli.DONE
         assert capsys.readouterr().out.splitlines() == [
-            "ok      source web: 1 account(s): web in UTC",
+            "ok      source web: account web in UTC",
             "ok      web.things: account web, the first rows:",
             "          id=1, name=first",
             "nothing is wrong",

@@ -90,15 +90,14 @@ class Ga4Fake(Fake):
                 sums = summed.setdefault(key, [Decimal(0)] * len(metrics))
                 for index, name in enumerate(metrics):
                     sums[index] += Decimal(str(row.get(name, 0)))
-        rows = [
+        offset, limit = int(body.get("offset") or 0), min(int(body.get("limit") or _DEFAULT), _MOST)
+        page = [
             {
                 "dimensionValues": [{"value": value} for value in key],
                 "metricValues": [{"value": f"{value:f}"} for value in sums],
             }
-            for key, sums in sorted(summed.items())
+            for key, sums in sorted(summed.items())[offset : offset + limit]
         ]
-        offset, limit = int(body.get("offset") or 0), min(int(body.get("limit") or _DEFAULT), _MOST)
-        page = rows[offset : offset + limit]
         headers: dict[str, Any] = {
             "dimensionHeaders": [{"name": name} for name in dimensions],
             "metricHeaders": [
@@ -115,8 +114,8 @@ class Ga4Fake(Fake):
             "propertyQuota": {"tokensPerDay": {"consumed": 1, "remaining": self.tokens_left}},
             "kind": "analyticsData#runReport",
         }
-        if rows:
-            answer |= {"rows": page, "rowCount": len(rows) + self.count_off}
+        if summed:
+            answer |= {"rows": page, "rowCount": len(summed) + self.count_off}
         return Answer(answer)
 
 

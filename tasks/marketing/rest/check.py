@@ -38,10 +38,7 @@ def check(name: str, source: ChannelSource, channel: Channel) -> Iterator[Findin
                 "wrong", subject, "the credentials reach no account", "grant the user an account, or list them"
             )
             return
-        shown = ", ".join(f"{account} in {account.timezone}" for account in accounts[:_SHOWN_ACCOUNTS])
-        more = f" and {len(accounts) - _SHOWN_ACCOUNTS} more" if len(accounts) > _SHOWN_ACCOUNTS else ""
-        yield Finding("ok", subject, f"{len(accounts)} account(s): {shown}{more}")
-        yield from _tables(name, list(source.tables), channel, accounts)
+        yield from _read(name, list(source.tables), channel, accounts)
 
 
 def _endings(subject: str, channel: Channel) -> Iterator[Finding]:
@@ -57,34 +54,40 @@ def _endings(subject: str, channel: Channel) -> Iterator[Finding]:
             yield Finding("ok", subject, f"{ending.what}, until {ending.day}")
 
 
-def _tables(name: str, tables: Sequence[str], channel: Channel, accounts: Sequence[Account]) -> Iterator[Finding]:
+def _read(name: str, tables: Sequence[str], channel: Channel, accounts: Sequence[Account]) -> Iterator[Finding]:
     """Read the first table of the first accounts, and the other tables of one that can be read.
 
     What all of them fail by, such as a token, is told once.
     """
     failed: dict[Finding, list[Account]] = {}
-    readable: Account | None = None
+    readable: list[Account] = []
+    first: list[Finding] = []
     for account in accounts[:_SHOWN_ACCOUNTS]:
         try:
-            found = _table(name, tables[0], channel, account)
+            first.append(_table(name, tables[0], channel, account))
+            readable.append(account)
         except WarehouseError as error:
             failed.setdefault(Finding("wrong", f"{name}.{tables[0]}", error.what, error.action), []).append(account)
-            continue
-        if readable is None:
-            readable = account
-            yield found
+    if readable:
+        shown = ", ".join(f"{account} in {account.timezone}" for account in readable)
+        more = f" and {len(accounts) - _SHOWN_ACCOUNTS} more" if len(accounts) > _SHOWN_ACCOUNTS else ""
+        yield Finding("ok", f"source {name}", f"account{_s(readable)} {shown}{more}")
+        yield first[0]
     for finding, those in failed.items():
         yield replace(finding, message=f"{_named(those)}: {finding.message}")
-    if readable is not None:
-        for table in tables[1:]:
-            try:
-                yield _table(name, table, channel, readable)
-            except WarehouseError as error:
-                yield Finding("wrong", f"{name}.{table}", f"{_named([readable])}: {error.what}", error.action)
+    for table in tables[1:] if readable else ():
+        try:
+            yield _table(name, table, channel, readable[0])
+        except WarehouseError as error:
+            yield Finding("wrong", f"{name}.{table}", f"{_named(readable[:1])}: {error.what}", error.action)
 
 
 def _named(accounts: Sequence[Account]) -> str:
-    return f"account{'s' if len(accounts) > 1 else ''} {', '.join(map(str, accounts))}"
+    return f"account{_s(accounts)} {', '.join(map(str, accounts))}"
+
+
+def _s(accounts: Sequence[Account]) -> str:
+    return "s" if len(accounts) > 1 else ""
 
 
 def _table(source: str, table: str, channel: Channel, account: Account) -> Finding:

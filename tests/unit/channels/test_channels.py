@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from infra.sample.channels import ga4, google_ads, linkedin_ads, meta_ads, microsoft_ads, tiktok_ads
@@ -207,6 +208,8 @@ def test_check_names_each_account_that_cannot_be_read(tmp_path: Path) -> None:
     assert (wrong.level, ok.level) == ("wrong", "ok")
     assert FIRST in wrong.message and "let the advertiser authorize the app" in wrong.action
     assert SECOND in ok.message and "spend=10.10" in ok.message
+    (shown,) = [one.message for one in found if one.subject == "source shop" and "account" in one.message]
+    assert shown == f"account {SECOND} (Second) in America/Los_Angeles"
 
 
 def test_check_tells_once_what_all_accounts_fail_by(tmp_path: Path) -> None:
@@ -398,6 +401,22 @@ def test_all_pages_of_analytics_are_read_whatever_the_order_of_their_headers(tmp
         (row["data_loss_from_other_row"], row.get("sampling_space")) for row in rows if row["account_id"] == "1"
     } == {(True, 9000)}
     assert fake.tokens_given == 1
+
+
+def test_a_day_beyond_the_rows_of_one_page_is_read_whole(tmp_path: Path) -> None:
+    count, day = 100_500, TODAY - timedelta(days=1)
+    one = ga4.Property("1")
+    one.put(day, visits(day, count))
+    fake = ga4.Ga4Fake(one)
+    fake.reorders = True
+    with serving(ga4=fake) as url:
+        report = {"dimensions": ["sessionSource"], "metrics": ["sessions"]}
+        pulls = analytics(tmp_path, url, properties=["1"], tables={"sessions": report})
+        pulls.pull("sessions", (day, day))
+    (manifest,) = pulls.manifests("sessions")
+    landed = pl.concat([pulls.landing.read(manifest, part) for part in manifest.of_kind("rows")])
+    assert (landed.height, landed["session_source|string"].n_unique(), landed["sessions|int"].sum()) == (count,) * 3
+    assert [asked.json["offset"] for asked in fake.log[-2:]] == ["0", "100000"]
 
 
 def test_a_count_that_does_not_reconcile_fails(tmp_path: Path) -> None:
