@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -26,6 +27,8 @@ from tests.channels import NOW, Pulls, serving
 
 _ACCOUNTS = ("7000000000000000001", "7000000000000000002")
 _LOOKBACK = 3
+# As often a request is sent until it fails for good.
+_ATTEMPTS = 6
 
 
 class Warehouse:
@@ -50,7 +53,7 @@ class Warehouse:
     def pull(self) -> None:
         """Pull once, and note what the pulls that were whole have said."""
         known = len(self.pulls.manifests("campaigns"))
-        with suppress(SourceError):
+        with suppress(SourceError, KeyboardInterrupt):
             self.pulls.pull("campaigns")
         for manifest in self.pulls.manifests("campaigns")[known:]:
             for part in manifest.scope.parts:  # type: ignore[union-attr]
@@ -125,7 +128,8 @@ _step = st.one_of(
     st.tuples(st.just("drop"), _account, _days, _campaign),
     st.tuples(st.just("clear"), _account, _days),
     st.tuples(st.just("pull")),
-    st.tuples(st.just("break off"), st.integers(1, 8), st.integers(1, 10)),
+    st.tuples(st.just("break off"), st.integers(1, 8), st.integers(1, 10), st.sampled_from([2, _ATTEMPTS])),
+    st.tuples(st.just("kill")),
     st.tuples(st.just("forbid"), _account),
     st.tuples(st.just("allow")),
     st.tuples(st.just("load")),
@@ -160,11 +164,14 @@ def apply(warehouse: Warehouse, name: str, given_: list[Any]) -> None:
     elif name == "clear":
         accounts[given_[0]].drop(today - timedelta(days=given_[1]))
     elif name == "break off":
-        # The n-th request of the next pull, and all its retries, end in the middle.
+        # The n-th request of the next pull ends in the middle, and so do some of its retries, or all.
         after = len(fake.log) + given_[0]
-        fake.fail(Answer({"code": 0, "data": {}}, cut=given_[1]), 6, lambda asked: len(fake.log) >= after)
+        fake.fail(Answer({"code": 0, "data": {}}, cut=given_[1]), given_[2], lambda asked: len(fake.log) >= after)
         warehouse.pull()
         fake.faults.clear()
+    elif name == "kill":
+        with patch.object(warehouse.pulls.landing, "commit", side_effect=KeyboardInterrupt):
+            warehouse.pull()
     elif name == "forbid":
         accounts[given_[0]].forbidden = True
     elif name == "allow":
@@ -176,6 +183,7 @@ def apply(warehouse: Warehouse, name: str, given_: list[Any]) -> None:
         warehouse.pull()
     else:
         warehouse.load()
+        warehouse.check()
 
 
 @pytest.fixture
