@@ -4,8 +4,7 @@
 |---|---|
 | `project` | the project in use, its checksum, how dbt is to be called |
 | `graph` | what a project consists of, what of it has to be built, what must not be shown (pure) |
-| `process`, `worker` | the process in which dbt runs, from outside and from inside |
-| `combined`, `connections` | within it: data tests asked together, connections kept from node to node |
+| `process` | the process in which dbt runs (`tasks.dbt_worker`), from outside |
 | `swap` | schemas aside, and the exchange in one transaction |
 | `results` | what happened to each node |
 | `company`, `staging`, `descriptions` | a company's own project, its staging models, their columns that follow drift |

@@ -57,7 +57,7 @@ class DbtProcess:
         """Start the process: it imports dbt and parses at once, whether or not somebody waits for it yet."""
         answers, theirs = os.pipe()
         # "-P" keeps the working directory off the import path: a folder called dbt there must not hide the package.
-        program = [sys.executable, "-P", "-m", "tasks.dbt.worker", str(theirs)]
+        program = [sys.executable, "-P", "-m", "tasks.dbt_worker", str(theirs)]
         env = {**self.env, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), self.env.get("PYTHONPATH"))))}
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell

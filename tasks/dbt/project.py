@@ -118,7 +118,7 @@ class Project:
         told = {name: value for name, value in env.items() if name.startswith("DBT_") and "SECRET" not in name}
         told |= {name: env.get(name, "") for name in _DECIDING}
         # Another worker may tell the graph otherwise; an image holds the product's files without its metadata.
-        made.update(Path(__file__).with_name("worker.py").read_bytes())
+        made.update((Path(__file__).parents[1] / "dbt_worker/worker.py").read_bytes())
         versions = [version(name) for name in ("dbt-core", "dbt-postgres")]
         made.update(repr((sorted(told.items()), versions, str(self.profiles))).encode())
         return made.hexdigest()

@@ -51,3 +51,10 @@ def test_control_tables_import_only_pure_parts_of_bronze_and_dbt() -> None:
     pure = {"tasks.bronze", "tasks.bronze.plan", "tasks.bronze.names", "tasks.dbt.graph"}
     found = {module for path in (ROOT / "tasks/ops").glob("*.py") for _, module in imported(path)}
     assert {module for module in found if module.startswith("tasks.") and not module.startswith("tasks.ops")} <= pure
+
+
+def test_the_process_in_which_dbt_runs_imports_nothing_that_it_does_not_need() -> None:
+    found = {module for path in (ROOT / "tasks/dbt_worker").glob("*.py") for _, module in imported(path)}
+    assert {module for module in found if module.partition(".")[0] in PARTS} == {
+        "tasks.imports", "tasks.dbt_worker", "tasks.dbt_worker.worker", "tasks.dbt_worker.combined",
+    }  # fmt: skip

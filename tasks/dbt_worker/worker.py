@@ -27,8 +27,8 @@ from dbt_common.events.base_types import EventMsg
 from dbt_common.events.logger import _TextLogger
 from dbt_common.exceptions import DbtBaseException
 
-from tasks.dbt import connections
-from tasks.dbt.combined import combined
+from tasks.dbt_worker import connections
+from tasks.dbt_worker.combined import combined
 from tasks.imports import uncollected
 
 _BUILDS = ("model", "seed", "snapshot")
@@ -247,11 +247,3 @@ class _Fingerprints:
 
 def _digest(told: object) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
-
-
-if __name__ == "__main__":
-    # Ctrl-C of whoever started us, or the end of our input, while nothing is being done.
-    try:
-        main(int(sys.argv[1]))
-    except KeyboardInterrupt:
-        sys.exit(130)
