@@ -137,6 +137,7 @@ def test_a_table_goes_through_loads_drift_and_deletes_and_equals_its_source(ware
     assert told["rejects"][0][3] == "on_drift is freeze: refused is int"
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_it_ends_in_the_same_state(warehouse: Warehouse) -> None:
     whole = loaded(warehouse, "whole")
     wanted, rows = whole.told(), whole.rows()

@@ -13,6 +13,8 @@ import pytest
 
 from tests.fixtures.bronze import Warehouse
 
+pytestmark = pytest.mark.slow
+
 _MOST_MIB = 512
 _LOAD = textwrap.dedent(
     """

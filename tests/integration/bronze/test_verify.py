@@ -141,6 +141,7 @@ documents_of_any_shape = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(documents_of_any_shape, st.booleans()), min_size=1, max_size=3))
 def test_documents_of_any_shape_come_through_batch_after_batch(

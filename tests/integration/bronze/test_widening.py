@@ -308,6 +308,7 @@ def columns_of(warehouse: Warehouse) -> list[Column]:
         return columns.of_relation(connection, TableKey(*warehouse.place), "")
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(BATCHES)
 def test_numbers_of_every_kind_are_read_exactly_whatever_could_be_widened_when(

@@ -15,6 +15,8 @@ import pytest
 from flows import cli
 from tasks.settings import get_settings
 
+pytestmark = pytest.mark.slow
+
 TOY = Path(__file__).parents[2] / "toy_connector" / "toy.py"
 TOKEN = "token-of-the-toy"
 

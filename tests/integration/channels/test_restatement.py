@@ -137,6 +137,7 @@ _step = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(_step, min_size=4, max_size=25))
 def test_each_day_is_what_its_last_complete_pull_said(postgres_server: str, steps: list[tuple[Any, ...]]) -> None:

@@ -19,6 +19,8 @@ from tasks.settings import Settings
 from tests.integration.dbt import by_hand
 from tests.integration.dbt.test_rules import order, utm, visit
 
+pytestmark = pytest.mark.slow
+
 DIRECT, GOOGLE, BING, FACEBOOK, MAIL = (
     *("(direct) / (none)", "google / cpc", "bing / cpc"),
     *("facebook / paid_social", "newsletter / email"),

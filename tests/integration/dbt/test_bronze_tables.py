@@ -13,6 +13,8 @@ from tasks import dbt
 from tasks.settings import Settings
 from tests.integration.dbt import by_hand
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("customers", "products", "orders", "events")
 # Python reads it as it starts, so in the process of dbt too: what a schema holds becomes known bit by bit.
 SLOW_CACHE = """

@@ -25,6 +25,8 @@ from tasks.landing import Landing
 from tasks.settings import Settings
 from tasks.sources import load_sources
 
+pytestmark = pytest.mark.slow
+
 DATASETS = cdnow.master_file().parent
 
 

@@ -23,6 +23,8 @@ from tests.integration.dbt import by_hand
 from tests.integration.dbt.test_rules import utm, visit
 from tests.unit.channels.test_channels import FAKES, TABLES, TODAY, facts, source
 
+pytestmark = pytest.mark.slow
+
 LISTS = {
     "google_ads": ["campaign_list"],
     "meta_ads": ["campaign_list"],

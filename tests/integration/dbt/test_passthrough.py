@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from pydantic import SecretStr
 
 from tasks import dbt
 from tasks.settings import Settings
 from tests.integration.dbt import by_hand
+
+pytestmark = pytest.mark.slow
 
 COLUMNS: dict[str, list[dict[str, Any]]] = {
     "stg_shop__orders": [

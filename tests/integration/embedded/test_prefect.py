@@ -16,6 +16,8 @@ import pytest
 
 from infra.embedded import prefect, prefect_schema
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:

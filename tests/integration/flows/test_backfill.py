@@ -19,6 +19,8 @@ from infra.sample.channels.ga4 import Ga4Fake, Property, refused
 from infra.sample.channels.server import Asked
 from tests.channels import serving
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from conftest import Shop
 

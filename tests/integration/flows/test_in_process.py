@@ -322,6 +322,7 @@ def test_the_hourly_run_logs_what_is_missing_and_then_nothing_more(shop: Shop, r
     assert shop.query(newest, run_id) == logged
 
 
+@pytest.mark.slow
 def test_dbt_is_started_only_for_what_a_model_lacks(
     shop: Shop, run_pipeline: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ def shop(orders_alone: Callable[[str], Any]) -> Any:
     return orders_alone("{mode: incremental, cursor: at}")
 
 
+@pytest.mark.slow
 def test_a_reset_that_is_killed_between_its_steps_ends_right(
     shop: Any, postgres_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

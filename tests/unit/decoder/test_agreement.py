@@ -19,7 +19,7 @@ from tests.unit.decoder.agreement import assert_same, drain, plain
 
 CHILDREN = ("items", "items.discounts", "items.value", "a.items", "b")
 # How long the fuzz target runs; a machine of its own can give it hours.
-FUZZ_SECONDS = float(os.environ.get("WAREHOUSE_FUZZ_SECONDS", "10"))
+FUZZ_SECONDS = float(os.environ.get("WAREHOUSE_FUZZ_SECONDS", "3"))
 
 _keys = st.one_of(st.sampled_from(["_id", "a", "b", "items", "value", "", "x.y", "p|q"]), st.text(max_size=4)).map(
     lambda key: key.replace("\0", "0")
