@@ -14,7 +14,7 @@ from tasks.bronze import kinds
 from tasks.bronze.load import REPLAY, load_within, take_lock
 from tasks.bronze.outcome import LoadResult
 from tasks.bronze.plan import Column, FieldChange, RelationPlan, make_plan
-from tasks.bronze.postgres import carryover, ddl, exchange
+from tasks.bronze.postgres import carryover, ddl, swap
 from tasks.bronze.postgres.carryover import Carryover
 from tasks.bronze.postgres.destination import Postgres
 from tasks.errors import LoadError
@@ -60,7 +60,7 @@ def rebuild_table(ref: TableRef, settings: Settings) -> list[LoadResult]:
         try:
             with connection.transaction():
                 return _rebuild(connection.cursor(), landing, ref)
-        except exchange.CannotExchange as error:
+        except swap.CannotSwap as error:
             with connection.transaction():
                 return _rebuild(connection.cursor(), landing, ref, str(error))
 
@@ -100,10 +100,10 @@ def _rebuild(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, again
         cursor: In a transaction that ends with this.
         landing: Where the batches are.
         ref: The table.
-        against: Why the relations cannot be exchanged, and so keep their columns, if they cannot.
+        against: Why the relations cannot be swapped, and so keep their columns, if they cannot.
 
     Raises:
-        CannotExchange: That has turned out.
+        CannotSwap: That has turned out.
     """
     key, history = ref.key, ref.table.history
     take_lock(cursor, *key)
@@ -119,8 +119,8 @@ def _rebuild(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, again
             # Not truncated: readers see the rows until the transaction ends.
             cursor.execute(sql.SQL("delete from {}").format(ddl.relation(name)))
     else:
-        exchange.check(cursor, list(live.values()))
-        shadows = targets = exchange.make_shadows(cursor, names)
+        swap.check(cursor, list(live.values()))
+        shadows = targets = swap.make_shadows(cursor, names)
         told = _retype(cursor, key, landing, manifests, aside)
     carryover.bring_back(cursor, key, targets, aside, base, history=history)
     _forget(cursor, key, manifests)
@@ -134,7 +134,7 @@ def _rebuild(cursor: psycopg.Cursor[Any], landing: Landing, ref: TableRef, again
     if not against:
         for child in live:
             carryover.make(cursor, key, child, targets[child])
-        told += exchange.exchange(cursor, live, shadows)
+        told += swap.swap(cursor, live, shadows)
     results[-1].warnings += told
     return results
 

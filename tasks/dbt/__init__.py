@@ -5,7 +5,7 @@
 | `project` | the project in use, its checksum, how dbt is to be called |
 | `graph` | what a project consists of, what of it has to be built, what must not be shown (pure) |
 | `process` | the process in which dbt runs (`tasks.dbt_worker`), from outside |
-| `swap` | schemas aside, and the exchange in one transaction |
+| `swap` | schemas aside, and the swap in one transaction |
 | `results` | what happened to each node |
 | `company`, `staging`, `descriptions` | a company's own project, its staging models, their columns that follow drift |
 """
@@ -183,7 +183,7 @@ def run(
 
 
 class _Build:
-    """One build: plan, prepare, dbt, exchange."""
+    """One build: plan, prepare, dbt, swap."""
 
     def __init__(self, connection: psycopg.Connection[Any], process: DbtProcess, graph: Graph) -> None:
         self._connection, self._process, self._graph = connection, process, graph

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, sql
 
-from tasks.bronze.postgres import ddl, exchange
+from tasks.bronze.postgres import ddl
+from tasks.bronze.postgres.swap import indexes, inherit_default_privileges
 from tasks.errors import DbtError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def prepare(
         connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         clean(connection, schema)
         connection.execute(sql.SQL("create schema {}").format(sql.Identifier(schema + ASIDE)))
-        exchange.inherit_default_privileges(connection.cursor(), schema, schema + ASIDE)
+        inherit_default_privileges(connection.cursor(), schema, schema + ASIDE)
     for relation in copied:
         with connection.transaction():
             _copy(connection, relation)
@@ -131,7 +132,7 @@ def _copy(connection: psycopg.Connection[Any], relation: Relation) -> None:
     )
     connection.execute(sql.SQL("insert into {} overriding system value select * from {}").format(aside, live))
     cursor = connection.cursor()
-    for index in exchange.indexes(cursor, live):
+    for index in indexes(cursor, live):
         cursor.execute(index.on(aside))
 
 
@@ -205,8 +206,8 @@ def _keep_indexes(connection: psycopg.Connection[Any], relation: Relation) -> No
     cursor = connection.cursor()
     if any((_find(cursor, relation, suffix) or (0, ""))[1] != "r" for suffix in ("", ASIDE)):
         return
-    there = {index.definition for index in exchange.indexes(cursor, relation.aside)}
-    for index in exchange.indexes(cursor, relation.live):
+    there = {index.definition for index in indexes(cursor, relation.aside)}
+    for index in indexes(cursor, relation.live):
         is_index = index.definition.startswith(("index", "unique index"))
         if not is_index or index.definition in there or _OF_DBT.fullmatch(index.name):
             continue
@@ -227,13 +228,13 @@ def _keep_indexes(connection: psycopg.Connection[Any], relation: Relation) -> No
 def _take_places(
     connection: psycopg.Connection[Any], relations: Sequence[Relation], by_key: Sequence[Relation], patience: float
 ) -> None:
-    """Exchange relations once the locks are free; between tries no lock is held that a reader waits for."""
+    """Swap relations once the locks are free; between tries no lock is held that a reader waits for."""
     deadline = time.monotonic() + patience
     while relations:
         try:
             with connection.transaction():
                 connection.execute(sql.SQL("set local lock_timeout = {}").format(_LOCK_WAIT_MS))
-                _exchange(connection, relations, by_key)
+                _swap(connection, relations, by_key)
             return
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             if time.monotonic() > deadline:
@@ -245,7 +246,7 @@ def _take_places(
             time.sleep(_PAUSE_SECONDS)
 
 
-def _exchange(connection: psycopg.Connection[Any], relations: Sequence[Relation], by_key: Sequence[Relation]) -> None:
+def _swap(connection: psycopg.Connection[Any], relations: Sequence[Relation], by_key: Sequence[Relation]) -> None:
     cursor = connection.cursor()
     # Names are written out in the definitions of views that are read below.
     cursor.execute("set local search_path = ''")

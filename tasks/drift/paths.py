@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from tasks.ops import Executor, TableKey, columns, field_statistics
 from tasks.sources.config import NamedPath
 
-# Share of letters in common: one letter wrong, missing, too many or two exchanged in a name of five is found.
+# Share of letters in common: one letter wrong, missing, too many or two swapped in a name of five is found.
 _NEARLY = 0.75
 _DIGITS = re.compile(r"\d+")
 

@@ -1,6 +1,6 @@
 """Replacing all rows of a table in Postgres: the batch that a reset waits for takes the place of what is there.
 
-It is loaded beside the relations that readers see, counted, and exchanged with them in the same transaction.
+It is loaded beside the relations that readers see, counted, and swapped with them in the same transaction.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from tasks.bronze.postgres import carryover, ddl, exchange
+from tasks.bronze.postgres import carryover, ddl, swap
 from tasks.errors import LoadError
 from tasks.landing import Manifest
 from tasks.ops import TableKey, rejects
@@ -32,7 +32,7 @@ def replace(
     try:
         with cursor.connection.transaction():
             return _replace(cursor, manifest, names, history, load)
-    except exchange.CannotExchange as error:
+    except swap.CannotSwap as error:
         with cursor.connection.transaction():
             return _replace(cursor, manifest, names, history, load, against=str(error))
 
@@ -53,17 +53,17 @@ def _replace(
         names: By child the table's relations.
         history: Whether versions are kept.
         load: Loads it into the relations that it is given.
-        against: Why the relations cannot be exchanged, if they cannot: then rows are replaced within them.
+        against: Why the relations cannot be swapped, if they cannot: then rows are replaced within them.
 
     Raises:
-        CannotExchange: That has turned out.
+        CannotSwap: That has turned out.
     """
     key = TableKey(manifest.source, manifest.table)
     live = ddl.existing(cursor, names)
     live.pop(HISTORY, None)
     if not against:
-        exchange.check(cursor, list(live.values()))
-    shadows = exchange.make_shadows(cursor, {child: name for child, name in names.items() if child != HISTORY})
+        swap.check(cursor, list(live.values()))
+    shadows = swap.make_shadows(cursor, {child: name for child, name in names.items() if child != HISTORY})
     old: Mapping[str, str]
     if against:
         old, targets = {child: shadows[child] for child in live}, names
@@ -80,10 +80,10 @@ def _replace(
     if history:
         _end_versions(cursor, manifest, targets)
     if against:
-        exchange.drop_shadows(cursor, shadows)
+        swap.drop_shadows(cursor, shadows)
         result.warnings.append(f"rows were replaced within the relations: {against}")
     else:
-        result.warnings += exchange.exchange(cursor, live, shadows)
+        result.warnings += swap.swap(cursor, live, shadows)
     return result
 
 

@@ -168,7 +168,7 @@ def test_rights_and_views_of_people_survive(shop: Shop) -> None:
         shop.connection.execute(f"drop owned by {role}; drop role {role}")
 
 
-def test_a_view_that_no_longer_fits_stops_the_exchange_and_nothing_changes(shop: Shop) -> None:
+def test_a_view_that_no_longer_fits_stops_the_swap_and_nothing_changes(shop: Shop) -> None:
     shop.build().check()
     shop.connection.execute("create view gold.of_people as select twice from gold.fct_order")
     shop.write("models/gold/fct_order.sql", "select order_id, total from {{ ref('stg_orders') }}")
@@ -227,7 +227,7 @@ def test_a_long_reader_is_waited_for_and_lets_others_through(shop: Shop) -> None
         slow.execute("select * from gold.rpt_day")
         with pytest.raises(DbtError, match="could not take their places"):
             swap.swap(shop.connection, [relation], [], lambda: None, patience_seconds=0.1)
-        # Nobody queues behind the exchange once it has given up.
+        # Nobody queues behind the swap once it has given up.
         with psycopg.connect(shop.url, options="-c lock_timeout=2s") as other:
             assert other.execute("select orders from gold.rpt_day").fetchone() == (2,)
     swap.swap(shop.connection, [relation], [], lambda: None, patience_seconds=10)
@@ -254,7 +254,7 @@ calls = []
 real = {places[moment]}
 def die(*args, **more):
     calls.append(args)
-    # Two schemas are cleaned before the build; the next time is after the exchange.
+    # Two schemas are cleaned before the build; the next time is after the swap.
     if {moment!r} != "clean" or len(calls) > 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*args, **more)

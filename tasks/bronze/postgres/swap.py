@@ -20,7 +20,7 @@ _ASIDE = "__next_"
 _ATTEMPTS = 48
 
 
-class CannotExchange(Exception):
+class CannotSwap(Exception):
     """Something of people belongs to a relation and cannot be made again over another one; the text says what."""
 
 
@@ -28,7 +28,7 @@ def make_shadows(cursor: psycopg.Cursor[Any], names: Mapping[str, str]) -> dict[
     """Make the schema for a table's shadows, and return by child the names of relations in it, none of which exists.
 
     Args:
-        cursor: In the transaction that fills them and ends with `exchange`.
+        cursor: In the transaction that fills them and ends with `swap`.
         names: By child the names of all relations of the table.
     """
     # One of its own for each session: another one's name would be locked until that transaction ends.
@@ -45,16 +45,16 @@ def drop_shadows(cursor: psycopg.Cursor[Any], shadows: Mapping[str, ddl.Shadow])
 
 
 def check(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> None:
-    """Find out before anything is filled whether relations may be exchanged.
+    """Find out before anything is filled whether relations may be swapped.
 
     Raises:
-        CannotExchange: They may not, and why.
+        CannotSwap: They may not, and why.
     """
     if ddl.views_above(cursor, names) is None:
-        raise CannotExchange(ddl.ABOVE)
+        raise CannotSwap(ddl.ABOVE)
     rows = cursor.execute(_TIES, [[ddl.oid(cursor, name) for name in names]]).fetchall()
     if rows:
-        raise CannotExchange(", ".join(row[0] for row in rows))
+        raise CannotSwap(", ".join(row[0] for row in rows))
 
 
 _TIES: LiteralString = """
@@ -76,7 +76,7 @@ _TIES: LiteralString = """
 """
 
 
-def exchange(cursor: psycopg.Cursor[Any], live: Mapping[str, str], shadows: Mapping[str, ddl.Shadow]) -> list[str]:
+def swap(cursor: psycopg.Cursor[Any], live: Mapping[str, str], shadows: Mapping[str, ddl.Shadow]) -> list[str]:
     """Let shadows take the places of the relations that readers see; the caller commits at once.
 
     Indexes and constraints that people added are made before, which takes as long as it takes. Rights, comments and
@@ -92,7 +92,7 @@ def exchange(cursor: psycopg.Cursor[Any], live: Mapping[str, str], shadows: Mapp
         A sentence for each index that could not be made again.
 
     Raises:
-        CannotExchange: A view or something else above a relation cannot be made again; nothing changed.
+        CannotSwap: A view or something else above a relation cannot be made again; nothing changed.
         LoadError: The relations stayed locked by others.
     """
     filled = {child: shadow for child, shadow in shadows.items() if ddl.exists(cursor, shadow)}
@@ -103,7 +103,7 @@ def exchange(cursor: psycopg.Cursor[Any], live: Mapping[str, str], shadows: Mapp
     def change() -> None:
         views = ddl.views_above(cursor, names)
         if views is None:
-            raise CannotExchange(ddl.ABOVE)
+            raise CannotSwap(ddl.ABOVE)
         if names:
             ddl.lock(cursor, names, views)
         described = [statement for child in live for statement in _describe(cursor, live[child], filled[child])]
@@ -122,7 +122,7 @@ def exchange(cursor: psycopg.Cursor[Any], live: Mapping[str, str], shadows: Mapp
     try:
         ddl.with_short_locks(cursor, names, change, _ATTEMPTS)
     except errors.DependentObjectsStillExist as error:
-        raise CannotExchange(error.diag.message_detail) from error
+        raise CannotSwap(error.diag.message_detail) from error
     return notes
 
 
@@ -144,7 +144,7 @@ def _make_view(cursor: psycopg.Cursor[Any], view: ddl.View) -> None:
     try:
         ddl.create_view(cursor, view)
     except errors.ProgrammingError as error:
-        raise CannotExchange(f"{view.name} cannot be made again: {error.diag.message_primary}") from error
+        raise CannotSwap(f"{view.name} cannot be made again: {error.diag.message_primary}") from error
 
 
 def _make_indexes(cursor: psycopg.Cursor[Any], live: str, shadow: str) -> list[str]:

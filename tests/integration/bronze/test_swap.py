@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from tasks.bronze.load import Loader
-from tasks.bronze.postgres import carryover, exchange
+from tasks.bronze.postgres import carryover, swap
 from tasks.bronze.rebuild import rebuild_table
 from tasks.mongodb.config import MongoSource, MongoTable
 from tasks.settings import Settings
@@ -96,7 +96,7 @@ class Readers:
 TOTALS = "select count(*), sum(t.x)::bigint, sum(c.k)::bigint from {} t join {} c on c._root_id = t._id"
 
 
-@pytest.mark.parametrize("against", [False, True], ids=["exchanged", "in place"])
+@pytest.mark.parametrize("against", [False, True], ids=["swapped", "in place"])
 def test_readers_get_whole_answers_throughout_a_rebuild(
     warehouse: Warehouse, place: Any, monkeypatch: pytest.MonkeyPatch, against: bool
 ) -> None:
@@ -272,7 +272,7 @@ def test_a_table_that_somebody_dropped_is_there_after_a_rebuild(warehouse: Wareh
 
 def test_an_index_name_that_another_table_has_is_left_to_it(warehouse: Warehouse, place: Any, monkeypatch: Any) -> None:
     load(warehouse)
-    real = exchange.exchange
+    real = swap.swap
 
     def name_taken(cursor: Any, live: Any, shadows: Any) -> Any:
         carryover.make(cursor, place[0].key, "", shadows[""])
@@ -280,7 +280,7 @@ def test_an_index_name_that_another_table_has_is_left_to_it(warehouse: Warehouse
         cursor.execute("create table bronze.shop__orders_pkey ()")
         return real(cursor, live, shadows)
 
-    monkeypatch.setattr(exchange, "exchange", name_taken)
+    monkeypatch.setattr(swap, "swap", name_taken)
     rebuild_table(*place)
     [[name]] = warehouse.rows(
         "select conname from pg_constraint where conrelid = 'bronze.shop__orders'::regclass and contype = 'p'"
