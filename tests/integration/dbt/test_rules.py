@@ -264,7 +264,7 @@ EVENTS = [
     *visit("lnkd", "2026-03-01T10:00", referrer="https://lnkd.in/abc"),
     *visit("medium-only", "2026-03-01T10:00", utm={"source": "", "medium": "Email"}),
     # Over midnight in Berlin: the visit is of the fourth, the look at a product of the fifth.
-    *visit("night", "2026-03-04T22:59", "page_view", "product_view"),
+    *visit("night", "2026-03-04T22:59", "page_view", "product_view", device={"type": "mobile"}),
     # Links that say in one word what others say in two.
     *visit("slash", "2026-03-01T10:00", **utm("a / b", "c")),
     *visit("slashes", "2026-03-01T10:00", **utm("a", "b / c")),
@@ -365,6 +365,13 @@ def test_tests_and_cancelled_orders_count_nowhere(gold: psycopg.Connection[Any])
     assert rows(gold, "select sum(net_revenue) from gold.rpt_rfm") == [(Decimal(348),)]
     assert rows(gold, "select sum(net_revenue) from gold.rpt_customer_cohort") == [(Decimal(348),)]
     assert rows(gold, "select sum(orders), sum(cancelled_orders) from gold.rpt_sales_daily") == [(10, 1)]
+
+
+def test_revenue_is_of_new_customers_of_returning_ones_or_of_nobody_known(gold: psycopg.Connection[Any]) -> None:
+    sums = "select sum(new_customers), sum(returning_orders), sum(new_net_revenue), sum(returning_net_revenue)"
+    assert rows(gold, f"{sums} from gold.rpt_sales_daily") == [(6, 3, 340, 8)]
+    # The tenth order, of 5, has no customer.
+    assert rows(gold, "select sum(orders), sum(net_revenue_restated) from gold.rpt_sales_daily") == [(10, 353)]
 
 
 def test_a_refund_counts_on_its_own_day_and_on_the_orders(gold: psycopg.Connection[Any]) -> None:
@@ -557,3 +564,8 @@ def test_the_funnel_narrows_step_by_step(gold: psycopg.Connection[Any]) -> None:
     steps = "select step, visitors, visitors_before from gold.fct_funnel_daily"
     found = rows(gold, f"{steps} where date_day = '2026-03-02' order by step_number")
     assert found == [(step, 1, 1) for step in ("product view", "add to cart", "checkout", "purchase")]
+    ways = "select date_day, channel_group, device_type, sum(visitors) from gold.fct_funnel_daily where step_number = 1"
+    assert rows(gold, f"{ways} group by 1, 2, 3 order by 1") == [
+        (date(2026, 3, 2), "Paid Search", "unknown", 1),
+        (date(2026, 3, 5), "Direct", "mobile", 1),
+    ]

@@ -4,6 +4,7 @@
 {% macro metric(name, relation) -%}
     {%- set parts = {
         'average_order_value': ['revenue', 'orders'],
+        'returning_share': ['returning_orders', 'orders'],
         'conversion_rate': ['orders', 'sessions'],
         'click_rate': ['clicks', 'impressions'],
         'cost_per_click': ['spend', 'clicks'],

@@ -1,6 +1,6 @@
 /*
-title: Resources and cost
-question: What does a run cost, and which table needs most?
+title: Tables
+question: Which table needs most?
 definition: >
   CPU seconds and peak memory of the table's steps over the period; per million rows where at least ten thousand were read. Tables that share
   a process share its peak.

@@ -1,11 +1,23 @@
-{#- Visitors by the day of their first look at a product; each later step counts only after the one before it and in time. #}
+{#- Visitors by the day of their first look at a product, and by channel and device of the visit in which that was; each
+later step counts only after the one before it and in time, in whichever visit. #}
 {%- set hours = warehouse.setting('funnel_window_hours') -%}
 with viewed as (
 
-    select {{ warehouse.reporting_date('viewed_at') }} as date_day, visitor_id, min(viewed_at) as viewed_at
-    from {{ ref('fct_session') }}
-    where viewed_at is not null and visitor_id is not null and not is_bot
-    group by 1, 2
+    select date_day, visitor_id, viewed_at, channel_group, device_type
+    from (
+        select
+            {{ warehouse.reporting_date('viewed_at') }} as date_day,
+            visitor_id,
+            viewed_at,
+            {{ warehouse.channel_group('source', 'medium', 'campaign_hint') }} as channel_group,
+            coalesce(device_type, 'unknown') as device_type,
+            row_number() over (
+                partition by {{ warehouse.reporting_date('viewed_at') }}, visitor_id order by viewed_at, session_id
+            ) as place
+        from {{ ref('fct_session') }}
+        where viewed_at is not null and visitor_id is not null and not is_bot
+    ) as looks
+    where place = 1
 
 ),
 
@@ -16,7 +28,7 @@ carted as (
     left join {{ ref('fct_session') }} as sessions
         on sessions.visitor_id = viewed.visitor_id
         and sessions.carted_at >= viewed.viewed_at and sessions.carted_at < viewed.viewed_at + interval '{{ hours }}' hour
-    group by 1, 2, 3
+    group by 1, 2, 3, 4, 5
 
 ),
 
@@ -27,7 +39,7 @@ checked_out as (
     left join {{ ref('fct_session') }} as sessions
         on sessions.visitor_id = carted.visitor_id
         and sessions.checkout_at >= carted.carted_at and sessions.checkout_at < carted.viewed_at + interval '{{ hours }}' hour
-    group by 1, 2, 3, 4
+    group by 1, 2, 3, 4, 5, 6
 
 ),
 
@@ -39,7 +51,7 @@ purchased as (
         on sessions.visitor_id = checked_out.visitor_id
         and sessions.purchased_at >= checked_out.checkout_at
         and sessions.purchased_at < checked_out.viewed_at + interval '{{ hours }}' hour
-    group by 1, 2, 3, 4, 5
+    group by 1, 2, 3, 4, 5, 6, 7
 
 ),
 
@@ -47,17 +59,21 @@ counted as (
 
     select
         date_day,
+        channel_group,
+        device_type,
         count(*)::bigint as viewed,
         count(carted_at)::bigint as carted,
         count(checkout_at)::bigint as checked_out,
         count(purchased_at)::bigint as purchased
     from purchased
-    group by 1
+    group by 1, 2, 3
 
 )
 
 select
     counted.date_day,
+    counted.channel_group,
+    counted.device_type,
     steps.step_number,
     steps.step,
     steps.visitors,
