@@ -99,7 +99,9 @@ MEASURES = (
         "spend",
         "select spent_on as day, 'gold' as source, 'fct_ad_spend_daily' as table_name, platform::text, "
         "coalesce(account_id::text, '') as account, coalesce(currency::text, '') as field, "
-        "sum(spend)::float8 as value from gold.fct_ad_spend_daily where spent_on >= %(since)s group by 1, 4, 5, 6",
+        "sum(spend)::float8 as value from gold.fct_ad_spend_daily where spent_on >= %(since)s group by 1, 4, 5, 6 "
+        # A currency without an exchange rate has no amount in that of the reports.
+        "having sum(spend) is not null",
         Limits(absolute=10),
         {"gold.fct_ad_spend_daily": _SPEND},
         by_event=True,
