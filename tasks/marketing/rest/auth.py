@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -136,8 +137,7 @@ class _Token(NoAuth, ABC):
 
     def refresh(self, post: Post) -> bool:
         """See `Auth`."""
-        address, form = self._form()
-        status, body = post(address, form)
+        status, body = self._fetch(post)
         token = body.get("access_token") if isinstance(body, dict) else None
         if status != 200 or not isinstance(token, str):
             said = body.get("error_description") or body.get("error") if isinstance(body, dict) else None
@@ -151,6 +151,10 @@ class _Token(NoAuth, ABC):
         self._ends = self._clock.now() + timedelta(seconds=float(seconds)) if seconds else None
         self._took(body)
         return True
+
+    def _fetch(self, post: Post) -> tuple[int, Any]:
+        """Ask for a token, and return status and body of the answer."""
+        return post(*self._form())
 
     @abstractmethod
     def _form(self) -> tuple[str, Mapping[str, str]]:
@@ -189,18 +193,26 @@ class OAuthRefresh(_Token):
         super().__init__(where, clock, Secrets(client_secret, refresh_token))
         self._url, self._client = token_url, (client_id, client_secret)
         self._first, self._tokens = refresh_token, tokens
+        # What replaced one refresh token must not stand in the way of another, which somebody granted since.
+        self._key = f"{where} {hashlib.sha256(refresh_token.encode()).hexdigest()[:12]}"
         self._extra = dict(extra or {})
+
+    def _fetch(self, post: Post) -> tuple[int, Any]:
+        used = self._tokens.get(self._key)
+        status, body = super()._fetch(post)
+        # Another process of this warehouse may have replaced it in between.
+        return super()._fetch(post) if status != 200 and self._tokens.get(self._key) != used else (status, body)
 
     def _form(self) -> tuple[str, Mapping[str, str]]:
         client, secret = self._client
-        refresh = self.secrets.add(self._tokens.get(self._where) or self._first)
+        refresh = self.secrets.add(self._tokens.get(self._key) or self._first)
         form = {"grant_type": "refresh_token", "client_id": client, "client_secret": secret, "refresh_token": refresh}
         return self._url, form | self._extra
 
     def _took(self, body: Mapping[str, Any]) -> None:
         new = body.get("refresh_token")
-        if isinstance(new, str) and new != (self._tokens.get(self._where) or self._first):
-            self._tokens.put(self._where, self.secrets.add(new))
+        if isinstance(new, str) and new != (self._tokens.get(self._key) or self._first):
+            self._tokens.put(self._key, self.secrets.add(new))
 
 
 class ClientCredentials(_Token):

@@ -1,24 +1,30 @@
-"""Where replaced refresh tokens are kept: in a Secret block where Prefect is, else in a private file."""
+"""Where replaced refresh tokens are kept: in a Secret block of a Prefect server elsewhere, else in a private file."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tasks.marketing.rest.auth import TokenStore
 from tasks.settings import Settings
 
 _FILE = "tokens.json"
+_HERE = (None, "localhost", "127.0.0.1", "::1")
 
 
 def token_store(settings: Settings) -> TokenStore:
-    """Return the store that every process of this warehouse shares."""
-    if os.environ.get("PREFECT_API_URL"):
-        return BlockTokens()
-    return FileTokens(settings.home / _FILE)
+    """Return the store that every process of this warehouse shares.
+
+    A Prefect server on this machine may run only as long as a run, and `warehouse check` does without: the file is
+    always there.
+    """
+    prefect = urlsplit(os.environ.get("PREFECT_API_URL", "")).hostname
+    return FileTokens(settings.home / _FILE) if prefect in _HERE else BlockTokens()
 
 
 class FileTokens:
@@ -42,18 +48,21 @@ class FileTokens:
 
     def put(self, key: str, token: str) -> None:
         """See `TokenStore`."""
-        try:
-            known = json.loads(self._path.read_text())
-        except FileNotFoundError:
-            known = {}
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(f".{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({**known, key: token}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        with self._path.with_suffix(".lock").open("w") as lock:
+            # Tokens of other sources may be replaced at the same time.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                known = json.loads(self._path.read_text())
+            except FileNotFoundError:
+                known = {}
+            temporary = self._path.with_suffix(".new")
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                json.dump({**known, key: token}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
 
 
 class BlockTokens:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import logging
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +17,11 @@ import pytest
 
 from infra.sample.channels.server import Answer, Asked
 from tasks.errors import ConfigError, QuotaExhausted, SourceAuthError, SourceError
+from tasks.marketing.rest.auth import TokenStore
 from tasks.marketing.rest.errors import VersionEnded
 from tasks.marketing.rest.extract import AccountsFailed
+from tasks.marketing.rest.tokens import BlockTokens, FileTokens, token_store
+from tasks.settings import Settings
 from tasks.sources import load_sources
 from tests.channels import NOW, Pulls, Script, serving
 
@@ -433,7 +438,53 @@ def test_replaced_refresh_tokens_are_kept(tmp_path: Path) -> None:
         # Ended before its time, as when somebody else has used the refresh token's successor.
         pulls.clock.sleep(3_600)
         pulls.pull("things")
-    assert tokens.number == 2 and pulls.tokens.get("shop") == "refresh-2"
+    assert tokens.number == 2 and list(pulls.tokens.tokens.values()) == ["refresh-2"]
+
+
+def test_a_refresh_token_that_was_granted_anew_counts_before_what_replaced_the_old_one(tmp_path: Path) -> None:
+    tokens = Tokens()
+    with serving(api=Script(tokens)) as url:
+        first = Pulls(tmp_path / "first", rest(url, auth=oauth(url)))
+        first.pull("things")
+        tokens.number = 70
+        again = Pulls(tmp_path / "again", rest(url, auth={**oauth(url), "refresh_token": "refresh-70"}))
+        again.tokens = first.tokens
+        again.pull("things")
+    assert tokens.number == 71 and len(again.last("things")) == len(ROWS)
+
+
+def test_a_refresh_token_that_another_process_replaced_meanwhile_is_no_refusal(tmp_path: Path) -> None:
+    tokens = Tokens()
+    tokens.number = 5
+
+    def answer(asked: Asked) -> Any:
+        if asked.path == "token" and not pulls.tokens.tokens:
+            pulls.tokens.put(f"shop {hashlib.sha256(b'refresh-0').hexdigest()[:12]}", "refresh-5")
+        return tokens(asked)
+
+    with serving(api=Script(answer)) as url:
+        pulls = Pulls(tmp_path, rest(url, auth=oauth(url)))
+        pulls.pull("things")
+    assert list(pulls.tokens.tokens.values()) == ["refresh-6"] and len(pulls.last("things")) == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("prefect", "store"),
+    [("", FileTokens), ("http://127.0.0.1:4200/api", FileTokens), ("https://prefect.example/api", BlockTokens)],
+)
+def test_check_and_run_share_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect: str, store: type[TokenStore]
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect)
+    assert isinstance(token_store(Settings(home=tmp_path)), store)
+
+
+def test_tokens_of_several_sources_are_kept_at_once_and_for_the_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "home" / "tokens.json"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: FileTokens(path).put(f"source {number}", f"token {number}"), range(40)))
+    assert [FileTokens(path).get(f"source {number}") for number in range(40)] == [f"token {n}" for n in range(40)]
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_token_that_ends_in_the_middle_is_renewed(tmp_path: Path) -> None:
