@@ -78,16 +78,12 @@ class AdAccount:
         """Yield the rows of days, in order."""
         yield from (self.rows[key] for key in sorted(self.rows) if first <= key[0] <= last)
 
-    def campaigns(self) -> dict[str, str]:
-        """Return the names of the campaigns by their id."""
-        return {row.campaign_id: row.campaign_name for row in self.members("campaign")}
-
     def members(self, level: Level) -> list[AdDay]:
-        """Return each campaign, ad group or ad once, as its last day has it."""
+        """Return each campaign, ad group or ad that has a number once, as its last day has it."""
         last: dict[str, AdDay] = {}
         for _, row in sorted(self.rows.items()):
             last[getattr(row, f"{level}_id")] = row
-        return list(last.values())
+        return [row for number, row in last.items() if number]
 
 
 def summed(rows: Iterable[AdDay], level: Level, *, by_platform: bool = False) -> list[AdDay]:

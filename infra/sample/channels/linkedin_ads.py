@@ -6,7 +6,7 @@ import re
 from datetime import date
 from typing import Any
 
-from infra.sample.channels.facts import AdAccount, AdDay, Facts
+from infra.sample.channels.facts import AdAccount, AdDay, Facts, Level
 from infra.sample.channels.server import Answer, Asked, Fake
 
 _DAY = r"\(year:(\d+),month:(\d+),day:(\d+)\)"
@@ -14,6 +14,13 @@ _RANGE = re.compile(rf"dateRange=\(start:{_DAY},end:{_DAY}\)")
 _ACCOUNTS = re.compile(r"accounts=List\(urn%3Ali%3AsponsoredAccount%3A(\d+)\)")
 _MOST_FIELDS = 20
 _URNS = {"CAMPAIGN_GROUP": "sponsoredCampaignGroup", "CAMPAIGN": "sponsoredCampaign", "CREATIVE": "sponsoredCreative"}
+
+# By list the level below it in others' words; creatives have a URN for a number.
+_LISTS: dict[str, tuple[Level, str]] = {
+    "adCampaignGroups": ("campaign", ""),
+    "adCampaigns": ("ad_group", ""),
+    "creatives": ("ad", "urn:li:sponsoredCreative:"),
+}
 
 
 class LinkedinAdsFake(Fake):
@@ -48,7 +55,9 @@ class LinkedinAdsFake(Fake):
             return refused(403, "Not enough permissions to access the account", "ACCESS_DENIED")
         if asked.path.count("/") == 2:
             return Answer(_account(account))
-        return _page(asked, [{"id": int(name), "name": title} for name, title in account.campaigns().items()])
+        level, urn = _LISTS[asked.path.split("/")[3]]
+        rows = [(getattr(row, f"{level}_id"), getattr(row, f"{level}_name")) for row in account.members(level)]
+        return _page(asked, [{"id": f"{urn}{name}" if urn else int(name), "name": title} for name, title in rows])
 
     def _token(self, asked: Asked) -> Answer:
         if asked.form.get("refresh_token") != self.refresh_tokens[-1]:

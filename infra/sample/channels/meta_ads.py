@@ -150,6 +150,7 @@ def _account(account: AdAccount) -> dict[str, Any]:
         "account_id": account.id,
         "id": f"act_{account.id}",
         "name": account.name,
+        "account_status": 1,
         "timezone_name": account.timezone,
         "currency": account.currency,
     }

@@ -6,10 +6,18 @@ import json
 from datetime import date
 from typing import Any
 
-from infra.sample.channels.facts import AdAccount, AdDay, Facts
+from infra.sample.channels.facts import AdAccount, AdDay, Facts, Level
 from infra.sample.channels.server import Answer, Asked, Fake
 
 _VERSION = "open_api/v1.3/"
+_OF_CAMPAIGN = {"campaign_id": "campaign_id", "campaign_name": "campaign_name"}
+_OF_AD_GROUP = {"adgroup_id": "ad_group_id", "adgroup_name": "ad_group_name"}
+# By list its level, and what its fields are called among the facts.
+_LISTS: dict[str, tuple[Level, dict[str, str]]] = {
+    "campaign/get/": ("campaign", _OF_CAMPAIGN),
+    "adgroup/get/": ("ad_group", _OF_AD_GROUP | _OF_CAMPAIGN),
+    "ad/get/": ("ad", {"ad_id": "ad_id", "ad_name": "ad_name"} | _OF_AD_GROUP | _OF_CAMPAIGN),
+}
 
 
 class TiktokAdsFake(Fake):
@@ -35,9 +43,10 @@ class TiktokAdsFake(Fake):
         account = self.facts.account(asked.query.get("advertiser_id", ""))
         if account is None:
             return said(40001, "No permission to operate advertiser.")
-        if path == "campaign/get/":
-            rows = [{"campaign_id": name, "campaign_name": title} for name, title in account.campaigns().items()]
-            return _page(asked, rows)
+        if path in _LISTS:
+            level, names = _LISTS[path]
+            members = account.members(level)
+            return _page(asked, [{name: getattr(row, of) for name, of in names.items()} for row in members])
         if path != "report/integrated/get/":
             return said(40002, f"path {path} not found")
         first, last = (date.fromisoformat(asked.query[name]) for name in ("start_date", "end_date"))
@@ -68,6 +77,7 @@ def _advertiser(account: AdAccount) -> dict[str, Any]:
     return {
         "advertiser_id": account.id,
         "name": account.name,
+        "status": "STATUS_ENABLE",
         "display_timezone": account.timezone,
         "timezone": "Etc/GMT+1",
         "currency": account.currency,

@@ -109,7 +109,11 @@ class LinkedinAdsChannel(ApiChannel):
         table = self._source.tables[ask.table]
         report = table.report or ask.table
         if report in ENTITIES:
-            yield from self._entities(Request(f"rest/adAccounts/{ask.account.id}/{ENTITIES[report]}?q=search"))
+            path, below = f"rest/adAccounts/{ask.account.id}", ENTITIES[report]
+            if below:
+                yield from self._entities(Request(f"{path}/{below}?q=search"))
+            else:
+                yield _named(self.client.send(Request(path)).body)
             return
         assert ask.window is not None  # noqa: S101  all analytics have a day
         pivot, column = PIVOTS[report]
@@ -144,9 +148,7 @@ class LinkedinAdsChannel(ApiChannel):
     def _entities(self, request: Request) -> Iterator[dict[str, Any]]:
         paging = Token(Place("pageToken"), "metadata.nextPageToken", size=Place("pageSize"))
         for _, records in read_pages(self.client, request, paging, "elements", _PAGE):
-            for record in records:
-                name = str(record["id"]).rsplit(":", 1)[-1]
-                yield {**record, "id": name}
+            yield from map(_named, records)
 
 
 def _auth(name: str, source: LinkedinAdsSource, tokens: TokenStore, clock: Clock) -> Auth:
@@ -167,6 +169,11 @@ def _auth(name: str, source: LinkedinAdsSource, tokens: TokenStore, clock: Clock
 
 def _account(record: Mapping[str, Any]) -> Account:
     return Account(str(record["id"]), "UTC", str(record.get("name") or ""), str(record.get("currency") or ""))
+
+
+def _named(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entity with its number for its URN."""
+    return {**record, "id": str(record["id"]).rsplit(":", 1)[-1]}
 
 
 def _day(day: date) -> str:

@@ -36,8 +36,13 @@ METRICS: dict[str, Literal["int", "decimal", "string"]] = {
     "conversionValueInLocalCurrency": "decimal",
 }
 
-ENTITIES = {"campaign_group_list": "adCampaignGroups", "campaign_list": "adCampaigns", "creative_list": "creatives"}
-"""By table what has no days: the last part of its path."""
+ENTITIES = {
+    "account_list": "",
+    "campaign_group_list": "adCampaignGroups",
+    "campaign_list": "adCampaigns",
+    "creative_list": "creatives",
+}
+"""By table what has no days: the last part of its path, empty for the account itself."""
 
 
 class LinkedinAdsTable(ChannelTable):

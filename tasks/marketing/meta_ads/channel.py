@@ -178,7 +178,8 @@ class MetaAdsChannel(ApiChannel):
         found = self._source.tables[table]
         report = found.report or table
         if report in ENTITIES:
-            return Layout(key=("id",), types={"daily_budget": "int"}, empty=found.empty)
+            key = ("id",) if ENTITIES[report][0] else ()
+            return Layout(key=key, types={"daily_budget": "int"}, empty=found.empty)
         types = {"impressions": "int", "reach": "int", "clicks": "int", "inline_link_clicks": "int", "spend": "decimal"}
         types |= {"purchases": "decimal", "purchase_value": "decimal", "actions": "decimal", "action_value": "decimal"}
         return Layout.of(
@@ -201,13 +202,7 @@ class MetaAdsChannel(ApiChannel):
         table = self._source.tables[ask.table]
         report = table.report or ask.table
         if report in ENTITIES:
-            edge, fields = ENTITIES[report]
-            # Archived ones are left out unless they are asked for.
-            states = json.dumps([{"field": "effective_status", "operator": "IN", "value": _ALL_STATES}])
-            request = self._get(f"act_{ask.account.id}/{edge}", {"fields": ",".join(fields), "filtering": states})
-            for _, page in self._pages(request):
-                for record in page:
-                    yield {name: record.get(name) for name in fields}
+            yield from self._entities(f"act_{ask.account.id}", *ENTITIES[report])
             return
         of_actions = report.endswith("_actions")
         attribution = ",".join(table.attribution)
@@ -223,6 +218,18 @@ class MetaAdsChannel(ApiChannel):
                 else:
                     purchases = counted(record, "purchase")
                     yield row | {name: record.get(name) for name in METRICS} | purchases
+
+    def _entities(self, account: str, edge: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+        asked = {"fields": ",".join(fields)}
+        if edge:
+            # Archived ones are left out unless they are asked for.
+            states = json.dumps([{"field": "effective_status", "operator": "IN", "value": _ALL_STATES}])
+            request = self._get(f"{account}/{edge}", {**asked, "filtering": states})
+            records = (record for _, page in self._pages(request) for record in page)
+        else:
+            records = iter([self.client.send(self._get(account, asked)).body])
+        for record in records:
+            yield {name: record.get(name) for name in fields}
 
     def prepare(self, asks: Sequence[Ask]) -> None:
         """See `Channel`: the service makes several reports at once."""

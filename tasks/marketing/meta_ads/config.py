@@ -23,6 +23,7 @@ LEVELS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 METRICS = ("impressions", "reach", "clicks", "inline_link_clicks", "spend")
 
 ENTITIES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "account_list": ("", ("account_id", "name", "account_status", "currency", "timezone_name")),
     "campaign_list": (
         "campaigns",
         ("id", "name", "status", "effective_status", "objective", "daily_budget", "updated_time"),
@@ -42,7 +43,7 @@ ENTITIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "ad_list": ("ads", ("id", "adset_id", "campaign_id", "name", "status", "effective_status", "updated_time")),
 }
-"""By table what has no days: its edge and its fields."""
+"""By table what has no days: its edge below the account, empty for the account itself, and its fields."""
 
 
 class MetaAdsTable(ChannelTable):

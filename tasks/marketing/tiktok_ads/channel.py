@@ -15,7 +15,7 @@ from tasks.marketing.rest.client import Client, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.errors import Rule, Wait
 from tasks.marketing.rest.paging import Numbered, Place, listed, read_pages
-from tasks.marketing.tiktok_ads.config import ENTITIES, REPORTS, TiktokAdsSource
+from tasks.marketing.tiktok_ads.config import ADVERTISER, ENTITIES, REPORTS, TiktokAdsSource
 
 _URL = "https://business-api.tiktok.com"
 _RULES = (
@@ -69,11 +69,8 @@ class TiktokAdsChannel(ApiChannel):
         return [self._account(name) for name in self._source.advertisers]
 
     def _account(self, name: str) -> Account:
-        fields = ["advertiser_id", "name", "display_timezone", "timezone", "currency"]
-        params = {"advertiser_ids": json.dumps([name]), "fields": json.dumps(fields)}
         try:
-            reply = self.client.send(self._get("advertiser/info/", params))
-            found = next(iter(listed(reply, "data.list")), None)
+            found = next(iter(self._advertiser(name)), None)
         except SourceError:
             # Read as any other account it will fail by its name, and stop no other.
             return Account(name)
@@ -82,12 +79,17 @@ class TiktokAdsChannel(ApiChannel):
         zone = found.get("display_timezone") or found.get("timezone") or "UTC"
         return Account(name, str(zone), str(found.get("name") or ""), str(found.get("currency") or ""))
 
+    def _advertiser(self, name: str) -> list[dict[str, Any]]:
+        params = {"advertiser_ids": json.dumps([name]), "fields": json.dumps(ADVERTISER)}
+        return listed(self.client.send(self._get("advertiser/info/", params)), "data.list")
+
     def layout(self, table: str) -> Layout:
         """See `Channel`."""
         found = self._source.tables[table]
         report = found.report or table
         if report in ENTITIES:
-            return Layout(key=(ENTITIES[report][1],), empty=found.empty)
+            key = ENTITIES[report][1]
+            return Layout(key=(key,) if key else (), empty=found.empty)
         _, dimension, _ = REPORTS[report]
         return Layout.of(
             found,
@@ -109,10 +111,9 @@ class TiktokAdsChannel(ApiChannel):
         table = self._source.tables[ask.table]
         report = table.report or ask.table
         if report in ENTITIES:
-            path, _ = ENTITIES[report]
-            for _, records in self._pages(f"{path}/get/", {"advertiser_id": ask.account.id}):
+            for record in self._entities(report, ask.account.id):
                 # The advertiser stands in the column of every account.
-                yield from ({k: v for k, v in record.items() if k != "advertiser_id"} for record in records)
+                yield {name: value for name, value in record.items() if name != "advertiser_id"}
             return
         assert ask.window is not None  # noqa: S101  every report has a day
         level, dimension, attributes = REPORTS[report]
@@ -131,6 +132,14 @@ class TiktokAdsChannel(ApiChannel):
                 row = {**record["dimensions"], **record["metrics"]}
                 row.pop("advertiser_id", None)
                 yield row
+
+    def _entities(self, report: str, advertiser: str) -> Iterator[dict[str, Any]]:
+        path, key = ENTITIES[report]
+        if key is None:
+            yield from self._advertiser(advertiser)
+            return
+        for _, records in self._pages(f"{path}/get/", {"advertiser_id": advertiser}):
+            yield from records
 
     def _get(self, path: str, params: dict[str, Any]) -> Request:
         return Request(f"open_api/{self._source.version}/{path}", params=params)

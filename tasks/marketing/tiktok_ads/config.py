@@ -28,11 +28,15 @@ METRICS: dict[str, Literal["int", "decimal", "string"]] = {
 }
 
 ENTITIES = {
+    "advertiser_list": ("advertiser", None),
     "campaign_list": ("campaign", "campaign_id"),
     "ad_group_list": ("adgroup", "adgroup_id"),
     "ad_list": ("ad", "ad_id"),
 }
-"""By table what has no days: the first part of its path, and its key."""
+"""By table what has no days: the first part of its path, and its key within the advertiser."""
+
+ADVERTISER = ("advertiser_id", "name", "company", "status", "currency", "display_timezone", "timezone")
+"""Fields of the list of advertisers."""
 
 
 class TiktokAdsTable(ChannelTable):

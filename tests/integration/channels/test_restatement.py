@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -42,7 +42,7 @@ class Warehouse:
             "advertisers": list(fake.facts.accounts),
             "base_url": f"{address}/tiktok",
             "rows": 2,
-            "tables": {"campaigns": {"lookback": f"{_LOOKBACK}d", "current_day": True}},
+            "tables": {"campaigns": {"lookback": f"{_LOOKBACK}d", "current_day": True}, "campaign_list": {}},
         }
         self.pulls = Pulls(home, source, now)
         self.settings = Settings(url=SecretStr(url), home=home, landing=str(home / "landing"))
@@ -139,7 +139,9 @@ _step = st.one_of(
 
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(_step, min_size=4, max_size=25))
+@given(steps=st.lists(_step, min_size=4, max_size=25))
+# Days are final, and known to be empty, before the table has its first row.
+@example(steps=[*[("next day",)] * 4, ("pull",), ("put", _ACCOUNTS[1], 2, "3", 2)])
 def test_each_day_is_what_its_last_complete_pull_said(postgres_server: str, steps: list[tuple[Any, ...]]) -> None:
     from tests.conftest import _database
 
@@ -209,6 +211,27 @@ def test_a_day_that_loses_all_its_rows_is_empty(warehouse: Warehouse) -> None:
         "select day, row_count, rows_before, totals ->> 'spend', totals_before ->> 'spend' from ops.restatements"
     )
     assert changed == [(day, 0, 2, None, "0.22")]
+
+
+def test_a_list_of_campaigns_keeps_what_they_were_called_before(warehouse: Warehouse) -> None:
+    warehouse.pulls.pull("campaign_list")
+    account = warehouse.fake.facts.accounts[_ACCOUNTS[0]]
+    for one in account.rows.values():
+        one.campaign_name = one.campaign_name.replace("c1", "renamed")
+    account.drop(NOW.date(), "2")
+    for offset in range(1, 5):
+        account.drop(NOW.date() - timedelta(days=offset), "2")
+    warehouse.pulls.pull("campaign_list")
+    load_pending(warehouse.pulls.ref("campaign_list"), warehouse.settings)
+    named = "select campaign_name from bronze.shop__campaign_list"
+    of_first = f"account_id = '{_ACCOUNTS[0]}'"
+    assert warehouse.query(f"{named} where {of_first} and _deleted_at is null") == [("renamed",)]
+    history = warehouse.query(f"{named}__history where {of_first} order by 1")
+    assert [name for (name,) in history] == ["c1", "c2", "renamed"]
+    assert warehouse.query("select account, day, row_count from ops.account_days order by 1") == [
+        (_ACCOUNTS[0], None, 1),
+        (_ACCOUNTS[1], None, 2),
+    ]
 
 
 def test_a_day_is_final_once_it_was_read_after_the_lookback(warehouse: Warehouse) -> None:

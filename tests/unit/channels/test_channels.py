@@ -138,6 +138,43 @@ def test_a_day_that_is_told_again_has_its_new_rows_and_not_those_that_are_gone(k
     assert any(first <= yesterday.isoformat() <= last for first, last in days)
 
 
+LISTS = {
+    "google_ads": ("account_list", "campaign_list", None, "ad_list"),
+    "meta_ads": ("account_list", "campaign_list", "ad_set_list", "ad_list"),
+    "tiktok_ads": ("advertiser_list", "campaign_list", "ad_group_list", "ad_list"),
+    "linkedin_ads": ("account_list", "campaign_group_list", "campaign_list", "creative_list"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(LISTS))
+def test_accounts_campaigns_and_ads_are_listed_and_renamed(kind: str, tmp_path: Path) -> None:
+    names = [name for name in LISTS[kind] if name]
+    accounts = [AdAccount(FIRST, "First"), AdAccount(SECOND, "Second")]
+    for account in accounts:
+        for ad in ("31", "32", "33"):
+            below = {"ad_group_id": "21", "ad_group_name": "group", "ad_id": ad, "ad_name": "picture"}
+            account.put(AdDay(TODAY, "11", "before", 100, 10, **below))
+    with serving(**{kind: FAKES[kind](Facts(*accounts))}) as url:
+        pulls = Pulls(tmp_path, source(kind, url, names[0]) | {"tables": {name: {} for name in names}})
+        for name in names:
+            pulls.pull(name)
+        accounts[0].name = "Renamed"
+        for row in accounts[0].rows.values():
+            row.campaign_name = "after"
+        for name in names[:2]:
+            pulls.pull(name)
+    found = {name: [*pulls.last(name)] for name in names}
+    counts = [len(found[name]) // 2 if name else 1 for name in LISTS[kind]]
+    assert counts == [1, 1, 1, 3] and all(FIRST in {row["account_id"] for row in rows} for rows in found.values())
+    listed, campaigns = (
+        {row["account_id"]: {str(value) for value in row.values()} for row in found[name]} for name in names[:2]
+    )
+    assert "Renamed" in listed[FIRST] and "Second" in listed[SECOND]
+    assert {"11", "after"} <= campaigns[FIRST] and {"11", "before"} <= campaigns[SECOND]
+    ads = {value for row in found[names[-1]] for value in row.values() if str(value) in ("31", "32", "33")}
+    assert len(ads) == 3
+
+
 @pytest.mark.parametrize("kind", sorted(FAKES))
 def test_one_forbidden_account_is_named_and_stops_no_other(kind: str, tmp_path: Path) -> None:
     known = facts()
@@ -284,7 +321,7 @@ def test_each_report_of_microsoft_is_of_the_accounts_days(tmp_path: Path) -> Non
     assert request["Time"]["ReportTimeZone"] == "AmsterdamBerlinBernRomeStockholmVienna"
     assert request["Time"]["CustomDateRangeStart"] == {"Day": 22, "Month": 11, "Year": 2026}
     # The refresh token that came last is kept.
-    assert pulls.tokens.get("shop") == "microsoft-refresh-1"
+    assert list(pulls.tokens.tokens.values()) == ["microsoft-refresh-1"]
 
 
 # -- meta -----------------------------------------------------------------------------------------------------
