@@ -59,10 +59,12 @@ class AccountDays:
         return sql.SQL("{} and {}").format(within, merge.not_in(merge.STAGE))
 
     def held(self, relation: str, plan: RelationPlan) -> list[DayHeld]:
-        """Return what each day holds after the batch; nothing where no row was ever loaded."""
+        """Return what each day holds after the batch; nothing where the columns that tell are not kept."""
         names = self._names(plan)
         if names is None:
-            return []
+            # A day that was read whole is known to be empty, be it before the table's first row.
+            known = any(path in plan.columns for path in (self._replaced.account, self._replaced.day))
+            return [] if known else [DayHeld(day.account, day.day, day.final, 0, {}) for day in self._replaced.days]
         target = ddl.relation(relation)
         columns = sql.SQL(", ").join(sql.Identifier(name) for name in names)
         self._cursor.execute(
