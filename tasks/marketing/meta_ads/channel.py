@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from tasks.errors import SourceError
@@ -225,10 +226,10 @@ class MetaAdsChannel(ApiChannel):
             # Archived ones are left out unless they are asked for.
             states = json.dumps([{"field": "effective_status", "operator": "IN", "value": _ALL_STATES}])
             request = self._get(f"{account}/{edge}", {**asked, "filtering": states})
-            records = (record for _, page in self._pages(request) for record in page)
+            pages: Iterator[list[Any]] = (page for _, page in self._pages(request))
         else:
-            records = iter([self.client.send(self._get(account, asked)).body])
-        for record in records:
+            pages = iter([[self.client.send(self._get(account, asked)).body]])
+        for record in chain.from_iterable(pages):
             yield {name: record.get(name) for name in fields}
 
     def prepare(self, asks: Sequence[Ask]) -> None:

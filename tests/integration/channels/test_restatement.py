@@ -145,11 +145,10 @@ _step = st.one_of(
 def test_each_day_is_what_its_last_complete_pull_said(postgres_server: str, steps: list[tuple[Any, ...]]) -> None:
     from tests.conftest import _database
 
-    home = Path(tempfile.mkdtemp())
     urls = _database(postgres_server)
     fake = TiktokAdsFake(facts(NOW.date()))
-    with serving(tiktok=fake) as address:
-        warehouse = Warehouse(next(urls), home, address, fake)
+    with serving(tiktok=fake) as address, tempfile.TemporaryDirectory() as home:
+        warehouse = Warehouse(next(urls), Path(home), address, fake)
         for name, *given_ in [*steps, ("allow",), ("pull",), ("load",)]:
             apply(warehouse, name, given_)
         warehouse.check()

@@ -100,8 +100,9 @@ def test_spend_is_watched_by_account_and_null_rates_by_field(connection: psycopg
     connection.execute(
         "create table gold.fct_ad_spend_daily as select d::date as spent_on, platform, account_id, 'EUR' as currency, "
         # The fourth account's currency has no exchange rate.
-        "case when account_id = 'd' then null when account_id = 'b' and d::date = current_date - 1 then 205.0 else 100.0 + extract(day from d) / 10 "
-        "end as spend from generate_series(current_date - 60, current_date - 1, '1 day') d, "
+        "case when account_id = 'd' then null when account_id = 'b' and d::date = current_date - 1 then 205.0 "
+        "else 100.0 + extract(day from d) / 10 end as spend "
+        "from generate_series(current_date - 60, current_date - 1, '1 day') d, "
         "(values ('meta', 'a'), ('meta', 'b'), ('google', 'c'), ('tiktok', 'd')) as accounts (platform, account_id)"
     )
     connection.execute(
