@@ -7,6 +7,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from tasks.marketing.rest.secrets import HIDDEN, Secrets
 # A token is renewed this long before it ends, so that it does not end on its way.
 _EARLY = timedelta(seconds=60)
 _ASSERTION_SECONDS = 3_600
+# Pauses before it is believed that a refused refresh token was not replaced by somebody else.
+_OTHERS_SECONDS = (0, 1, 2, 4)
 
 # Sends one form to an address and returns status and body; the client lends its own connection for it.
 Post = Callable[[str, Mapping[str, str]], tuple[int, Any]]
@@ -104,6 +107,10 @@ class TokenStore(Protocol):
         """Keep a new refresh token; durable when this returns."""
         ...
 
+    def alone(self, key: str) -> AbstractContextManager[object]:
+        """Return what holds up others that would use the token of a key at the same time, as far as that can be."""
+        ...
+
 
 @dataclass
 class MemoryTokens:
@@ -118,6 +125,10 @@ class MemoryTokens:
     def put(self, key: str, token: str) -> None:
         """See `TokenStore`."""
         self.tokens[key] = token
+
+    def alone(self, key: str) -> AbstractContextManager[object]:
+        """See `TokenStore`."""
+        return nullcontext()
 
 
 class _Token(NoAuth, ABC):
@@ -197,11 +208,23 @@ class OAuthRefresh(_Token):
         self._key = f"{where} {hashlib.sha256(refresh_token.encode()).hexdigest()[:12]}"
         self._extra = dict(extra or {})
 
+    def refresh(self, post: Post) -> bool:
+        """See `Auth`."""
+        with self._tokens.alone(self._key):
+            return super().refresh(post)
+
     def _fetch(self, post: Post) -> tuple[int, Any]:
         used = self._tokens.get(self._key)
         status, body = super()._fetch(post)
-        # Another process of this warehouse may have replaced it in between.
-        return super()._fetch(post) if status != 200 and self._tokens.get(self._key) != used else (status, body)
+        for seconds in _OTHERS_SECONDS:
+            if status == 200:
+                break
+            # Another pod may have used it at the same time, and is about to keep what it was given.
+            self._clock.sleep(seconds)
+            newest = self._tokens.get(self._key)
+            if newest != used:
+                used, (status, body) = newest, super()._fetch(post)
+        return status, body
 
     def _form(self) -> tuple[str, Mapping[str, str]]:
         client, secret = self._client

@@ -6,6 +6,8 @@ import fcntl
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,10 +50,8 @@ class FileTokens:
 
     def put(self, key: str, token: str) -> None:
         """See `TokenStore`."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.with_suffix(".lock").open("w") as lock:
-            # Tokens of other sources may be replaced at the same time.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        # Tokens of other sources may be replaced at the same time.
+        with self._locked("all"):
             try:
                 known = json.loads(self._path.read_text())
             except FileNotFoundError:
@@ -63,6 +63,17 @@ class FileTokens:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self._path)
+
+    def alone(self, key: str) -> AbstractContextManager[object]:
+        """See `TokenStore`."""
+        return self._locked(_plain(key))
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.with_suffix(f".{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 class BlockTokens:
@@ -86,6 +97,14 @@ class BlockTokens:
 
         Secret(value=SecretStr(token)).save(_block(key), overwrite=True)
 
+    def alone(self, key: str) -> AbstractContextManager[object]:
+        """See `TokenStore`; blocks hold up nobody."""
+        return nullcontext()
+
 
 def _block(key: str) -> str:
-    return "channel-token-" + re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")
+    return f"channel-token-{_plain(key)}"
+
+
+def _plain(key: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")

@@ -409,6 +409,8 @@ class Tokens:
 
     def __init__(self) -> None:
         self.number = 0
+        # Whether earlier access tokens go on.
+        self.outlive = False
 
     def __call__(self, asked: Asked) -> Any:
         if asked.path == "token":
@@ -420,7 +422,8 @@ class Tokens:
                 "refresh_token": f"refresh-{self.number}",
                 "expires_in": 900,
             }
-        if asked.headers.get("authorization") != f"Bearer access-{self.number}":
+        access = asked.headers.get("authorization")
+        if access != f"Bearer access-{self.number}" and not (access and self.outlive):
             return Answer({"error": "expired"}, 401)
         return {"data": ROWS}
 
@@ -466,6 +469,17 @@ def test_a_refresh_token_that_another_process_replaced_meanwhile_is_no_refusal(t
         pulls = Pulls(tmp_path, rest(url, auth=oauth(url)))
         pulls.pull("things")
     assert list(pulls.tokens.tokens.values()) == ["refresh-6"] and len(pulls.last("things")) == len(ROWS)
+
+
+def test_tables_that_are_read_at_once_do_not_use_up_each_others_token(tmp_path: Path) -> None:
+    tokens = Tokens()
+    tokens.outlive = True
+    with serving(api=Script(tokens)) as url, ThreadPoolExecutor(6) as pool:
+        table = {"path": "things", "records": "data", "key": ["id"]}
+        pulls = Pulls(tmp_path, rest(url, auth=oauth(url)) | {"tables": {f"t{number}": table for number in range(6)}})
+        pulls.tokens = FileTokens(tmp_path / "tokens.json")  # type: ignore[assignment]
+        list(pool.map(pulls.pull, [f"t{number}" for number in range(6)]))
+    assert tokens.number == 6
 
 
 @pytest.mark.parametrize(
