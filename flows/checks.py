@@ -180,11 +180,11 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
     try:
         connection = psycopg.connect(url, connect_timeout=CHECK_SECONDS)
     except psycopg.OperationalError as error:
-        place = database.address(url)
+        address = database.address(url)
         yield Finding(
             "wrong",
             "warehouse",
-            f"cannot connect to {place}: {first_line(error)}",
+            f"cannot connect to {address}: {first_line(error)}",
             "check WAREHOUSE_URL (host, port, user, password, database), or run `warehouse up` for the embedded one",
         )
         return

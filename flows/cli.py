@@ -94,7 +94,7 @@ def invoke(arguments: list[str], debug: bool = False) -> int:
         _show_traceback(debug)
         print(f"error: {type(error).__name__}: {redact(str(error))}", file=sys.stderr)
         if not debug:
-            print("to do: run the same command with --debug for the place, and report it", file=sys.stderr)
+            print("to do: run the same command with --debug for the traceback, and report it", file=sys.stderr)
         return FAILED
 
 
@@ -186,10 +186,10 @@ def up() -> None:
     from infra.embedded import services
 
     settings = _settings()
-    elsewhere = {name: place for name in services.VARIABLES if (place := services.configured(name, settings.home))}
+    elsewhere = {name: origin for name in services.VARIABLES if (origin := services.configured(name, settings.home))}
     services.up(settings.home, Steps())
-    for name, place in elsewhere.items():
-        say(f"{name}: configured by {place}, not started")
+    for name, origin in elsewhere.items():
+        say(f"{name}: configured by {origin}, not started")
     _print_servers(settings)
     embedded = [services.VARIABLES[name] for name in ("prefect", "mongodb") if name not in elsewhere]
     if services.started_before(settings.home, "channels") and "channels" not in elsewhere:
@@ -258,9 +258,9 @@ def _print_servers(settings: Settings) -> None:
 
     rows = []
     for item in services.statuses(settings.home):
-        place = services.configured(item.name, settings.home) if item.name in services.VARIABLES else ""
+        origin = services.configured(item.name, settings.home) if item.name in services.VARIABLES else ""
         embedded = "running" if item.running else "stopped"
-        rows.append((item.name, f"set by {place}" if place else embedded, item.url, item.log if item.running else ""))
+        rows.append((item.name, f"set by {origin}" if origin else embedded, item.url, item.log if item.running else ""))
     table(("server", "state", "address", "log"), rows)
 
 

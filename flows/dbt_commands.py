@@ -38,11 +38,11 @@ def run_dbt(context: typer.Context) -> None:
     env = dbt.environment(settings.database_url(), os.environ)
     # "-P" keeps the working directory off the import path: a folder called dbt there must not hide the package.
     program = [sys.executable, "-P", "-m", "dbt.cli.main"]
-    places = ["--project-dir", str(project.folder), "--profiles-dir", str(project.profiles)]
+    folders = ["--project-dir", str(project.folder), "--profiles-dir", str(project.profiles)]
     if project.needs_deps:
-        subprocess.run([*program, "deps", *places], env=env, cwd=project.folder, check=False)  # noqa: S603 - our own
+        subprocess.run([*program, "deps", *folders], env=env, cwd=project.folder, check=False)  # noqa: S603 - our own
     words = context.args or ["--help"]
-    verbs = [*words, *places] if words[0][:1] != "-" else words
+    verbs = [*words, *folders] if words[0][:1] != "-" else words
     done = subprocess.run([*program, *verbs], env=env, cwd=project.folder, check=False)  # noqa: S603 - our own
     raise typer.Exit(done.returncode)
 

@@ -63,7 +63,7 @@ class Check:
     Attributes:
         subject: What is compared.
         expected: Value at the source.
-        found: Values further down, by place.
+        found: Values further down, by layer.
     """
 
     subject: str
@@ -388,7 +388,7 @@ def _print_checks(checks: Sequence[Check]) -> None:
 
     lines = []
     for check in checks:
-        found = ", ".join(f"{place} {_figure(value)}" for place, value in check.found.items())
+        found = ", ".join(f"{layer} {_figure(value)}" for layer, value in check.found.items())
         lines.append((check.subject, _figure(check.expected), found, "equal" if check.ok else "DIFFERENT"))
     table(("check", "source", "warehouse", "result"), lines, title="Source against warehouse")
 

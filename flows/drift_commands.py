@@ -158,7 +158,7 @@ def _offer(model: Path, before: str, after: str, told: Described | None, yes: bo
     say(f"next: `warehouse dbt build --select {model.stem}+`, then close the entries: `warehouse drift resolve`")
 
 
-def _confirmed(yes: bool, place: str) -> bool:
+def _confirmed(yes: bool, where: str) -> bool:
     """Ask a person whether to write.
 
     Raises:
@@ -168,7 +168,7 @@ def _confirmed(yes: bool, place: str) -> bool:
         return True
     if not sys.stdin.isatty():
         raise ConfigError(
-            "nothing was written, as nobody can be asked", place, "look at the difference, then give --yes"
+            "nothing was written, as nobody can be asked", where, "look at the difference, then give --yes"
         )
     return typer.confirm("Write it?", err=True)
 

@@ -45,7 +45,7 @@ class RunOutcome:
 
 
 def check_configuration(settings: Settings, names: Sequence[str], how: How, *, models: bool) -> None:
-    """Fail before any server is started when sources.yaml, a name, the days or the dbt project's place is wrong.
+    """Fail before any server is started when sources.yaml, a name, the days or the dbt project's folder is wrong.
 
     Args:
         settings: Where the configuration is.
@@ -394,7 +394,7 @@ def _links(settings: Settings, found: RunReport, path: Path) -> Links:
 
     prefect = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
     run = f"{prefect.rstrip('/')}/runs/flow-run/{found.run_id}" if prefect and found.run_id else ""
-    made = next((place for place in (path.parent, settings.home) if (place / MODEL_DOCS).exists()), None)
+    made = next((folder for folder in (path.parent, settings.home) if (folder / MODEL_DOCS).exists()), None)
     models = "" if made is None else MODEL_DOCS if made == path.parent else (made / MODEL_DOCS).resolve().as_uri()
     return Links(run, models, settings.docs_url or _own_docs(), settings.dashboard_url or "")
 

@@ -206,16 +206,15 @@ def start_state(settings: Settings, ref: TableRef, block: BlockState | None = No
     from tasks.database import connect
     from tasks.ops.migrations import migrate
 
-    place = (ref.source_name, ref.table_name)
-    view = checkpoint_block.load(*place) if block is None else (block if block.exists else None)
+    view = checkpoint_block.load(*ref.key) if block is None else (block if block.exists else None)
     with connect(settings.database_url(), autocommit=True) as connection:
         migrate(connection)
-        found = checkpoints.reconcile(connection, *place, view, mode=ref.connector.mode(ref))
+        found = checkpoints.reconcile(connection, *ref.key, view, mode=ref.connector.mode(ref))
     if found.block_behind and block is not None and not found.rewound:
         # The block will be written anew: somebody's wish may stand in it since it was looked up.
         return start_state(settings, ref)
     if found.block_behind:
-        checkpoint_block.save(*place, found.checkpoint)
+        checkpoint_block.save(*ref.key, found.checkpoint)
     return ref.connector.usable_state(ref, found.checkpoint.state if found.checkpoint else {})
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from monitoring import lineage, reader
 from monitoring.masking import mask
 from tasks.drift import samples
-from tasks.drift.samples import Place
+from tasks.drift.samples import Location
 from tasks.drift.timeline import releases
 from tasks.landing.decoder import DOCUMENT
 from tasks.ops import field_statistics, schema_changes
@@ -38,7 +38,7 @@ class Told:
     Attributes:
         change: The entry of the ledger.
         at: When the batch that showed it was read.
-        place: Where its values are; None where bronze has no such field any more.
+        location: Where its values are; None where bronze has no such field any more.
         seen: How many of the rows read since have it; None where that is not known.
         old: Samples of what was before, masked.
         new: Samples of what is since, masked.
@@ -47,7 +47,7 @@ class Told:
 
     change: SchemaChange
     at: datetime
-    place: Place | None = None
+    location: Location | None = None
     seen: Seen | None = None
     old: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
@@ -165,31 +165,35 @@ def timeline(
         one for one in found if (resolved or one.change.resolved_at is None) and (since is None or one.at >= since)
     ]
     with connection.cursor() as cursor:
-        places = samples.places(cursor, ref.key)
-    privacy = Privacy(ref.table, reader.personal(connection), _renamed(found, places))
-    told = [[_told(connection, one, places, privacy) for one in group] for group in releases(wanted)]
+        locations = samples.locations(cursor, ref.key)
+    privacy = Privacy(ref.table, reader.personal(connection), _renamed(found, locations))
+    told = [[_told(connection, one, locations, privacy) for one in group] for group in releases(wanted)]
     return Timeline(ref.name, told, lineage.made_of(connection, ref.name))
 
 
-def _renamed(changes: Iterable[Dated], places: Mapping[str, Place]) -> list[tuple[str, str]]:
-    pairs = [(places.get(one.change.evidence.get("renamed_from", "")), places.get(one.change.field)) for one in changes]
+def _renamed(changes: Iterable[Dated], locations: Mapping[str, Location]) -> list[tuple[str, str]]:
+    pairs = [
+        (locations.get(one.change.evidence.get("renamed_from", "")), locations.get(one.change.field)) for one in changes
+    ]
     return [(old.full_path, new.full_path) for old, new in pairs if old and new]
 
 
-def _told(connection: psycopg.Connection[Any], dated: Dated, places: Mapping[str, Place], privacy: Privacy) -> Told:
+def _told(
+    connection: psycopg.Connection[Any], dated: Dated, locations: Mapping[str, Location], privacy: Privacy
+) -> Told:
     change, at = dated
-    place = places.get(change.field)
-    if place is None:
+    location = locations.get(change.field)
+    if location is None:
         return Told(change, at)
-    seen = field_statistics.since(connection, change.key, place.child, place.path, change.batch_id)
-    if hidden := privacy.why_hidden(place.full_path):
-        return Told(change, at, place, seen, hidden=hidden)
+    seen = field_statistics.since(connection, change.key, location.child, location.path, change.batch_id)
+    if hidden := privacy.why_hidden(location.full_path):
+        return Told(change, at, location, seen, hidden=hidden)
 
-    def read(where: Place | None, **which: bool) -> tuple[str, ...]:
+    def read(where: Location | None, **which: bool) -> tuple[str, ...]:
         found = samples.values(connection, where, change.batch_id, **which) if where else []
-        return tuple(privacy.shown(place.full_path, value) for value in found)
+        return tuple(privacy.shown(location.full_path, value) for value in found)
 
-    before = places.get(change.evidence.get("renamed_from", change.field))
+    before = locations.get(change.evidence.get("renamed_from", change.field))
     old = read(None if change.change == "appeared" else before, since=False)
-    new = read(None if change.change == "vanished" else place, since=True, rescued=change.change == "type_conflict")
-    return Told(change, at, place, seen, old, new)
+    new = read(None if change.change == "vanished" else location, since=True, rescued=change.change == "type_conflict")
+    return Told(change, at, location, seen, old, new)

@@ -49,11 +49,11 @@ def message(timeline: Timeline) -> str:
 
 def _affected(told: Told) -> str:
     """Return how many of the documents read since are concerned; empty where that is not known."""
-    if told.place is None or told.seen is None or not told.seen.rows:
+    if told.location is None or told.seen is None or not told.seen.rows:
         return ""
     conflict = told.change.change == "type_conflict"
     count = told.seen.rescued if conflict else told.seen.present
-    unit = f"elements of {_field(told.place.child)}" if told.place.child else "documents"
+    unit = f"elements of {_field(told.location.child)}" if told.location.child else "documents"
     return f"{count:,} of the {told.seen.rows:,} {unit} read since then have {'such a value' if conflict else 'it'}."
 
 

@@ -178,7 +178,7 @@ def _differences(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
     for row in queries.reconciliation(connection, 2):
         if row.state == "differs":
             values = (("source", row.source_value), ("bronze", row.bronze_value), ("gold", row.gold_value))
-            said = ", ".join(f"{place} {value:f}" for place, value in values if value is not None)
+            said = ", ".join(f"{layer} {value:f}" for layer, value in values if value is not None)
             yield Problem("reconciliation", row.line, "data_quality", said)
 
 

@@ -201,6 +201,6 @@ def _embedded(settings: Settings) -> str:
 def as_role(url: str, role: str, password: str) -> str:
     """Return a Postgres URL with another user and password."""
     parts = urlsplit(url)
-    place = parts.netloc.rpartition("@")[2]
+    host = parts.netloc.rpartition("@")[2]
     user = f"{quote(role, safe='')}:{quote(password, safe='')}"
-    return urlunsplit(parts._replace(netloc=f"{user}@{place}"))
+    return urlunsplit(parts._replace(netloc=f"{user}@{host}"))

@@ -133,9 +133,9 @@ def _live(
 ) -> Line:
     """Return the line of a table's rows at the source and in bronze; refused documents are at the source alone."""
     held = _held(connection, relation) if relation else Decimal(0)
-    place = (f"{_LIVE}{ref.name}", ref.source_name, ref.table_name, "rows")
+    subject = (f"{_LIVE}{ref.name}", ref.source_name, ref.table_name, "rows")
     if count is None:
-        return Line(*place, None, held, None, unasked)
+        return Line(*subject, None, held, None, unasked)
     refused = _one(
         connection,
         "select count(distinct coalesce(document_id, id::text)) from ops.rejects where (source, table_name) = (%s, %s)",
@@ -148,7 +148,7 @@ def _live(
     ]
     share = Decimal(count.rows) / 100
     return Line(
-        *(*place, Decimal(count.rows), held, None, "; ".join(filter(None, notes))),
+        *(*subject, Decimal(count.rows), held, None, "; ".join(filter(None, notes))),
         tolerance=max(share.to_integral_value(), _FEW) + refused,
         bronze_may_have_more=not count.deletes,
     )

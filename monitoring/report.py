@@ -283,14 +283,14 @@ def _table_lines(rows: Sequence[Mapping[str, Any]]) -> list[TableLine]:
     for row in rows:
         if row.get("stage") not in ("extract", "load") or not row.get("table_name"):
             continue
-        place = (str(row["source"]), str(row["table_name"]))
-        line = lines.setdefault(place, TableLine(*place))
+        key = (str(row["source"]), str(row["table_name"]))
+        line = lines.setdefault(key, TableLine(*key))
         for name in COUNTS:
             # Rows that load saw landed were counted by extract already.
             if row.get(name) is None or (row["stage"] == "load" and name in ("rows_read", "bytes_read", "rows_landed")):
                 continue
             # What load says was rejected includes what was rejected on the way.
-            if name == "rows_rejected" and row["stage"] == "extract" and place in loaded:
+            if name == "rows_rejected" and row["stage"] == "extract" and key in loaded:
                 continue
             line.counts[name] = (line.counts[name] or 0) + int(row[name])
         line.seconds += float(row.get("seconds") or 0)
@@ -299,7 +299,7 @@ def _table_lines(rows: Sequence[Mapping[str, Any]]) -> list[TableLine]:
     for line in lines.values():
         read = line.counts["rows_read"]
         line.rows_per_second = read / line.seconds if read and line.seconds else None
-    return [lines[place] for place in sorted(lines)]
+    return [lines[key] for key in sorted(lines)]
 
 
 def _failures(rows: Sequence[Mapping[str, Any]]) -> list[Failure]:

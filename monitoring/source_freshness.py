@@ -54,10 +54,10 @@ def rule_of(source: Mapping[str, Any]) -> Rule | None:
     told = source.get("freshness") or {}
     warn, error = (_seconds(told.get(name)) for name in ("warn_after", "error_after"))
     relation = f"{source['schema']}.{source['identifier']}"
-    place = ".".join('"' + part.replace('"', '""') + '"' for part in (source["schema"], source["identifier"]))
-    query = _THIS.sub(lambda _: place, source.get("loaded_at_query") or "")
+    quoted = ".".join('"' + part.replace('"', '""') + '"' for part in (source["schema"], source["identifier"]))
+    query = _THIS.sub(lambda _: quoted, source.get("loaded_at_query") or "")
     if not query and (column := source.get("loaded_at_field")):
-        query = f"select max({column}) from {place}"  # noqa: S608 - the project's own SQL, like its models
+        query = f"select max({column}) from {quoted}"  # noqa: S608 - the project's own SQL, like its models
         query += f" where {told['filter']}" if told.get("filter") else ""
     if not query or (warn is None and error is None):
         return None

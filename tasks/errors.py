@@ -21,12 +21,12 @@ ESCAPE = "percent-encode user and password in it: @ is %40, : is %3A, / is %2F, 
 def credentials_are_escaped(url: str) -> bool:
     """Return whether user and password of a URL are percent-encoded, so that no part of them is taken for the host."""
     rest = url.partition("://")[2]
-    place = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    after = rest[len(place) :]
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    after = rest[len(authority) :]
     # An @ behind the first slash belongs to a password, unless it is the value of a parameter.
     if "@" in after and "=" not in after.rpartition("@")[0]:
         return False
-    user, _, password = place.rpartition("@")[0].partition(":")
+    user, _, password = authority.rpartition("@")[0].partition(":")
     return not (_RESERVED.search(user) or _RESERVED.search(password))
 
 

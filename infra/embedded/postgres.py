@@ -30,7 +30,7 @@ _ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Layout:
     """Where one server lives.
 
     Attributes:
@@ -73,12 +73,12 @@ def up(home: Path, progress: Progress = silent, options: Mapping[str, str] | Non
     with process.locked(folder):
         if process.alive(process.read_record(folder)) and _answers(url(home), 5.0):
             return url(home)
-        place = _place(folder)
-        if not (place.data / "PG_VERSION").exists():
+        layout = _layout(folder)
+        if not (layout.data / "PG_VERSION").exists():
             progress("Postgres: creating the database cluster")
-            _create(place)
+            _create(layout)
         progress("Postgres: starting")
-        _start(place, home, options or {}, progress)
+        _start(layout, home, options or {}, progress)
         _ensure_database(home)
     return url(home)
 
@@ -112,23 +112,23 @@ def _fallback_runtime(folder: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"warehouse-postgres-{digest}"
 
 
-def _place(folder: Path) -> _Place:
+def _layout(folder: Path) -> _Layout:
     """Decide as whom the server runs and where its files are; Postgres refuses to run as root."""
     binaries = _binaries()
     if os.geteuid() != 0:
-        return _Place(folder, folder, binaries, None)
+        return _Layout(folder, folder, binaries, None)
     import pwd
 
     uid = pwd.getpwnam("nobody").pw_uid
     if _traversable(folder.parent) and _traversable(binaries):
-        return _Place(folder, folder, binaries, uid)
+        return _Layout(folder, folder, binaries, uid)
     # Under a folder that only root may enter (such as /root), `nobody` can reach neither data nor programs:
     # both live in the temporary folder then, found again by the hash of the home's path.
     runtime = _fallback_runtime(folder)
     runtime.mkdir(mode=0o711, exist_ok=True)
     if runtime.stat().st_uid != 0:
         raise EmbeddedError("the folder belongs to somebody else", str(runtime), "remove it, or set WAREHOUSE_HOME")
-    return _Place(folder, runtime, _copied(binaries, runtime), uid)
+    return _Layout(folder, runtime, _copied(binaries, runtime), uid)
 
 
 def _copied(binaries: Path, runtime: Path) -> Path:
@@ -160,57 +160,57 @@ def _traversable(path: Path) -> bool:
     return all(part.stat().st_mode & 0o001 for part in (path, *path.parents) if part.exists())
 
 
-def _create(place: _Place) -> None:
+def _create(layout: _Layout) -> None:
     """Make the cluster; a half-made one from a killed attempt is removed first."""
-    place.folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(place.data, ignore_errors=True)
-    place.data.mkdir(mode=0o700)
-    if not place.password.exists():
-        process.private_file(place.password, secrets.token_urlsafe(24))
-    if place.uid is not None:
-        place.folder.chmod(0o711)
-        os.chown(place.data, place.uid, place.uid)
-    handed = place.runtime / "initdb-password"
-    process.private_file(handed, place.password.read_text() + "\n")
-    if place.uid is not None:
-        os.chown(handed, place.uid, place.uid)
+    layout.folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(layout.data, ignore_errors=True)
+    layout.data.mkdir(mode=0o700)
+    if not layout.password.exists():
+        process.private_file(layout.password, secrets.token_urlsafe(24))
+    if layout.uid is not None:
+        layout.folder.chmod(0o711)
+        os.chown(layout.data, layout.uid, layout.uid)
+    handed = layout.runtime / "initdb-password"
+    process.private_file(handed, layout.password.read_text() + "\n")
+    if layout.uid is not None:
+        os.chown(handed, layout.uid, layout.uid)
     command = [
-        str(place.binaries / "initdb"),
-        *("-D", str(place.data), "-U", USER, "--encoding=UTF8", "--no-locale"),
+        str(layout.binaries / "initdb"),
+        *("-D", str(layout.data), "-U", USER, "--encoding=UTF8", "--no-locale"),
         *("--auth-local=reject", "--auth-host=scram-sha-256", f"--pwfile={handed}"),
     ]
     made = subprocess.run(  # noqa: S603 - a program of our own wheel, no shell
         command,
         stdin=subprocess.DEVNULL,
-        cwd=place.runtime,
+        cwd=layout.runtime,
         capture_output=True,
         text=True,
         timeout=120,
-        user=place.uid,
-        group=place.uid,
-        extra_groups=None if place.uid is None else [],
+        user=layout.uid,
+        group=layout.uid,
+        extra_groups=None if layout.uid is None else [],
     )
     handed.unlink()
     if made.returncode:
-        shutil.rmtree(place.data, ignore_errors=True)
+        shutil.rmtree(layout.data, ignore_errors=True)
         action = "mend what the message says, or set WAREHOUSE_URL to a Postgres of your own"
         if "could not look up effective user ID" in made.stderr:
             action = "Postgres needs a user with a name: run as one that /etc/passwd has"
-        raise EmbeddedError(f"initdb failed: {made.stderr.strip()[-800:]}", str(place.data), action)
+        raise EmbeddedError(f"initdb failed: {made.stderr.strip()[-800:]}", str(layout.data), action)
 
 
-def _start(place: _Place, home: Path, options: Mapping[str, str], progress: Progress) -> None:
+def _start(layout: _Layout, home: Path, options: Mapping[str, str], progress: Progress) -> None:
     """Start and wait for a real connection; retried, since a killed server's helpers linger a second or two."""
     for attempt in range(_ATTEMPTS):
-        _drop_dead_pid_file(place.data)
-        remembered = process.read_record(place.folder).port
+        _drop_dead_pid_file(layout.data)
+        remembered = process.read_record(layout.folder).port
         port = process.choose_port(remembered)
         if remembered and port != remembered:
             progress(f"Postgres: port {remembered} is taken, using {port}")
         settings = {"listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": "", **options}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        command = [str(place.binaries / "postgres"), "-D", str(place.data), *arguments]
-        started = process.spawn(command, place.folder, port, user=place.uid, directory=place.runtime)
+        command = [str(layout.binaries / "postgres"), "-D", str(layout.data), *arguments]
+        started = process.spawn(command, layout.folder, port, user=layout.uid, directory=layout.runtime)
         ready = process.wait_ready(
             lambda started=started: started.poll() is None,  # type: ignore[misc]
             lambda: _answers(url(home), 2.0),
@@ -219,11 +219,11 @@ def _start(place: _Place, home: Path, options: Mapping[str, str], progress: Prog
         )
         if ready:
             return
-        process.stop(place.folder, graceful=signal.SIGINT)
+        process.stop(layout.folder, graceful=signal.SIGINT)
         time.sleep(attempt)
     raise EmbeddedError(
-        f"Postgres did not start:\n{process.log_tail(place.log)}",
-        str(place.log),
+        f"Postgres did not start:\n{process.log_tail(layout.log)}",
+        str(layout.log),
         "mend what the log says, or start afresh with `warehouse down --wipe` (deletes the embedded data)",
     )
 

@@ -244,7 +244,7 @@ def status(folder: Path, name: str, address: str, *, stem: str = "server") -> St
     Args:
         folder: Its folder.
         name: Name that people see.
-        address: Its address without credentials, or its place; `{port}` stands for the port.
+        address: Its address without credentials, or what it works on; `{port}` stands for the port.
         stem: Stem of its record and log.
     """
     record = read_record(folder, stem)

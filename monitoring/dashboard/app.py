@@ -57,10 +57,10 @@ def _filters(page: Page, shown: list[Panel]) -> dict[str, object]:
     timed = any(data.TIMES & panel.parameters for panel in shown)
     names = (["days"] if timed else []) + sorted(wanted, key=["source", "table"].__contains__, reverse=True)
     parameters: dict[str, object] = {}
-    places = dict(zip(names, st.columns(max(len(names), 4)), strict=False))
+    columns = dict(zip(names, st.columns(max(len(names), 4)), strict=False))
     days = page.days
-    for name, place in places.items():
-        with place:
+    for name, column in columns.items():
+        with column:
             if name == "days":
                 days = int(_select(name, "Days", [str(one) for one in _DAYS], str(page.days)))
                 continue

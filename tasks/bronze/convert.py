@@ -179,12 +179,12 @@ def _narrow_rows(landed: pl.DataFrame, plan: RelationPlan, set_aside: _Fragments
             room -= width
             if width and room < 0:
                 taken.setdefault(landed_name, []).append(row)
-    for landed_name, places in taken.items():
+    for landed_name, positions in taken.items():
         path, _, kind = landed_name.rpartition("|")
-        values = plain(landed[landed_name].gather(places), kind).to_list()
-        for row, value in zip(places, values, strict=True):
+        values = plain(landed[landed_name].gather(positions), kind).to_list()
+        for row, value in zip(positions, values, strict=True):
             set_aside.setdefault(row, {})[path] = fragment(kind, value)
-        landed = landed.with_columns(landed[landed_name].scatter(places, None))
+        landed = landed.with_columns(landed[landed_name].scatter(positions, None))
     return landed
 
 
@@ -336,17 +336,17 @@ def _rescue(landed: pl.DataFrame, pieces: list[_Piece], found: _Fragments) -> tu
         for index, piece in enumerate(asked)
     )
     for index, piece in enumerate(asked):
-        places = masks[str(index)].arg_true()
-        if not len(places):
+        positions = masks[str(index)].arg_true()
+        if not len(positions):
             continue
-        column = landed[piece.landed].gather(places)
+        column = landed[piece.landed].gather(positions)
         held = pl.any_horizontal(False, *(value.is_not_null() for value in piece.values.values()))
         readable = column.to_frame().select(held.sum()).item()
-        for counter, count in ((result.sanitised, readable), (result.misfits, len(places) - readable)):
+        for counter, count in ((result.sanitised, readable), (result.misfits, len(positions) - readable)):
             if count:
                 counter[piece.path, piece.kind] += count
         values = plain(column, piece.kind).to_list()
-        for row, value in zip(places.to_list(), values, strict=True):
+        for row, value in zip(positions.to_list(), values, strict=True):
             fragments = found.setdefault(row, {})
             fragments[piece.path] = fragment(piece.kind, value)
     for row in decoder.is_not_null().arg_true().to_list():

@@ -50,7 +50,7 @@ class Installed:
 def installed(name: str) -> Installed | None:
     """Return what is installed of a connector by the lock of this version of the product; None where nothing is."""
     try:
-        return Installed(**json.loads((_place(name) / _RECORD).read_text()))
+        return Installed(**json.loads((_folder(name) / _RECORD).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -66,9 +66,9 @@ def program(name: str) -> Path:
         raise ConfigError(f"the connector {name} is refused: {entry.reason}", name, "read this source in another way")
     if installed(name) is None:
         raise ConfigError(
-            f"the connector {name} is not installed", str(_place(name)), f"run `warehouse connectors install {name}`"
+            f"the connector {name} is not installed", str(_folder(name)), f"run `warehouse connectors install {name}`"
         )
-    return _place(name) / "bin" / entry.program
+    return _folder(name) / "bin" / entry.program
 
 
 def install(name: str) -> Installed:
@@ -83,38 +83,38 @@ def install(name: str) -> Installed:
     entry = catalogue.entries()[name]
     if entry.grade == "refused":
         raise ConfigError(f"the connector {name} is refused: {entry.reason}", name, "read this source in another way")
-    place = _place(name)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(place.parent):
+    folder = _folder(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.parent):
         if (found := installed(name)) is not None:
             return found
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         try:
-            _build(name, entry, place)
-            spec = _spec(name, place / "bin" / entry.program)
+            _build(name, entry, folder)
+            spec = _spec(name, folder / "bin" / entry.program)
             made = Installed(name, entry.version, _digest(catalogue.lock(name).read_bytes()), _digest(spec))
-            (place / _RECORD).write_text(json.dumps(asdict(made), indent=2) + "\n")
+            (folder / _RECORD).write_text(json.dumps(asdict(made), indent=2) + "\n")
         except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
     return made
 
 
-def _build(name: str, entry: catalogue.Entry, place: Path) -> None:
+def _build(name: str, entry: catalogue.Entry, folder: Path) -> None:
     """Make the environment and put the packages of the lock into it."""
-    python = place / "bin" / "python"
+    python = folder / "bin" / "python"
     lock = str(catalogue.lock(name))
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     if uv:
         # Named, as uv does not look at which versions of Python a package was made for. It must be here: a program from
         # elsewhere is nothing that an installation of packages may bring.
-        made = [uv, "venv", "--quiet", "--no-python-downloads", "--python", entry.python, str(place)]
+        made = [uv, "venv", "--quiet", "--no-python-downloads", "--python", entry.python, str(folder)]
         _do(made, name, "the environment cannot be made", f"install Python {entry.python} beside this one")
         filled = [uv, "pip", "sync", "--quiet", "--require-hashes", "--compile-bytecode", "--python", str(python), lock]
     else:
         if sys.version_info[:2] != tuple(map(int, entry.python.split("."))):
             raise ConfigError(f"the connector {name} needs Python {entry.python}", name, "install uv, and this Python")
-        made = [sys.executable, "-m", "venv", str(place)]
+        made = [sys.executable, "-m", "venv", str(folder)]
         _do(made, name, "the environment cannot be made", "install Python's module venv")
         packages = ["--quiet", "--require-hashes", "--no-deps", "--requirement", lock]
         filled = [str(python), "-m", "pip", "install", *packages]
@@ -144,7 +144,7 @@ def _spec(name: str, command: Path) -> bytes:
     return told[-1]
 
 
-def _place(name: str) -> Path:
+def _folder(name: str) -> Path:
     return get_settings().connectors_folder() / name / _digest(catalogue.lock(name).read_bytes())
 
 

@@ -242,10 +242,10 @@ class Process:
 
 def memory(pid: int) -> int:
     """Return the bytes that a process and its descendants hold; 0 where the system does not tell (not Linux)."""
-    place = Path(f"/proc/{pid}")
+    process = Path(f"/proc/{pid}")
     try:
-        pages = int((place / "statm").read_text().split()[1])
-        children = (place / f"task/{pid}/children").read_text().split()
+        pages = int((process / "statm").read_text().split()[1])
+        children = (process / f"task/{pid}/children").read_text().split()
     except (OSError, IndexError):
         return 0
     return pages * resource.getpagesize() + sum(memory(int(child)) for child in children)

@@ -86,7 +86,7 @@ def write_project(folder: Path, name: str = "company", packages: Sequence[str] =
     }
     for part in ("models/silver", "models/gold", "seeds", "tests"):
         texts[f"{part}/.gitkeep"] = ""
-    return _write({folder / place: text for place, text in texts.items()})
+    return _write({folder / path: text for path, text in texts.items()})
 
 
 def write_model(project: Project, source: str, table: str, bronze: Bronze) -> list[Path]:

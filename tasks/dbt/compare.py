@@ -108,7 +108,7 @@ def _compare(connection: psycopg.Connection[Any], relation: tuple[str, str]) -> 
     ]
     shared = [sql.SQL("{}::text").format(sql.Identifier(column)) for column in after if column in before]
     rows = sql.SQL("select {} from {}")
-    of_live, of_aside = (rows.format(sql.SQL(", ").join(shared), place) for place in (live, aside))
+    of_live, of_aside = (rows.format(sql.SQL(", ").join(shared), table) for table in (live, aside))
     difference = sql.SQL("select count(*) from ({} except all {}) as rows")
     only_before = _count(connection, difference.format(of_live, of_aside))
     only_after = _count(connection, difference.format(of_aside, of_live))

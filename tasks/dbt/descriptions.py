@@ -87,11 +87,11 @@ def _added(path: Path, text: str, listed: CommentedSeq, model: str, columns: Map
     lines = tuple(_lines(indent, columns))
     if dash is None:
         return Described(path, text, lines, None)
-    place = _end(rows, first, len(indent))
+    end = _end(rows, first, len(indent))
     ending = "\r\n" if "\r\n" in text else "\n"
-    head = "".join(rows[:place])
+    head = "".join(rows[:end])
     head += "" if head.endswith("\n") else ending
-    after = head + "".join(f"{line}{ending}" for line in lines) + "".join(rows[place:])
+    after = head + "".join(f"{line}{ending}" for line in lines) + "".join(rows[end:])
     return Described(path, text, lines, after if _differs_by(text, after, model, columns) else None)
 
 

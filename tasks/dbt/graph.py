@@ -100,11 +100,11 @@ class Graph:
     def tested(self) -> dict[str, str]:
         """Return by node a fingerprint of its tests; one of several nodes is a test of the last of them."""
         told: dict[str, list[str]] = {key: [] for key in self.nodes}
-        place = {key: number for number, key in enumerate(self.nodes)}
+        order = {key: number for number, key in enumerate(self.nodes)}
         for key, test in sorted(self.tests.items()):
-            parents = [one for one in test.parents if one in place and self.nodes[one].materialized != EPHEMERAL]
+            parents = [one for one in test.parents if one in order and self.nodes[one].materialized != EPHEMERAL]
             if parents:
-                told[max(parents, key=place.__getitem__)] += [key, test.fingerprint]
+                told[max(parents, key=order.__getitem__)] += [key, test.fingerprint]
         return {key: hashlib.sha256(repr(tests).encode()).hexdigest()[:32] for key, tests in told.items()}
 
     def ids_of(self, names: Iterable[str]) -> set[str]:

@@ -191,11 +191,11 @@ def updated(text: str, bronze: Bronze) -> str | None:
     comma = "," if body.endswith(",") else ""
     pieces = body.removesuffix(",").split(",\n") if body.strip() else []
     ours = [number for number, piece in enumerate(pieces) if _Line.of(piece) or _KEY.fullmatch(piece)]
-    place = ours[-1] + 1 if ours else 0
+    start = ours[-1] + 1 if ours else 0
     added = [
         str(_Line("    ", (path,), _TYPES.get(type_, type_), name)) for path, type_, name in _unread(plain, bronze)
     ]
-    pieces[place:place] = added
+    pieces[start:start] = added
     brought = [str(line.brought_up(bronze)) if (line := _Line.of(piece)) else piece for piece in pieces]
     made = plain[: block.start(1)] + ",\n".join(brought) + f"{comma}\n" + plain[block.end(1) :]
     return made.replace("\n", "\r\n") if "\r\n" in text else made

@@ -388,8 +388,8 @@ def samples(connection: psycopg.Connection[Any], queries: Mapping[str, str], row
                 shown = f"select * from ({whole}\n) as failing limit {rows}"  # noqa: S608 - dbt's SQL
                 cursor = connection.execute(shown)
                 names = [column.name for column in cursor.description or ()]
-                place = _id_column(names)
-                found[key] = [f"{names[place]}={str(row[place])[:100]}" for row in cursor.fetchall()] if names else []
+                column = _id_column(names)
+                found[key] = [f"{names[column]}={str(row[column])[:100]}" for row in cursor.fetchall()] if names else []
         except errors.Error:
             # Only for people; that the test failed is known without.
             continue
@@ -399,7 +399,7 @@ def samples(connection: psycopg.Connection[Any], queries: Mapping[str, str], row
 def _id_column(names: Sequence[str]) -> int:
     """Return which column names a row: its own id, the value that a test complains of, else the first."""
     for wanted in (r"_id", r"unique_field|value_field|from_field", r"\w+_id", r"id"):
-        for place, name in enumerate(names):
+        for column, name in enumerate(names):
             if re.fullmatch(wanted, name):
-                return place
+                return column
     return 0

@@ -130,7 +130,7 @@ class _Worker:
         return Path(self.arguments[self.arguments.index("--target-path") + 1])
 
     def command(self, arguments: list[str]) -> dict[str, Any]:
-        verb = next((place for place, word in enumerate(arguments) if word.startswith("-")), len(arguments))
+        verb = next((index for index, word in enumerate(arguments) if word.startswith("-")), len(arguments))
         words = [*arguments[:verb], *self.arguments, *arguments[verb:]]
         return _answer(dbtRunner(self.manifest).invoke(words))
 

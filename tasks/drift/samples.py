@@ -22,7 +22,7 @@ _MOST_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where the values of a field are.
 
     Attributes:
@@ -43,27 +43,27 @@ class Place:
         return f"{self.child}.{self.path}" if self.child else self.path
 
 
-def places(cursor: psycopg.Cursor[Any], key: TableKey) -> dict[str, Place]:
+def locations(cursor: psycopg.Cursor[Any], key: TableKey) -> dict[str, Location]:
     """Return where the values of a table's fields are, by the name that the ledger of changes has for the field."""
-    found: dict[str, Place] = {}
+    found: dict[str, Location] = {}
     for child, relation in ddl.existing(cursor, relations.of_table(cursor, key)).items():
         if child == relations.HISTORY:
             continue
         plan = make_plan(child, columns.of_relation(cursor, key, child), [], {})
         for path in plan.columns:
             held = tuple(column.name for column in plan.of(path) if column.stored)
-            found.setdefault(names.stored(plan.field_name(path)), Place(child, path, relation, held))
+            found.setdefault(names.stored(plan.field_name(path)), Location(child, path, relation, held))
     return found
 
 
 def values(
-    connection: psycopg.Connection[Any], place: Place, batch_id: str, *, since: bool, rescued: bool = False
+    connection: psycopg.Connection[Any], location: Location, batch_id: str, *, since: bool, rescued: bool = False
 ) -> list[str | None]:
     """Return a few different values as texts; None stands for one that is too long.
 
     Args:
         connection: In autocommit.
-        place: Of the field.
+        location: Of the field.
         batch_id: The batch that changed it.
         since: Of rows that this batch or a later one wrote; else of rows that are as earlier ones wrote them.
         rescued: Only what fits no column.
@@ -71,8 +71,8 @@ def values(
     Returns:
         Nothing where none was found in reasonable time.
     """
-    texts = [] if rescued else [sql.SQL("{}::text").format(sql.Identifier(name)) for name in place.columns]
-    texts.append(sql.SQL("_rescued ->> {}").format(sql.Literal(names.stored(place.path))))
+    texts = [] if rescued else [sql.SQL("{}::text").format(sql.Identifier(name)) for name in location.columns]
+    texts.append(sql.SQL("_rescued ->> {}").format(sql.Literal(names.stored(location.path))))
     query = sql.SQL(
         "select distinct case when length(value) <= {letters} then value end from (select coalesce({texts}) as value"
         " from {relation} where _batch_id {when} {batch} and coalesce({texts}) is not null limit {rows}) s"
@@ -80,7 +80,7 @@ def values(
     ).format(
         letters=sql.Literal(MOST_LETTERS),
         texts=sql.SQL(", ").join(texts),
-        relation=ddl.relation(place.relation),
+        relation=ddl.relation(location.relation),
         when=sql.SQL(">=" if since else "<"),
         batch=sql.Literal(batch_id),
         rows=sql.Literal(_MOST_ROWS),

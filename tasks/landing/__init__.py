@@ -12,10 +12,11 @@ from tasks.landing.manifest import (
     Segment,
     UpsertScope,
 )
-from tasks.landing.store import BatchPlan, BatchWriter, Landing, new_batch_id
+from tasks.landing.store import BatchKey, BatchPlan, BatchWriter, Landing, new_batch_id
 
 __all__ = [
     "AccountDaysScope",
+    "BatchKey",
     "BatchPlan",
     "BatchWriter",
     "Child",

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import obstore
 import polars as pl
@@ -43,6 +43,14 @@ _PartKind = Literal["rows", "child", "rejects", "ids", "held"]
 def new_batch_id(now: datetime | None = None) -> str:
     """Return a batch id: UTC time to the microsecond, then 8 random hex digits; ids sort by time."""
     return f"{now or datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
+
+
+class BatchKey(NamedTuple):
+    """What names a batch in the landing: its source, its table and its id; its folder is the three joined."""
+
+    source: str
+    table: str
+    batch_id: str
 
 
 class BatchPlan(BaseModel):
@@ -245,7 +253,7 @@ class BatchWriter:
 
     def __init__(self, landing: Landing, source: str, table: str, batch_id: str, segment: int) -> None:
         self._landing = landing
-        self._place = (source, table, batch_id)
+        self._batch = BatchKey(source, table, batch_id)
         self._segment = Segment(index=segment)
         self._tag = secrets.token_hex(3)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
@@ -315,8 +323,7 @@ class BatchWriter:
                 "state": state or {},
             }
         )
-        source, table, batch_id = self._place
-        path = f"{source}/{table}/{batch_id}/segment-{segment.index:05d}.json"
+        path = f"{'/'.join(self._batch)}/segment-{segment.index:05d}.json"
         self._landing.put(path, segment.model_dump_json(indent=1).encode())
         return segment
 
@@ -331,7 +338,7 @@ class BatchWriter:
             metadata={_CHILD: child} if kind == "child" else None,
         )
         payload = buffer.getvalue()
-        self._landing.put("/".join((*self._place, name)), payload)
+        self._landing.put("/".join((*self._batch, name)), payload)
         return _part(name, frame, payload, kind, child)
 
 

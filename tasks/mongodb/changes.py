@@ -189,9 +189,9 @@ def _take(reader: Reader, event: Any, found: Changes, positions: dict[str, list[
     """Add one event; return True when the stream ends with it."""
     operation, at = event["operationType"], _pair(event["clusterTime"])
     if operation in ("drop", "rename"):
-        for place in (event["ns"], event.get("to", {})):
-            if "coll" in place:
-                found.ended[place["coll"]] = (operation, at)
+        for namespace in (event["ns"], event.get("to", {})):
+            if "coll" in namespace:
+                found.ended[namespace["coll"]] = (operation, at)
         return not reader.shares_stream
     if operation in ("dropDatabase", "invalidate"):
         found.ended[EVERY] = (operation, at)

@@ -164,7 +164,7 @@ class MongoSource(Source):
 
 
 MongoRef = TableRef[MongoSource, MongoTable]
-"""A collection with its place."""
+"""A collection with its source."""
 
 
 def collection_name(ref: MongoRef) -> str:

@@ -21,7 +21,7 @@ from pymongo.errors import OperationFailure
 
 from tasks.errors import LandingError, ResumeTokenLost, SourceError
 from tasks.extract import ExtractContext, ExtractMetrics, ExtractResult
-from tasks.landing import BatchPlan, Landing, Manifest, Segment, new_batch_id
+from tasks.landing import BatchKey, BatchPlan, Landing, Manifest, Segment, new_batch_id
 from tasks.landing.lander import Lander
 from tasks.landing.manifest import Origin
 from tasks.mongodb import changes, incremental, ranges
@@ -192,10 +192,10 @@ def _extract_incremental(reader: Reader) -> ExtractResult:
 def _read_window(reader: Reader, window: incremental.Window) -> Manifest | None:
     extracted_at, source_time = datetime.now(UTC), server_time(reader)
     batch_id = new_batch_id(extracted_at)
-    place = (reader.ref.source_name, reader.ref.table_name, batch_id)
+    batch = BatchKey(*reader.ref.key, batch_id)
     known = reader.context.state.get("boundary", [])
     boundary = incremental.Boundary(window.cursor, window.next_lower, known)
-    with reader.landing.writer(*place) as writer:
+    with reader.landing.writer(*batch) as writer:
         lander = _lander(reader, writer)
         lander.keep = boundary.keep
         options = {"hint": reader.table.hint} if reader.table.hint else {}
@@ -207,7 +207,7 @@ def _read_window(reader: Reader, window: incremental.Window) -> Manifest | None:
     if not segment.parts and state == reader.context.state:
         return None
     return reader.landing.commit(
-        *place,
+        *batch,
         [segment],
         **_common(reader, state),
         window=window.described(),
@@ -219,12 +219,12 @@ def _read_window(reader: Reader, window: incremental.Window) -> Manifest | None:
 def _sweep_alone(reader: Reader) -> Manifest:
     """Land the complete list of ids when nothing else is to be read."""
     extracted_at = datetime.now(UTC)
-    place = (reader.ref.source_name, reader.ref.table_name, new_batch_id(extracted_at))
-    with reader.landing.writer(*place) as writer:
+    batch = BatchKey(*reader.ref.key, new_batch_id(extracted_at))
+    with reader.landing.writer(*batch) as writer:
         lander = _lander(reader, writer)
         _write_ids(reader, lander)
         segment = lander.finish()
-    return reader.landing.commit(*place, [segment], **_common(reader, reader.context.state), extracted_at=extracted_at)
+    return reader.landing.commit(*batch, [segment], **_common(reader, reader.context.state), extracted_at=extracted_at)
 
 
 def _extract_cdc(reader: Reader) -> ExtractResult:
@@ -298,13 +298,13 @@ def _land_share(reader: Reader, share: Share) -> tuple[list[Manifest], str | Non
 
 def _land_changes(reader: Reader, keys: list[bytes], state: dict[str, Any], before: dict[str, Any]) -> Manifest:
     extracted_at, source_time = datetime.now(UTC), server_time(reader)
-    place = (reader.ref.source_name, reader.ref.table_name, new_batch_id(extracted_at))
-    with reader.landing.writer(*place) as writer:
+    batch = BatchKey(*reader.ref.key, new_batch_id(extracted_at))
+    with reader.landing.writer(*batch) as writer:
         lander = _lander(reader, writer, with_op=True)
         changes.land_changes(reader, keys, lander)
         segment = lander.finish()
     return reader.landing.commit(
-        *place,
+        *batch,
         [segment],
         **_common(reader, state) | {"previous_checkpoint": before},
         window={"from": describe_position(before), "to": describe_position(state)},
@@ -357,9 +357,8 @@ def _resume(reader: Reader) -> tuple[str, BatchPlan] | None:
 
     A full table has nothing that tells what changed since; where one range is all, it is read anew.
     """
-    place = (reader.ref.source_name, reader.ref.table_name)
-    for batch_id in reversed(reader.landing.unfinished(*place)):
-        plan = reader.landing.plan(*place, batch_id)
+    for batch_id in reversed(reader.landing.unfinished(*reader.ref.key)):
+        plan = reader.landing.plan(*reader.ref.key, batch_id)
         saves = len(plan.ranges) > 1 or reader.table.mode != "full"
         if saves and plan.key == _plan_key(reader):
             reader.warnings.append(f"{reader.ref.name}: went on with batch {batch_id}, which an earlier run began")
@@ -393,7 +392,7 @@ def _plan(reader: Reader, state: dict[str, Any], window: incremental.Window | No
 
 def _read_range(reader: Reader, batch_id: str, plan: BatchPlan, index: int, memory_bytes: int) -> Segment:
     """Read one range of a plan and record it."""
-    place = (reader.ref.source_name, reader.ref.table_name, batch_id)
+    batch = BatchKey(*reader.ref.key, batch_id)
     low, high = plan.ranges[index]
     query = thaw(plan.state["query"])
     within = ranges.range_filter(low, high)
@@ -401,7 +400,7 @@ def _read_range(reader: Reader, batch_id: str, plan: BatchPlan, index: int, memo
     options: dict[str, Any] = {"hint": {"_id": 1}} if within and reader.collection_type == "collection" else {}
     if reader.table.mode == "full" and reader.table.hint and not within:
         options = {"hint": reader.table.hint}
-    with reader.landing.writer(*place, index) as writer, named_errors(reader.ref):
+    with reader.landing.writer(*batch, index) as writer, named_errors(reader.ref):
         lander = _lander(reader, writer, memory_bytes=memory_bytes)
         boundary = _first_boundary(reader, plan)
         lander.keep = boundary.keep if boundary else None
@@ -423,17 +422,17 @@ def _read_one_segment(reader: Reader) -> ExtractResult:
     """Read the range that this process was given; the join commits the batch."""
     assert reader.context.segment is not None and reader.context.batch_id is not None  # noqa: S101  set together
     index, _ = reader.context.segment
-    place = (reader.ref.source_name, reader.ref.table_name, reader.context.batch_id)
-    done = reader.landing.segments(*place).get(index)
+    batch = BatchKey(*reader.ref.key, reader.context.batch_id)
+    done = reader.landing.segments(*batch).get(index)
     segment = done or _read_range(
-        reader, reader.context.batch_id, reader.landing.plan(*place), index, reader.context.memory_bytes
+        reader, reader.context.batch_id, reader.landing.plan(*batch), index, reader.context.memory_bytes
     )
     return ExtractResult(None, ExtractMetrics.of([segment]), tuple(reader.warnings))
 
 
 def _commit(reader: Reader, batch_id: str, plan: BatchPlan) -> Manifest:
-    place = (reader.ref.source_name, reader.ref.table_name, batch_id)
-    segments = reader.landing.segments(*place)
+    batch = BatchKey(*reader.ref.key, batch_id)
+    segments = reader.landing.segments(*batch)
     missing = [index for index in range(len(plan.ranges)) if index not in segments]
     if missing:
         raise LandingError(
@@ -446,7 +445,7 @@ def _commit(reader: Reader, batch_id: str, plan: BatchPlan) -> Manifest:
     remembered = all("boundary" in segment.state for segment in segments.values())
     boundary = {} if is_whole or not remembered else incremental.boundary_state(seen)
     return reader.landing.commit(
-        *place,
+        *batch,
         segments.values(),
         **_common(reader, plan.state["checkpoint"] | boundary),
         scope={"type": "snapshot" if is_whole else "upsert"},

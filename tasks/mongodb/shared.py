@@ -114,7 +114,7 @@ class SharedStream:
             except ResumeTokenLost as error:
                 code = error.__cause__.code if isinstance(error.__cause__, OperationFailure) else None
                 for name in shares:
-                    if _place(self._states[name]) == _place(oldest):
+                    if _position(self._states[name]) == _position(oldest):
                         lost[name] = Share(oldest, lost=changes.lost(self._refs[name], code))
 
     def _follow(self, reader: Reader, state: dict[str, Any], shares: dict[str, Share]) -> None:
@@ -162,7 +162,7 @@ def _age(state: dict[str, Any]) -> tuple[list[int], bool]:
     return state["cluster_time"], _has_token(state)
 
 
-def _place(state: dict[str, Any]) -> dict[str, Any]:
+def _position(state: dict[str, Any]) -> dict[str, Any]:
     """Return a position, whosever it is."""
     return {key: value for key, value in state.items() if key != "collection"}
 

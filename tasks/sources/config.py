@@ -502,7 +502,7 @@ AnyTable = TypeVar("AnyTable", bound=Table, default=Table, covariant=True)
 
 @dataclass(frozen=True)
 class TableRef(Generic[AnySource, AnyTable]):
-    """A table with its place: what every stage is given. Its connector knows the types of source and table."""
+    """A table, its source and their names: what every stage is given. Its connector knows the types of both."""
 
     source_name: str
     table_name: str

@@ -37,7 +37,7 @@ _UNSET = "unset:"
 # What pydantic puts behind a key that is wrong itself.
 _OF_KEY = "[key]"
 
-_Place = tuple[str | int, ...]
+_Loc = tuple[str | int, ...]
 
 
 class Sources(Strict):
@@ -186,13 +186,13 @@ def _validated(plain: Any, document: object, problems: list[tuple[int, str]]) ->
     for name, body in found.items() if isinstance(found, dict) else ():
         if not isinstance(body, dict):
             continue
-        place = ("sources", name)
+        loc = ("sources", name)
         try:
             sources[name] = _model(body.get("kind")).model_validate(body)
         except ValidationError as error:
-            problems += _told(error, document, place)
+            problems += _told(error, document, loc)
         except registry.UnknownKind as error:
-            problems.append((_line(document, (*place, "kind")), f"{'.'.join(place)}.kind: {error}"))
+            problems.append((_line(document, (*loc, "kind")), f"{'.'.join(loc)}.kind: {error}"))
     return sources
 
 
@@ -201,7 +201,7 @@ def _model(kind: object) -> type[Source]:
 
 
 def _expand(
-    node: object, environment: Mapping[str, str], problems: list[tuple[int, str]], root: object, loc: _Place
+    node: object, environment: Mapping[str, str], problems: list[tuple[int, str]], root: object, loc: _Loc
 ) -> Any:
     """Return plain data with `${NAME}` replaced; an unset variable is a problem, never an empty text."""
     if isinstance(node, Mapping):
@@ -213,25 +213,25 @@ def _expand(
 
     def replace(match: re.Match[str]) -> str:
         if match[1] not in environment:
-            place = ".".join(str(part) for part in loc)
-            problems.append((_line(root, loc), f"{place}: the environment variable {match[1]} is not set"))
+            path = ".".join(str(part) for part in loc)
+            problems.append((_line(root, loc), f"{path}: the environment variable {match[1]} is not set"))
         return environment.get(match[1], f"{_UNSET}{match[1]}")
 
     return _VARIABLE.sub(replace, str(node))
 
 
-def _told(error: ValidationError, document: object, above: _Place) -> Iterator[tuple[int, str]]:
+def _told(error: ValidationError, document: object, above: _Loc) -> Iterator[tuple[int, str]]:
     """Yield each mistake with its line, in a person's words; the input is left out, it may be a secret."""
     for item in error.errors():
         if isinstance(item["input"], str) and _UNSET in item["input"]:
             # Of a variable that is not set nothing else is to be said.
             continue
         loc = (*above, *item["loc"])
-        place = ".".join(str(part) for part in _keys(document, loc))
-        yield _line(document, loc), f"{place}: {_SAID.get(item['type'], item['msg'].removeprefix('Value error, '))}"
+        path = ".".join(str(part) for part in _keys(document, loc))
+        yield _line(document, loc), f"{path}: {_SAID.get(item['type'], item['msg'].removeprefix('Value error, '))}"
 
 
-def _keys(root: object, loc: _Place) -> Iterator[str | int]:
+def _keys(root: object, loc: _Loc) -> Iterator[str | int]:
     """Yield the parts of `loc` that are keys: not pydantic's own between them, such as the tag of a union."""
     node: Any = root
     last = len(loc) - (2 if loc[-1] == _OF_KEY else 1)

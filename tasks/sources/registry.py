@@ -46,10 +46,10 @@ def connector(kind: str) -> Connector[Any, Any]:
     Raises:
         UnknownKind: There is none.
     """
-    places = _OWN if kind in _OWN else _OWN | _installed()
-    if kind not in places:
+    entry_points = _OWN if kind in _OWN else _OWN | _installed()
+    if kind not in entry_points:
         raise UnknownKind(f"{kind!r} is no kind of source; there are: {', '.join(kinds())}")
-    module, _, name = places[kind].partition(":")
+    module, _, name = entry_points[kind].partition(":")
     made: Connector[Any, Any] = getattr(import_module(module), name)()
     return made
 

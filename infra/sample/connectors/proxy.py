@@ -68,7 +68,7 @@ class Internet(Loopback):
 
 
 def _certificates(hosts: list[str], folder: Path) -> Path:
-    """Write an authority's certificate, and one of all hosts with its key, and return the place of the latter."""
+    """Write an authority's certificate, and one of all hosts with its key, and return the path of the latter."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -92,6 +92,6 @@ def _certificates(hosts: list[str], folder: Path) -> Path:
     key = keys[1].private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    place = folder / "services.pem"
-    place.write_bytes(services + key)
-    return place
+    file = folder / "services.pem"
+    file.write_bytes(services + key)
+    return file

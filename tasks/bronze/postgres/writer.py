@@ -188,7 +188,7 @@ class Writer:
             yield flush, part, converted
 
     def _read(self, relation: Relation, flush: int, part: Part) -> pl.DataFrame:
-        """Return the rows of a part that have to be staged, with their places in the part."""
+        """Return the rows of a part that have to be staged, with their positions in the part."""
         child = relation.plan.child
         landed = self._batch.read(part).with_row_index(ROW)
         if self._delta is not None:

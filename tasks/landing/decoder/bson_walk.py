@@ -35,10 +35,12 @@ NO_ID = "no _id"
 
 # Type, key, start and end of the value.
 Element = tuple[int, bytes, int, int]
+# Type, start and end of a value within bytes.
+Span = tuple[int, int, int]
 
 
 class Malformed(Exception):
-    """A document breaks the specification; `segments` leads to the place, innermost first."""
+    """A document breaks the specification; `segments` is the path to it, innermost first."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

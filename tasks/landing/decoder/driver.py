@@ -23,6 +23,7 @@ from bson.objectid import ObjectId
 
 from tasks.landing.decoder import MAX_NESTING
 from tasks.landing.decoder import extended_json as ejson
+from tasks.landing.decoder.bson_walk import Span
 from tasks.landing.decoder.reference import MAX_DOCUMENT_BYTES, Node, ReferenceDecoder, Table, variable
 
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
@@ -48,7 +49,7 @@ def _decode(part: bytes) -> dict[str, Any] | None:
         return None
 
 
-def _encoded(value: Any) -> tuple[bytes, tuple[int, int, int]]:
+def _encoded(value: Any) -> tuple[bytes, Span]:
     """Return a value's BSON: type, start and end."""
     raw = bson.encode({_KEY: value}, codec_options=_OPTIONS)
     return raw, (raw[4], _VALUE_AT, len(raw) - 1)
@@ -69,8 +70,8 @@ def _json(value: Any) -> str:
         return ejson.double_text(value)
     if kind is ObjectId:
         return f'{{"$oid":"{value.binary.hex()}"}}'
-    raw, place = _encoded(value)
-    return ejson.value_text(raw, *place)
+    raw, span = _encoded(value)
+    return ejson.value_text(raw, *span)
 
 
 class _Unclear(Exception):
@@ -169,8 +170,8 @@ class DriverTable(Table):
         elif kind is bytes:
             node.empty += self._hold(node, "binary", "binary", value, variable(len(value))) and not value
         else:
-            raw, place = _encoded(value)
-            self.first(raw, node, place, [])
+            raw, span = _encoded(value)
+            self.first(raw, node, span, [])
 
     def _text(self, node: Node, column: str, text: str) -> None:
         size = len(text) if text.isascii() else len(text.encode())
@@ -284,9 +285,9 @@ class DriverDecoder(ReferenceDecoder):
 
     def _key(self, table: DriverTable, value: Any) -> str:
         """Return the text of `_id` and count it."""
-        raw, place = _encoded(value)
-        table.count_key(raw, place)
-        return value.binary.hex() if value.__class__ is ObjectId else ejson.key_text(raw, *place)
+        raw, span = _encoded(value)
+        table.count_key(raw, span)
+        return value.binary.hex() if value.__class__ is ObjectId else ejson.key_text(raw, *span)
 
     def _decoded_children(self, root: str, task: _Task, tasks: deque[_Task]) -> None:
         table, values, parent, within = task

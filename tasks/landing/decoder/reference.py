@@ -185,9 +185,7 @@ class Table:
         for kind, key, at, end in walk.elements(raw, start):
             self.field(raw, node, key, (kind, at, end), tasks)
 
-    def field(
-        self, raw: bytes, parent: Node, key: bytes, value: tuple[int, int, int], tasks: list[tuple[Node, int]]
-    ) -> None:
+    def field(self, raw: bytes, parent: Node, key: bytes, value: walk.Span, tasks: list[tuple[Node, int]]) -> None:
         """Add one field."""
         kind, start, end = value
         name = key.decode()
@@ -220,12 +218,12 @@ class Table:
         self.nodes.append(node)
         return node
 
-    def count_key(self, raw: bytes, value: tuple[int, int, int]) -> None:
+    def count_key(self, raw: bytes, value: walk.Span) -> None:
         """Count the `_id` of a document, which has no column of its own."""
         self.nodes[0].types[_type_name(raw, *value)] += 1
         self.nodes[0].empty += _is_empty(raw, *value)
 
-    def first(self, raw: bytes, node: Node, value: tuple[int, int, int], tasks: list[tuple[Node, int]]) -> None:
+    def first(self, raw: bytes, node: Node, value: walk.Span, tasks: list[tuple[Node, int]]) -> None:
         """Add the first value that a row has at a path."""
         kind, start, end = value
         name = _type_name(raw, kind, start, end)
@@ -250,7 +248,7 @@ class Table:
     def _is_key(self, node: Node) -> bool:
         return not self.path and node is self.nodes[0]
 
-    def _put(self, raw: bytes, node: Node, column: str, value: tuple[int, int, int]) -> bool:
+    def _put(self, raw: bytes, node: Node, column: str, value: walk.Span) -> bool:
         kind, start, end = value
         values = node.columns.get(column)
         if values is None:

@@ -277,16 +277,16 @@ def _secret_texts(config: Mapping[str, Any], account: str | None) -> Iterator[st
             yield text
 
 
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield the texts of a configuration with their keys, dots between them."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _leaves(inner, f"{place}.{key}" if place else str(key))
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from _leaves(inner, f"{place}.{number}")
+            yield from _leaves(inner, f"{path}.{number}")
     elif isinstance(value, str):
-        yield place, value
+        yield path, value
 
 
 def _at(config: Any, key: str) -> Any:
@@ -297,7 +297,7 @@ def _at(config: Any, key: str) -> Any:
 
 def _put(config: dict[str, Any], key: str, value: Any) -> None:
     *above, last = key.split(".")
-    place: Any = config
+    node: Any = config
     for part in above:
-        place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
-    place[int(last) if isinstance(place, list) else last] = value
+        node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+    node[int(last) if isinstance(node, list) else last] = value

@@ -204,4 +204,4 @@ class FilesSource(Source):
 
 
 FilesRef = TableRef[FilesSource, FilesTable]
-"""A table of files with its place."""
+"""A table of files with its source."""

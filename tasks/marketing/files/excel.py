@@ -103,7 +103,7 @@ def _value(cell: Any) -> Any:
 
 def _trimmed(fields: list[Any]) -> list[Any]:
     """Return the cells up to the last that has a value: sheets are as wide as their widest row."""
-    width = max((place for place, cell in enumerate(fields, start=1) if cell is not None), default=0)
+    width = max((number for number, cell in enumerate(fields, start=1) if cell is not None), default=0)
     return fields[:width]
 
 

@@ -26,7 +26,7 @@ def opened(folder: Folder, table: FilesTable, name: str) -> Iterator[tuple[Found
 
     Raises:
         FileProblem: The file cannot be read.
-        SourceError: It is gone, or its place cannot be read.
+        SourceError: It is gone, or cannot be read.
     """
     if table.format != "xlsx":
         file, chunks = folder.open(name)

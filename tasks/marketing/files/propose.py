@@ -178,8 +178,8 @@ def _xlsx(file: Path) -> _Found:
     keys |= {"totals": "drop"} if len(below) < len(body) else {}
     types = {
         name: "day"
-        for place, name in enumerate(header)
-        if (values := [row[place] for row in below if row[place] is not None])
+        for index, name in enumerate(header)
+        if (values := [row[index] for row in below if row[index] is not None])
         and all(isinstance(value, str) and _ISO_DAY.fullmatch(value) for value in values)
     }
     return _Found(header, below, keys | ({"types": types} if types else {}))
@@ -204,7 +204,7 @@ def _scalar(value: Any) -> Any:
 
 def _spelt(header: Sequence[str], rows: Sequence[Sequence[str]], delimiter: str) -> dict[str, Any]:
     """Return types and spelling of text columns; what all values of a column agree with."""
-    columns = {name: [row[place] for row in rows if row[place]] for place, name in enumerate(header)}
+    columns = {name: [row[index] for row in rows if row[index]] for index, name in enumerate(header)}
     columns = {name: values for name, values in columns.items() if values}
     dates = Counter(one for values in columns.values() for one in _DATES if _are_days(values, one))
     date_format = max(dates, key=lambda one: (dates[one], -_DATES.index(one))) if dates else None
@@ -264,8 +264,8 @@ def _key(found: _Found) -> list[str]:
 
 
 def _is_unique(found: _Found, chosen: Sequence[str]) -> bool:
-    places = [found.header.index(name) for name in chosen]
-    keys = [tuple(row[place] for place in places) for row in found.rows]
+    indexes = [found.header.index(name) for name in chosen]
+    keys = [tuple(row[index] for index in indexes) for row in found.rows]
     return len(set(keys)) == len(keys) and not any(cell in (None, "") for key in keys for cell in key)
 
 

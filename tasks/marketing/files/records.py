@@ -356,8 +356,8 @@ def _header(record: Cells, key: Sequence[str], layout: Layout) -> list[str]:
 def numbered(names: Sequence[str]) -> list[str]:
     """Return names of which each is there once: a later `a` is `a_2`, the third without a name `column_3`."""
     found: list[str] = []
-    for place, name in enumerate(names, start=1):
-        base = name or f"column_{place}"
+    for number, name in enumerate(names, start=1):
+        base = name or f"column_{number}"
         made, count = base, 1
         while made in found or (made != name and made in names):
             count += 1

@@ -25,7 +25,7 @@ _SCOPE = "https://www.googleapis.com/auth/analytics.readonly"
 _HOUR = 3_600.0
 _RULES = (
     *refusals(_SCOPE, "Google Analytics Data API"),
-    # A property has few places at once; they are free again soon.
+    # A property answers few requests at once; it is free again soon.
     Rule("wait", status=(429,), contains="concurrent", wait=Wait(seconds=30)),
     Rule("quota", status=(429,), contains="per hour", wait=Wait(seconds=_HOUR), say="the hour's tokens are used up"),
     Rule(

@@ -173,7 +173,7 @@ class GoogleAdsChannel(ApiChannel):
             f"{self._source.version}/customers/{customer}/googleAds:searchStream", "POST", json={"query": query}
         )
         with self.client.stream(request) as chunks:
-            for batch in elements(chunks, self.client.place(request)):
+            for batch in elements(chunks, self.client.endpoint(request)):
                 if "error" in batch:
                     raise SourceError(f"the stream broke off: {at(batch, 'error.message')}", self._name, "run again")
                 yield from batch.get("results", [])

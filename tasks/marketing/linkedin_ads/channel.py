@@ -17,7 +17,7 @@ from tasks.marketing.rest.client import Client, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.decode import merge
 from tasks.marketing.rest.errors import Rule, SplitWindow, Wait
-from tasks.marketing.rest.paging import Place, Token, listed, read_pages
+from tasks.marketing.rest.paging import Parameter, Token, listed, read_pages
 
 _URL = "https://api.linkedin.com"
 _RULES = (
@@ -146,7 +146,7 @@ class LinkedinAdsChannel(ApiChannel):
             yield row
 
     def _entities(self, request: Request) -> Iterator[dict[str, Any]]:
-        paging = Token(Place("pageToken"), "metadata.nextPageToken", size=Place("pageSize"))
+        paging = Token(Parameter("pageToken"), "metadata.nextPageToken", size=Parameter("pageSize"))
         for _, records in read_pages(self.client, request, paging, "elements", _PAGE):
             yield from map(_named, records)
 

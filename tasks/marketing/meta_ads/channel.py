@@ -23,7 +23,7 @@ from tasks.marketing.rest.client import Client, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.errors import Rule, Wait, at
 from tasks.marketing.rest.jobs import Look, Orders, Patience, run_job
-from tasks.marketing.rest.paging import Place, Token, read_pages
+from tasks.marketing.rest.paging import Parameter, Token, read_pages
 from tasks.sources.connector import Finding
 
 _URL = "https://graph.facebook.com"
@@ -275,7 +275,7 @@ class MetaAdsChannel(ApiChannel):
         return Request(f"{self._source.version}/{path}", params={**params, **self._proof})
 
     def _pages(self, request: Request) -> Iterator[tuple[Any, list[Any]]]:
-        paging = _Cursor(Place("after"), "paging.cursors.after", size=Place("limit"))
+        paging = _Cursor(Parameter("after"), "paging.cursors.after", size=Parameter("limit"))
         return read_pages(self.client, request, paging, "data", self._source.rows)
 
 

@@ -23,14 +23,14 @@ class Budget:
     def __init__(self, requests: float, seconds: float, clock: Clock, concurrent: int = 8) -> None:
         self._most, self._each, self._clock = requests, seconds / requests, clock
         self._lock = threading.Lock()
-        self._places = threading.BoundedSemaphore(concurrent)
+        self._slots = threading.BoundedSemaphore(concurrent)
         self._left, self._seen = requests, clock.now()
         self._not_before: datetime | None = None
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Wait for one's turn, and hold one of the places until the answer is there."""
-        with self._places:
+        """Wait for one's turn, and hold one of the slots until the answer is there."""
+        with self._slots:
             wait = self._take()
             if wait > 0:
                 self._clock.sleep(wait)

@@ -171,7 +171,7 @@ class Client:
         with self._answered(request) as (response, reply):
             if reply is None:
                 raw = b"".join(self._limited(response))
-                reply = Reply(response.status_code, response.headers, raw, self.place(request))
+                reply = Reply(response.status_code, response.headers, raw, self.endpoint(request))
             return reply
 
     @contextmanager
@@ -198,7 +198,7 @@ class Client:
             file.seek(0)
             yield file
 
-    def place(self, request: Request) -> str:
+    def endpoint(self, request: Request) -> str:
         """Return where a request goes, as messages say it: without its query, whose values may be secret."""
         address = urlsplit(self._address(request))
         return self.hide(f"{self.where} {request.method} {address.netloc}{address.path}")
@@ -224,7 +224,7 @@ class Client:
             except httpx.HTTPError as error:
                 if last:
                     said = self.hide(f"{type(error).__name__}: {error}")
-                    raise unreachable(f"the service did not answer: {said}", self.place(request)) from None
+                    raise unreachable(f"the service did not answer: {said}", self.endpoint(request)) from None
                 self._pause(_FIRST_PAUSE * 2 ** (attempt - 1))
                 continue
             try:
@@ -232,7 +232,7 @@ class Client:
                     reply = self._whole(response, request) if look_inside or response.status_code != 200 else None
                 except httpx.HTTPError as error:
                     if last:
-                        raise unreachable(f"the answer broke off: {error}", self.place(request)) from None
+                        raise unreachable(f"the answer broke off: {error}", self.endpoint(request)) from None
                     self._pause(_FIRST_PAUSE * 2 ** (attempt - 1))
                     continue
                 rule = self._rule(response, reply)
@@ -241,7 +241,7 @@ class Client:
                         yield response, reply
                     except httpx.HTTPError as error:
                         # Half of it was handed on already: only the caller can begin again.
-                        raise unreachable(f"the answer broke off: {error}", self.place(request)) from None
+                        raise unreachable(f"the answer broke off: {error}", self.endpoint(request)) from None
                     return
                 assert reply is not None  # noqa: S101  every answer with a rule was read
                 if rule.action == "refresh":
@@ -305,7 +305,7 @@ class Client:
 
     def _whole(self, response: httpx.Response, request: Request) -> Reply:
         raw = b"".join(self._limited(response))
-        return Reply(response.status_code, response.headers, raw, self.place(request))
+        return Reply(response.status_code, response.headers, raw, self.endpoint(request))
 
     def _limited(self, response: httpx.Response) -> Iterator[bytes]:
         size = 0

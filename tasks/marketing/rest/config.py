@@ -174,7 +174,7 @@ class Paging(Strict):
     @model_validator(mode="after")
     def _complete(self) -> Paging:
         if self.type in ("page", "offset", "cursor") and not self.param:
-            raise ValueError(f"paging by {self.type} needs `param`: the parameter that tells the place")
+            raise ValueError(f"paging by {self.type} needs `param`: the parameter that tells the position")
         if self.type == "cursor" and not (self.next or self.header):
             raise ValueError("paging by cursor needs `next` or `header`: where the next page's token stands")
         if self.type in ("page", "offset") and not (self.size_param or self.total or self.pages or self.more):
@@ -409,4 +409,4 @@ class RestSource(ApiSource):
 
 
 RestRef = TableRef[RestSource, RestTable]
-"""A table of an API with its place."""
+"""A table of an API with its source."""

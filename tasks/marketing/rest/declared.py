@@ -68,15 +68,15 @@ def make_paging(found: config.Paging | None) -> tuple[paging.Paging, int]:
     """Return how pages follow each other, and their size, from what sources.yaml says."""
     if found is None or found.type == "none":
         return paging.Single(), 1
-    place = paging.Place(found.param, found.in_)
-    size = paging.Place(found.size_param, found.in_) if found.size_param else None
+    parameter = paging.Parameter(found.param, found.in_)
+    size = paging.Parameter(found.size_param, found.in_) if found.size_param else None
     if found.type == "cursor":
-        return paging.Token(place, found.next, found.header, size, found.more), found.size
+        return paging.Token(parameter, found.next, found.header, size, found.more), found.size
     if found.type == "link":
         return paging.Link(found.next, size), found.size
     offset = found.type == "offset"
     start = found.start if found.start is not None else (0 if offset else 1)
-    numbered = paging.Numbered(place, size, start, offset, found.total, found.pages, found.more)
+    numbered = paging.Numbered(parameter, size, start, offset, found.total, found.pages, found.more)
     return numbered, found.size
 
 
@@ -300,7 +300,7 @@ class DeclaredChannel(ApiChannel):
             yield from self._report(table, table.job, request, given)
         elif table.format != "json":
             with self.client.download(request) as file:
-                yield from decode.lines(file, table.format, self.client.place(request))
+                yield from decode.lines(file, table.format, self.client.endpoint(request))
         else:
             pages, size = make_paging(table.paging or self._source.paging)
             for reply, records in paging.read_pages(self.client, request, pages, table.records, size):
@@ -320,7 +320,7 @@ class DeclaredChannel(ApiChannel):
     def _report(
         self, table: config.RestTable, job: config.Job, order: Request, given: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
-        where = self.client.place(order)
+        where = self.client.endpoint(order)
 
         def ordered() -> str:
             found = at(self.client.send(order).body, job.id)

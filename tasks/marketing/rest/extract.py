@@ -173,8 +173,7 @@ class _Run:
 
     def _piece(self, ask: Ask, batch_id: str, into: _Pulled) -> None:
         before = self.channel.bytes
-        place = (self.ref.source_name, self.ref.table_name, batch_id)
-        with self.context.landing.writer(*place, self.segment) as writer:
+        with self.context.landing.writer(*self.ref.key, batch_id, self.segment) as writer:
             self.segment += 1
             with Rows(self.ref.table, self.rounds.layout, ask, writer, self.context.memory_bytes) as rows:
                 rows.take(self._watched(self.channel.read(ask)))

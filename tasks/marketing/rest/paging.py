@@ -17,7 +17,7 @@ _LINK = re.compile(r'<([^>]+)>\s*;[^,]*\brel="?next"?')
 
 
 @dataclass(frozen=True)
-class Place:
+class Parameter:
     """Where a value of paging stands in a request: a query parameter, or a path in the JSON body."""
 
     name: str
@@ -68,7 +68,7 @@ class Numbered:
     """Pages by number, or records by offset.
 
     Attributes:
-        place: Where the number stands.
+        parameter: Where the number stands.
         size: Where the page's size stands; None where it cannot be chosen.
         start: Number of the first page.
         offset: Whether the number counts records instead of pages.
@@ -76,8 +76,8 @@ class Numbered:
             of them, a page that is not full is the last.
     """
 
-    place: Place
-    size: Place | None = None
+    parameter: Parameter
+    size: Parameter | None = None
     start: int = 1
     offset: bool = False
     total: str = ""
@@ -108,12 +108,14 @@ class Numbered:
 
     def _number(self, request: Request) -> int:
         found = (
-            request.params.get(self.place.name) if self.place.where == "query" else at(request.json, self.place.name)
+            request.params.get(self.parameter.name)
+            if self.parameter.where == "query"
+            else at(request.json, self.parameter.name)
         )
         return int(str(found))
 
     def _with(self, request: Request, number: int, size: int) -> Request:
-        request = self.place.put(request, number)
+        request = self.parameter.put(request, number)
         return self.size.put(request, size) if self.size else request
 
 
@@ -130,17 +132,17 @@ class Token:
     """A token of the next page, from the body or a header.
 
     Attributes:
-        place: Where the token stands in the next request.
+        parameter: Where the token stands in the next request.
         token: Path to it in the body.
         header: Or the header that has it.
         size: Where the page's size stands.
         more: Path to whether there is a next page, where a token alone does not say.
     """
 
-    place: Place
+    parameter: Parameter
     token: str = ""
     header: str = ""
-    size: Place | None = None
+    size: Parameter | None = None
     more: str = ""
 
     def first(self, request: Request, size: int) -> Request:
@@ -154,7 +156,7 @@ class Token:
         found = reply.headers.get(self.header) if self.header else at(reply.body, self.token)
         if found is None or found in ("", False):
             return None
-        return self.place.put(self.first(request, size), found)
+        return self.parameter.put(self.first(request, size), found)
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class Link:
     """
 
     link: str = ""
-    size: Place | None = None
+    size: Parameter | None = None
 
     def first(self, request: Request, size: int) -> Request:
         """See `Paging`."""
@@ -190,7 +192,7 @@ def read_pages(
 ) -> Iterator[tuple[Reply, list[Any]]]:
     """Yield the pages of a request, each with its records.
 
-    Where the service asks for smaller pages the same place is read again with half of the size.
+    Where the service asks for smaller pages the same position is read again with half of the size.
 
     Args:
         client: Sends.
@@ -211,7 +213,7 @@ def read_pages(
         if asked in seen or len(seen) >= MOST_PAGES:
             raise SourceError(
                 f"the pages go in a circle: page {len(seen) + 1} was read before",
-                client.place(following),
+                client.endpoint(following),
                 "correct `paging`",
             )
         try:
@@ -219,7 +221,7 @@ def read_pages(
         except ReducePage as error:
             if size <= least_size or not isinstance(paging, Token | Numbered | Link):
                 raise SourceError(
-                    f"the service wants pages below {size} records: {error}", client.place(following)
+                    f"the service wants pages below {size} records: {error}", client.endpoint(following)
                 ) from None
             size = max(size // 2, least_size)
             following = _smaller(paging, request, following, size, before)
@@ -232,15 +234,15 @@ def read_pages(
 
 
 def _smaller(paging: Paging, request: Request, at_request: Request, size: int, before: int) -> Request:
-    """Return the request for the same place with smaller pages."""
-    place = getattr(paging, "size", None)
-    if place is None:
+    """Return the request for the same position with smaller pages."""
+    parameter = getattr(paging, "size", None)
+    if parameter is None:
         raise SourceError("the service wants smaller pages, and their size cannot be chosen", request.path)
     if isinstance(paging, Numbered) and not paging.offset:
         if before % size:
             raise SourceError("the service wants smaller pages in the middle of numbered ones", request.path)
-        return paging.place.put(place.put(at_request, size), paging.start + before // size)
-    found: Request = place.put(at_request, size)
+        return paging.parameter.put(parameter.put(at_request, size), paging.start + before // size)
+    found: Request = parameter.put(at_request, size)
     return found
 
 

@@ -81,7 +81,7 @@ class Rows:
             key = [record.get(name) for name in self._key_names]
             if None in key:
                 raise self._wrong(f"a row has no {self._key_names[key.index(None)]}, which is part of its key")
-            self._place(record)
+            self._count_day(record)
             record["_id"] = [account, *key]
             self._add(record)
         return self.count
@@ -101,7 +101,7 @@ class Rows:
         self._lander.source_bytes = source_bytes
         return self._lander.finish()
 
-    def _place(self, record: dict[str, Any]) -> None:
+    def _count_day(self, record: dict[str, Any]) -> None:
         """Check the day of a row, and note what its account has come to."""
         layout = self._layout
         if layout.day is not None:

@@ -14,7 +14,7 @@ from tasks.marketing.rest.channel import Account, ApiChannel, Ask, Ending, Layou
 from tasks.marketing.rest.client import Client, Request
 from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.errors import Rule, Wait
-from tasks.marketing.rest.paging import Numbered, Place, listed, read_pages
+from tasks.marketing.rest.paging import Numbered, Parameter, listed, read_pages
 from tasks.marketing.tiktok_ads.config import ADVERTISER, ENTITIES, REPORTS, TiktokAdsSource
 
 _URL = "https://business-api.tiktok.com"
@@ -39,7 +39,7 @@ _RULES = (
 _LOOKBACK = 28
 # The service gives at most 30 days of daily rows at once.
 _STEP = 30
-_PAGING = Numbered(Place("page"), Place("page_size"), pages="data.page_info.total_page")
+_PAGING = Numbered(Parameter("page"), Parameter("page_size"), pages="data.page_info.total_page")
 
 
 class TiktokAdsChannel(ApiChannel):

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from monitoring.drift import Privacy, Timeline, Told, printable
 from monitoring.drift_message import code, message
 from monitoring.reader import PERSONAL
-from tasks.drift.samples import Place
+from tasks.drift.samples import Location
 from tasks.mongodb.config import MongoTable
 from tasks.ops import TableKey
 from tasks.ops.field_statistics import Seen
@@ -89,14 +89,21 @@ def told(field: str, change: str, was: str | None, becomes: str | None, **more: 
     entry = SchemaChange(
         1, TableKey("shop", "orders"), field, change, was, becomes, "b", AT, "", evidence, None, None, None
     )
-    place = more.pop("place", Place("", field, "shop__orders", (field,)))
-    return Told(entry, AT, place, **more)
+    location = more.pop("location", Location("", field, "shop__orders", (field,)))
+    return Told(entry, AT, location, **more)
 
 
 def test_the_message_tells_what_changed_since_when_how_much_and_what_is_asked() -> None:
     changes = [
         told("total", "type_conflict", "numeric", "string", seen=Seen(12, 12, 3), old=("1.50",), new=("n/a", "?")),
-        told("items[].qty", "widened", "bigint", "numeric", seen=Seen(4, 2, 0), place=Place("items", "qty", "r", ())),
+        told(
+            "items[].qty",
+            "widened",
+            "bigint",
+            "numeric",
+            seen=Seen(4, 2, 0),
+            location=Location("items", "qty", "r", ()),
+        ),
         told("email", "appeared", None, "text", hidden="it is named like personal data"),
         told("status", "appeared", None, "text"),
         told("status", "renamed", "text", "text"),
