@@ -8,9 +8,9 @@ import urllib.request
 from pathlib import Path
 
 from infra.embedded import process
-from infra.embedded.process import EmbeddedError, Progress, Status, silent
+from infra.embedded.process import Progress, Status, silent
 
-_READY_SECONDS = 60.0
+_NAME = "the fakes of Google Ads, Meta Ads and Google Analytics"
 
 
 def up(home: Path, progress: Progress = silent) -> str:
@@ -23,24 +23,10 @@ def up(home: Path, progress: Progress = silent) -> str:
     Raises:
         EmbeddedError: With the log's tail when the server does not come up.
     """
-    folder = _folder(home)
-    with process.locked(folder):
-        if process.alive(process.read_record(folder)) and _answers(url(home)):
-            return url(home)
-        process.stop(folder)
-        progress("channels: starting the fakes of Google Ads, Meta Ads and Google Analytics")
-        port = process.choose_port(process.read_record(folder).port)
-        # -P keeps the working directory off the module path, where a stray file could shadow a library.
-        program = [sys.executable, "-P", "-m", "infra.sample.channels", str(data(home)), str(port)]
-        started = process.spawn(program, folder, port, environment=process.without_settings())
-        if process.wait_ready(lambda: started.poll() is None, lambda: _answers(url(home)), _READY_SECONDS, silent):
-            return url(home)
-        process.stop(folder)
-    raise EmbeddedError(
-        f"the fakes of the channels did not start:\n{process.log_tail(folder / 'server.log')}",
-        str(folder / "server.log"),
-        "mend what the log says, or start afresh with `warehouse down --wipe` (deletes the embedded data)",
-    )
+    # -P keeps the working directory off the module path, where a stray file could shadow a library.
+    program = [sys.executable, "-P", "-m", "infra.sample.channels", str(data(home))]
+    process.up(_folder(home), _NAME, lambda port: [*program, str(port)], lambda: _answers(url(home)), progress)
+    return url(home)
 
 
 def down(home: Path, wipe: bool = False) -> bool:

@@ -13,9 +13,6 @@ from infra.embedded import process
 from infra.embedded.process import EmbeddedError, Progress, Status, silent
 from tasks.errors import SourceUnreachable
 
-_READY_SECONDS = 60.0
-_ATTEMPTS = 3
-
 
 def up(home: Path, progress: Progress = silent) -> str:
     """Start the server unless it runs, and return its URI.
@@ -27,20 +24,8 @@ def up(home: Path, progress: Progress = silent) -> str:
     Raises:
         EmbeddedError: With the log's tail when the server does not come up.
     """
-    folder = _folder(home)
-    with process.locked(folder):
-        if process.alive(process.read_record(folder)) and _answers(url(home)):
-            return url(home)
-        process.stop(folder)
-        progress("MongoDB: starting (SecantusDB)")
-        for _ in range(_ATTEMPTS):
-            if _start(home, folder, progress):
-                return url(home)
-    raise EmbeddedError(
-        f"the MongoDB-wire server did not start:\n{process.log_tail(folder / 'server.log')}",
-        str(folder / "server.log"),
-        "mend what the log says, or start afresh with `warehouse down --wipe` (deletes the embedded data)",
-    )
+    process.up(_folder(home), "MongoDB (SecantusDB)", _command, lambda: _answers(url(home)), progress)
+    return url(home)
 
 
 def down(home: Path, wipe: bool = False) -> bool:
@@ -73,27 +58,16 @@ def _folder(home: Path) -> Path:
     return home.resolve() / "mongodb"
 
 
-def _start(home: Path, folder: Path, progress: Progress) -> bool:
+def _command(port: int) -> list[str]:
     if find_spec("secantus") is None:
         raise EmbeddedError(
             "the embedded MongoDB-wire server is not installed",
             "package SecantusDB",
             "install the `demo` extra (`make setup`), or set MONGODB_URI to a MongoDB of your own",
         )
-    port = process.choose_port(process.read_record(folder).port)
     # -P keeps the working directory off the module path, where a stray file could shadow a library.
     program = [sys.executable, "-P", "-m", "secantus"]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--storage-path", "data", "--log-level", "WARNING"]
-    started = process.spawn([*program, *options], folder, port, environment=process.without_settings())
-    ready = process.wait_ready(
-        lambda: started.poll() is None,
-        lambda: _answers(url(home)),
-        _READY_SECONDS,
-        lambda waited: progress(f"MongoDB: starting, {waited}"),
-    )
-    if not ready:
-        process.stop(folder)
-    return ready
+    return [*program, "--host", "127.0.0.1", "--port", str(port), "--storage-path", "data", "--log-level", "WARNING"]
 
 
 def _answers(uri: str) -> bool:

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from tasks.errors import WarehouseError
@@ -24,6 +25,9 @@ Progress = Callable[[str], None]
 _START_TOLERANCE_SECONDS = 2.0
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 12
+_READY_SECONDS = 60.0
+# Another process may take a port between the moment when it is chosen and that when the server has it.
+_ATTEMPTS = 3
 
 
 class EmbeddedError(WarehouseError):
@@ -186,6 +190,45 @@ def spawn(
     return process
 
 
+def up(
+    folder: Path,
+    name: str,
+    command: Callable[[int], Sequence[str]],
+    answers: Callable[[], bool],
+    progress: Progress = silent,
+) -> None:
+    """Start a server of ours unless it runs and answers, and wait until it does.
+
+    Args:
+        folder: Where log and record go, and where it works.
+        name: What people know it by.
+        command: Program and arguments for a port.
+        answers: One real attempt to use it at the port on record.
+        progress: Told each step, and how long it has been starting.
+
+    Raises:
+        EmbeddedError: With the log's tail when it does not come up.
+    """
+    with locked(folder):
+        if alive(read_record(folder)) and answers():
+            return
+        stop(folder)
+        progress(f"{name}: starting")
+        for _ in range(_ATTEMPTS):
+            port = choose_port(read_record(folder).port)
+            started = spawn(command(port), folder, port, environment=without_settings())
+            if wait_ready(
+                partial(_lives, started), answers, _READY_SECONDS, lambda waited: progress(f"{name}: {waited}")
+            ):
+                return
+            stop(folder)
+    raise EmbeddedError(
+        f"{name} did not start:\n{log_tail(folder / 'server.log')}",
+        str(folder / "server.log"),
+        "mend what the log says, or start afresh with `warehouse down --wipe` (deletes the embedded data)",
+    )
+
+
 def wait_ready(process_alive: Callable[[], bool], ready: Callable[[], bool], seconds: float, tick: Progress) -> bool:
     """Wait until `ready` answers; False when the process ended or the time is over.
 
@@ -251,6 +294,10 @@ def status(folder: Path, name: str, address: str, *, stem: str = "server") -> St
     running = alive(record)
     found = address.format(port=record.port) if running else ""
     return Status(name, running, found, record.pid if running else 0, folder / f"{stem}.log")
+
+
+def _lives(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is None
 
 
 def _terminate(process: object, graceful: signal.Signals, seconds: float) -> None:
