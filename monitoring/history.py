@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitoring import log, taxonomy
 from tasks.errors import redact
+from tasks.imports import uncollected
 from tasks.paging import pages
 
 if TYPE_CHECKING:
@@ -207,7 +208,9 @@ def _lost_rows(
 
 def prefect_client() -> SyncPrefectClient:
     """Return a client of the Prefect API, to be used as a context manager."""
-    from prefect.client.orchestration import get_client
+    # More than a second of imports, which a report on demand waits for.
+    with uncollected():
+        from prefect.client.orchestration import get_client
 
     return get_client(sync_client=True)
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from monitoring import lineage, queries
 from monitoring.masking import mask
 from monitoring.taxonomy import CLASSES, first_line
+from tasks.errors import WarehouseUnreachable
 
 if TYPE_CHECKING:
     import psycopg
@@ -141,6 +142,9 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
         name = f"{source}.{table}" if table else str(flow)
         key = error_class if error_class in CLASSES else "code"
         said = first_line(message) or f"ended as {state}"
+        if stage == "monitoring" and said.startswith(WarehouseUnreachable.__name__):
+            # This look has reached it.
+            continue
         severity = "low" if key in ("cancelled", "data_quality") else "high"
         yield Problem("failure", f"{stage} {name}", key, said, severity=severity, times=times)
 

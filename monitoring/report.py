@@ -17,6 +17,10 @@ _SLOWEST = 5
 _FAILURES = 50
 _CHANGES = 100
 _BAD = ("Failed", "Crashed", "TimedOut", "Cancelled", "Cancelling", "Missing", "Lost")
+# Characters of an error that the first line holds, and that are kept of it.
+_SAID, _KEPT = 160, 500
+# Kinds of incidents, causes before what follows from them.
+_CAUSES = ("failure", "configuration", "freshness", "reconciliation", "anomaly")
 # The first line names so many; the rest is in the report.
 _NAMED = 3
 IDS = 5
@@ -64,13 +68,35 @@ class Failure:
 
     @property
     def action(self) -> str:
-        """What to do first."""
-        return CLASSES.get(self.error_class, CLASSES["code"]).action
+        """What to do first: what the error itself says before what its class does."""
+        own = _parts(self.message)[1]
+        return _sentence(own) if own else CLASSES.get(self.error_class, CLASSES["code"]).action
 
     @property
     def runbook(self) -> str:
         """Where the further steps are."""
         return CLASSES.get(self.error_class, CLASSES["code"]).runbook
+
+
+def _parts(message: str) -> tuple[str, str]:
+    """Return what an error of ours says happened and where, and what is to be done; a foreign one says no more."""
+    what, *others = message.split(" | ")
+    return (f"{what} ({others[0]})", others[1]) if len(others) == 2 else (message, "")
+
+
+def _ended(text: str) -> str:
+    """Return a text that ends as a sentence does."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _sentence(text: str) -> str:
+    """Return a text that begins and ends as a sentence does."""
+    return _ended(text[:1].upper() + text[1:])
+
+
+def _urgency(one: Incident) -> tuple[bool, int, datetime]:
+    """Sort what is severe first, causes before what follows from them, and the oldest of these."""
+    return one.severity != "high", _CAUSES.index(one.kind), one.first_seen
 
 
 @dataclass(frozen=True)
@@ -83,7 +109,7 @@ class Context:
         rescued: The fields with the most values of the run that did not fit their column, and what these were.
         refused: Whole files that were refused, as `source.table: reason`.
         notes: What people should know of monitoring itself, such as that nobody is told of failures.
-        incidents: What is wrong and not well again, the most urgent first.
+        incidents: What is wrong and not well again.
     """
 
     freshness: Sequence[Verdict] = ()
@@ -186,21 +212,25 @@ class RunReport:
         if not self.failures:
             return self._first_incident
         first = self.failures[0]
-        rows = f" Rows: {', '.join(self.context.rejected[:IDS])}." if self.context.rejected else ""
+        said = first_line(_parts(first.message)[0], _SAID)
         return (
-            f"First: {first.name} ({first.stage}): {first_line(first.message, 160)} Who acts: {first.who}. "
-            f"{first.action} Runbook: {first.runbook}.{rows}"
+            f"First: {first.name} ({first.stage}): {_ended(said)} Who acts: {first.who}. "
+            f"{first.action} Runbook: {first.runbook}.{self._rows}"
         )
+
+    @property
+    def _rows(self) -> str:
+        return f" Rows: {', '.join(self.context.rejected[:IDS])}." if self.context.rejected else ""
 
     @property
     def _first_incident(self) -> str:
         if not self.context.incidents:
             return "See docs/runbooks/README.md."
-        first = self.context.incidents[0]
+        first = min(self.context.incidents, key=_urgency)
         taken = f" Taken by {first.acknowledged_by}." if first.acknowledged_by else ""
         return (
-            f"First: {first.title}: {first_line(first.message, 160)} Who acts: {first.owner}.{taken} "
-            f"{first.first_step} Runbook: {first.runbook}."
+            f"First: {first.title}: {_ended(first_line(first.message, _SAID))} Who acts: {first.owner}.{taken} "
+            f"{first.first_step} Runbook: {first.runbook}.{self._rows}"
         )
 
     @property
@@ -327,7 +357,7 @@ def _failure(row: Mapping[str, Any]) -> Failure:
         f"{row['source']}.{row['table_name']}" if row.get("table_name") else str(row.get("flow_name") or row["stage"])
     )
     key = row.get("error_class")
-    message = first_line(row.get("error_message")) or f"ended as {row.get('state')}"
+    message = first_line(row.get("error_message"), _KEPT) or f"ended as {row.get('state')}"
     return Failure(str(row["stage"]), name, key if key in CLASSES else "code", message)
 
 

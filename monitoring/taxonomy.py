@@ -38,7 +38,7 @@ CLASSES = {
         FailureClass(
             "auth",
             "credentials or rights",
-            "owner of the source",
+            "owner of the credentials",
             "Renew the credentials or grant the right; see `warehouse check`.",
         ),
         FailureClass(

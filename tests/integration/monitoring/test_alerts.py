@@ -93,7 +93,11 @@ def test_told_once_in_one_message_and_well_again(connection: psycopg.Connection[
     assert look(connection, [REFUSED, REJECTED]) == []
     (body,) = channel.bodies()
     assert body.index("[high] extract shop.orders: credentials or rights") < body.index("[low] load ads.meta")
-    for part in ("Who acts: owner of the source.", "docs/runbooks/classes/auth.md", "First seen 2026-11-24 12:00 UTC"):
+    for part in (
+        "Who acts: owner of the credentials.",
+        "docs/runbooks/classes/auth.md",
+        "First seen 2026-11-24 12:00 UTC",
+    ):
         assert part in body
     assert "hunter2" not in body and "a@b.example" not in body
     assert "Warehouse: 2 new" in channel.received[0]["subject"]

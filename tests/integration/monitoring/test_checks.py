@@ -212,7 +212,7 @@ def test_an_incident_is_one_from_its_first_sight_to_its_recovery(connection: psy
     log.write(connection, [failing("auth", 4)])
     assert open_now(connection) == ["extract shop.orders: credentials or rights"]
     (one,) = queries.incidents(connection)
-    assert (one.seen, one.owner, one.runbook) == (2, "owner of the source", "docs/runbooks/classes/auth.md")
+    assert (one.seen, one.owner, one.runbook) == (2, "owner of the credentials", "docs/runbooks/classes/auth.md")
     assert "a@b.example" not in one.message
     log.write(connection, [extract(0, 5, started_at=datetime.now(UTC) - timedelta(hours=3))])
     assert open_now(connection) == []
@@ -237,6 +237,17 @@ def test_a_run_whose_tables_tell_the_reason_is_not_told_twice(connection: psycop
     above = own | {"flow_run_id": parent, "parent_run_id": None, "stage": "pipeline", "flow_name": "pipeline"}
     log.write(connection, [above, own, failing("auth", 5, flow_run_id=run, parent_run_id=parent)])
     assert open_now(connection) == ["extract shop.orders: credentials or rights"]
+
+
+def test_a_look_that_reaches_the_warehouse_takes_no_earlier_one_that_did_not_for_an_incident(
+    connection: psycopg.Connection[Any],
+) -> None:
+    looks = {"stage": "monitoring", "flow_name": "monitoring", "source": None, "table_name": None}
+    away = {"error_message": "WarehouseUnreachable: Postgres does not answer"}
+    log.write(connection, [failing("network", hours, **looks, **away) for hours in (5, 4)])
+    assert open_now(connection) == []
+    log.write(connection, [failing("code", 3, **looks, error_message="12 log row(s); measures: KeyError: 'x'")])
+    assert open_now(connection) == ["monitoring monitoring: defect"]
 
 
 def test_source_bronze_and_gold_line_by_line(connection: psycopg.Connection[Any]) -> None:

@@ -88,7 +88,26 @@ def test_the_first_line_of_a_bad_run_names_the_cause_and_who_acts() -> None:
     built = report.build([pipeline("Failed"), *bad[1:]])
     assert [item.name for item in built.failures] == ["crm.leads", "gold.x"]
     assert built.headline.startswith("2 failure(s): 2 of 3 table(s) loaded")
-    assert "First: crm.leads (extract): refused Who acts: owner of the source." in built.headline
+    assert "First: crm.leads (extract): refused. Who acts: owner of the credentials." in built.headline
+
+
+def test_what_an_error_says_is_to_be_done_stands_in_the_first_line() -> None:
+    said = "SourceAuthError: the token has ended | meta_ads | make a new token of the system user"
+    bad = row("extract", "meta_ads.ads", state="Failed", error_class="auth", error_message=said)
+    headline = report.build([pipeline("Failed"), bad]).headline
+    assert "SourceAuthError: the token has ended (meta_ads). Who acts: owner of the credentials. " in headline
+    assert "credentials. Make a new token of the system user. Runbook: docs/runbooks/classes/auth.md." in headline
+
+
+def test_causes_come_before_what_follows_from_them_and_rejected_rows_are_named() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    rest = ("x", "Look.", "docs/runbooks/x.md", at, at, 1, None, None, None, None)
+    differs = Incident(2, "reconciliation", "high", "data_quality", "rows", "rows: reconciliation", "146, 145", *rest)
+    failed = Incident(1, "failure", "high", "auth", "extract a.b", "a.b: credentials", "refused", *rest)
+    context = report.Context(incidents=[differs, failed], rejected=["shop.products: 7"])
+    headline = report.build(GOOD, context=context).headline
+    assert "First: a.b: credentials: refused. Who acts: x." in headline
+    assert headline.endswith("Rows: shop.products: 7.")
 
 
 def test_a_run_that_crashed_without_a_word_of_its_tables_is_a_failure() -> None:
@@ -206,7 +225,7 @@ def test_all_is_not_well_while_an_incident_is_open() -> None:
     assert not built.is_well
     assert built.headline == (
         "1 incident(s) open: 2 of 2 table(s) loaded, 900 rows changed in 60 s. First: spend of meta: anomaly: "
-        "twice as much Who acts: marketing. Look. Runbook: docs/runbooks/x.md."
+        "twice as much. Who acts: marketing. Look. Runbook: docs/runbooks/x.md."
     )
     taken = report.Context(incidents=[replace(opened, acknowledged_by="Ada")])
     assert "Who acts: marketing. Taken by Ada. Look." in report.build(GOOD, context=taken).headline

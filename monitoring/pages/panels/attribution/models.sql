@@ -13,7 +13,7 @@ chart:
   encoding:
     y: {field: channel_group, type: nominal, title: null, sort: "-x"}
     yOffset: {field: attribution_model}
-    x: {field: net_revenue, type: quantitative, title: net revenue}
+    x: {field: net_revenue, type: quantitative, title: net revenue, axis: {tickCount: 6}}
     color: {field: attribution_model, type: nominal, title: null}
     tooltip: [{field: channel_group}, {field: attribution_model}, {field: net_revenue, format: ",.2f"}]
 */
