@@ -18,6 +18,7 @@ from pymongo import MongoClient
 from flows import cli
 from tasks.landing import decoder
 from tasks.settings import get_settings
+from tests.command import rows, run
 from tests.line import Line
 
 # A field of this name has its type byte broken on the way, as damaged data would.
@@ -68,15 +69,6 @@ def documents(first: int, count: int, **more: Any) -> list[dict[str, Any]]:
         {"_id": number, "at": datetime(2026, 1, 1, 0, number, tzinfo=UTC), **more}
         for number in range(first, first + count)
     ]
-
-
-def rows(url: str, query: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url) as connection:
-        return connection.execute(query.encode()).fetchall()
-
-
-def run(*arguments: str) -> int:
-    return cli.invoke([*arguments])
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from tasks import dbt
 from tasks.dbt.company import write_project
 from tasks.mongodb.config import MongoTable
 from tasks.settings import Settings, get_settings
+from tests.command import run
 from tests.fixtures.bronze import Warehouse
 
 BEFORE = [{"_id": n, "phone": f"0{n}", "total": n, "price": -0.0 if n == 1 else n / 2} for n in range(1, 7)]
@@ -59,10 +60,6 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-def run(*arguments: str) -> int:
-    return cli.invoke([*arguments])
 
 
 def test_after_drift_silver_shows_old_and_new_values_under_one_name(

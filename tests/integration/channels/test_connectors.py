@@ -9,11 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from flows import cli
 from tasks.settings import get_settings
+from tests.command import rows, run
 
 pytestmark = pytest.mark.slow
 
@@ -48,16 +47,6 @@ def serve(file: Path, rows: dict[str, list[str]], **faults: Any) -> None:
         for name, costs in rows.items()
     }
     file.write_text(json.dumps({"rows": made, "faults": faults}))
-
-
-def run(*arguments: str) -> int:
-    get_settings.cache_clear()
-    return cli.invoke(list(arguments))
-
-
-def rows(url: str, query: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url) as connection:
-        return connection.execute(query.encode()).fetchall()
 
 
 def test_a_connector_is_run_replaced_only_when_whole_verified_and_reported(

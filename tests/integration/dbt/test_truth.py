@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from infra.sample import COLLECTIONS, Size, ad_spend, write_ad_spend, write_rates
 from tasks import dbt
 from tasks.settings import Settings
+from tests.command import rows as fetch
 from tests.integration.dbt import by_hand
 
 SHOP = Size(customers=220, days=400, seed=5, end_date=date(2026, 3, 31)).shop()
@@ -36,11 +37,6 @@ def url(module_postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
     settings = Settings(url=SecretStr(module_postgres_url), home=home)
     dbt.run(settings, variables={"reporting_timezone": "Europe/Berlin", "own_domains": ["shop.example"]}).check()
     yield module_postgres_url
-
-
-def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url) as connection:
-        return connection.execute(query.encode()).fetchall()
 
 
 def frame(url: str, query: str) -> pl.DataFrame:

@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from flows import cli
 from tasks.settings import get_settings
 from tasks.sources import load_sources, registry
+from tests.command import rows, run
 
 KIND = Path(__file__).parents[2] / "toy_kind"
 
@@ -45,16 +45,6 @@ def configure(folder: Path, more: str = "") -> None:
         f"sources:\n  box:\n    kind: toy\n    folder: {folder}\n{more}    tables:\n"
         "      cars: {file: cars, ranges: 3, resources: large}\n      dolls: {file: dolls}\n"
     )
-
-
-def run(*arguments: str) -> int:
-    get_settings.cache_clear()
-    return cli.invoke(list(arguments))
-
-
-def rows(url: str, query: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url) as connection:
-        return connection.execute(query.encode()).fetchall()
 
 
 def test_a_foreign_kind_is_checked_planned_run_verified_replayed_and_reported(
