@@ -15,7 +15,7 @@ from monitoring.taxonomy import CLASSES
 
 _BEFORE = "_before"
 # Pixels of a figure and of a card: as many stand beside each other as the window has room for.
-_FIGURE, _CARD = 200, 230
+_FIGURE, _CARD = 172, 230
 _ROUNDED = 10_000
 _CHANGE: dict[str, Literal["normal", "inverse", "off"]] = {"more": "normal", "less": "inverse", "neither": "off"}
 # As many entries of a legend beside each other as the chart has room for: of a fixed number a phone cuts some off.
