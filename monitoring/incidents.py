@@ -115,23 +115,42 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
     """Yield what failed the last time it ran; a run whose tables tell the reason is not repeated."""
     rows = connection.execute(
         """
-        with last as (
-            select distinct on (stage, source, coalesce(table_name, flow_name)) *
+        with failing as (
+            select distinct stage, source, coalesce(table_name, flow_name) as name
             from monitoring.pipeline_log
+            where state <> 'Completed' and error_class is not null
+                and coalesce(started_at, expected_at, logged_at) > now() - interval '14 days'
+        ),
+        -- All their rows: those of tables by the index of tables, those of flows by that of the time.
+        attempts as (
+            select l.*
+            from failing f
+            join monitoring.pipeline_log l on l.source = f.source and l.table_name = f.name and l.stage = f.stage
+            union all
+            select l.*
+            from failing f
+            join monitoring.pipeline_log l on l.source is null and f.source is null and l.stage = f.stage
+                and coalesce(l.table_name, l.flow_name) = f.name
+                and coalesce(l.started_at, l.expected_at, l.logged_at) > now() - interval '14 days'
+        ),
+        recent as (
+            select *, coalesce(started_at, expected_at) as at from attempts
             where coalesce(started_at, expected_at) > now() - interval '14 days'
-                and (state not in ('Running', 'Pending', 'Scheduled', 'AwaitingRetry', 'Retrying', 'Skipped')
-                    or error_class is not null)
-            order by stage, source, coalesce(table_name, flow_name), coalesce(started_at, expected_at) desc
+        ),
+        last as (
+            select distinct on (stage, source, coalesce(table_name, flow_name)) *,
+                max(at) filter (where state = 'Completed')
+                    over (partition by stage, source, coalesce(table_name, flow_name)) as well_at
+            from recent
+            where state not in ('Running', 'Pending', 'Scheduled', 'AwaitingRetry', 'Retrying', 'Skipped')
+                or error_class is not null
+            order by stage, source, coalesce(table_name, flow_name), at desc
         )
         select l.stage, l.source, l.table_name, l.flow_name, l.error_class, l.error_message, l.state,
-            (select count(*) from monitoring.pipeline_log f
+            (select count(*) from recent f
                 where f.stage = l.stage and f.source is not distinct from l.source and f.error_class is not null
                 and coalesce(f.table_name, f.flow_name) = coalesce(l.table_name, l.flow_name)
-                and coalesce(f.started_at, f.expected_at) > coalesce((
-                    select max(s.started_at) from monitoring.pipeline_log s
-                    where s.stage = l.stage and s.source is not distinct from l.source
-                    and coalesce(s.table_name, s.flow_name) = coalesce(l.table_name, l.flow_name)
-                    and s.state = 'Completed'), now() - interval '14 days'))
+                and (l.well_at is null or f.at > l.well_at))
         from last l
         where l.error_class is not null and (l.table_name is not null or not exists (
             select from monitoring.pipeline_log t where t.error_class is not null and t.id <> l.id
