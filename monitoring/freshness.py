@@ -176,17 +176,15 @@ def check(
 
 
 def _tables(connection: psycopg.Connection[Any], names: Sequence[str], promises: Promises) -> list[Table]:
+    from tasks.ops import batches
+
     loads: dict[str, list[tuple[datetime, datetime]]] = {}
     read: dict[str, datetime] = {}
-    for name, loaded_at, extracted_at, changed in connection.execute(
-        "select source || '.' || table_name, loaded_at, extracted_at, "
-        "rows_inserted + rows_updated + rows_deleted + child_rows + schema_changes > 0 "
-        "from ops.batches where loaded_at > now() - make_interval(days => %s) order by loaded_at",
-        [_DAYS],
-    ):
-        read[name] = max(extracted_at, read.get(name, extracted_at))
-        if changed:
-            loads.setdefault(name, []).append((loaded_at, extracted_at))
+    for one in batches.loadings(connection, _DAYS):
+        name = str(one.key)
+        read[name] = max(one.extracted_at, read.get(name, one.extracted_at))
+        if one.changed:
+            loads.setdefault(name, []).append((one.loaded_at, one.extracted_at))
     failures: dict[str, str] = {}
     quiet: dict[str, datetime] = {}
     for name, began, state, landed, message in connection.execute(

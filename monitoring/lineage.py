@@ -128,11 +128,10 @@ def seconds_of(text: object) -> int:
 
 def save(connection: psycopg.Connection[Any], project: Project) -> None:
     """Replace what the warehouse knows of the project by what it is."""
+    from tasks.ops.relations import every
+
     with connection.transaction(), connection.cursor() as cursor:
-        tables = {
-            relation: f"{source}.{table}"
-            for source, table, relation in cursor.execute("select source, table_name, relation from ops.tables")
-        }
+        tables = {one.name: str(one.key) for one in every(cursor)}
         cursor.execute("delete from monitoring.lineage")
         cursor.executemany(
             "insert into monitoring.lineage (node, relation, layer, owner, sla_seconds, parents, sources, problem) "

@@ -173,42 +173,24 @@ def rescued(connection: psycopg.Connection[Any], batch_ids: Iterable[str | None]
 
 def rejected(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None], most: int) -> list[str]:
     """Return the ids of the first rejected rows of some batches, as `source.table: id`."""
-    rows = _rejects(
-        connection,
-        "select source || '.' || table_name || ': ' || coalesce(document_id, '#' || id) as text from ops.rejects "
-        "where batch_id = any(%(batches)s) order by id limit %(most)s",
-        batch_ids,
-        most,
-    )
-    return [mask(str(row["text"])) for row in rows]
+    from tasks.ops.rejects import first_of
+
+    known = _known(connection, batch_ids)
+    return [mask(text) for text in first_of(connection, known, most)] if known else []
 
 
 def refused_files(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None], most: int) -> list[str]:
-    """Return the whole files that were refused in some batches, as `source.table: reason`.
+    """Return the whole files that were refused in some batches, as `source.table: reason`."""
+    from tasks.ops import rejects
 
-    Such a reject has no document and names no line of the file.
-    """
-    rows = _rejects(
-        connection,
-        "select source || '.' || table_name || ': ' || reason as text from ops.rejects where stage = 'extract' "
-        "and batch_id = any(%(batches)s) and document_id is null and path is null and bytes is not null "
-        "and reason !~ ', (line|row) [0-9]+' and exists (select from ops.batches b where b.source = rejects.source "
-        "and b.table_name = rejects.table_name and b.batch_id = rejects.batch_id and b.mode = 'file') "
-        "order by id limit %(most)s",
-        batch_ids,
-        most,
-    )
-    return [mask(str(row["text"])) for row in rows]
+    known = _known(connection, batch_ids)
+    return [mask(text) for text in rejects.refused_files(connection, known, most)] if known else []
 
 
-def _rejects(
-    connection: psycopg.Connection[Any], query: str, batch_ids: Sequence[str | None], most: int
-) -> list[dict[str, Any]]:
-    known = [batch_id for batch_id in batch_ids if batch_id]
-    present = connection.execute("select to_regclass('ops.rejects')").fetchone()
-    if not known or present is None or present[0] is None:
-        return []
-    return _rows(connection, query, {"batches": known, "most": most})
+def _known(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None]) -> list[str]:
+    """Return the batches that may have rejects: none where there is no table of these."""
+    [[present]] = connection.execute("select to_regclass('ops.rejects') is not null").fetchall()
+    return [batch_id for batch_id in batch_ids if batch_id] if present else []
 
 
 def table_history(connection: psycopg.Connection[Any], stage: str, runs: int = 5) -> dict[str, dict[str, float]]:

@@ -113,7 +113,7 @@ def check_sources(connection: psycopg.Connection[Any], refs: Sequence[TableRef],
             unasked = f"not asked: {error.what}"
         for ref in tables:
             if ref.name in counts or unasked:
-                relation = relations.of_table(connection, ref.key).get("")
+                relation = relations.of_table(connection, ref.key).get(relations.ROOT)
                 lines.append(_live(connection, ref, relation, counts.get(ref.name), unasked))
     _write(connection, lines, now)
 
@@ -132,15 +132,13 @@ def _live(
     connection: psycopg.Connection[Any], ref: TableRef, relation: str | None, count: Count | None, unasked: str | None
 ) -> Line:
     """Return the line of a table's rows at the source and in bronze; refused documents are at the source alone."""
+    from tasks.ops import rejects
+
     held = _held(connection, relation) if relation else Decimal(0)
     subject = (f"{_LIVE}{ref.name}", ref.source_name, ref.table_name, "rows")
     if count is None:
         return Line(*subject, None, held, None, unasked)
-    refused = _one(
-        connection,
-        "select count(distinct coalesce(document_id, id::text)) from ops.rejects where (source, table_name) = (%s, %s)",
-        ref.key,
-    )
+    refused = rejects.count_documents(connection, ref.key)
     notes = [
         "counted" if count.counted else "as the source's own books say",
         f"{refused} refused, and not in bronze" if refused else "",
@@ -188,15 +186,12 @@ def _rows(connection: psycopg.Connection[Any], names: Sequence[str]) -> Iterator
 
     What is known here is what was read of the source: only a read of the whole table says how many rows it has.
     """
+    from tasks.ops import relations
+
     landed = _whole_reads(connection)
-    relations = {
-        f"{source}.{table}": relation
-        for source, table, relation in connection.execute(
-            "select source, table_name, relation from ops.tables where child = ''"
-        )
-    }
+    roots = {str(one.key): one.name for one in relations.every(connection) if one.child == relations.ROOT}
     for name in names:
-        relation = relations.get(name)
+        relation = roots.get(name)
         if relation is None or not _exists(connection, "bronze", relation):
             continue
         held = _held(connection, relation)
@@ -215,11 +210,9 @@ def _held(connection: psycopg.Connection[Any], relation: str) -> Decimal:
 
 def _whole_reads(connection: psycopg.Connection[Any]) -> Mapping[str, Decimal]:
     """Return the rows of tables whose last batch was a whole read of every row, without those it rejected."""
-    rows = connection.execute(
-        "select distinct on (source, table_name) source || '.' || table_name, mode, rows_landed, rows_rejected "
-        "from ops.batches order by source, table_name, batch_id desc"
-    ).fetchall()
-    return {name: Decimal(landed) for name, mode, landed, _ in rows if mode == "full"}
+    from tasks.ops import batches
+
+    return {str(one.key): Decimal(one.rows_landed) for one in batches.last_loads(connection) if one.mode == "full"}
 
 
 # Bronze against gold: what a model passes through must arrive whole. Each needs its relations, and is left out else.

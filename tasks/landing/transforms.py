@@ -254,7 +254,7 @@ def _derive(frame: pl.DataFrame, derive: Derive) -> pl.DataFrame:
     """
     expression = pl.sql_expr(derive.expression)
     choices = {root: columns_of(frame, root, nested=False) for root in expression.meta.root_names()}
-    choices = {root: found or [root] * (root in frame.columns) for root, found in choices.items()}
+    choices = {root: found or ([root] if root in frame.columns else []) for root, found in choices.items()}
     dtype, parts = KINDS[derive.kind].dtype, []
     problems: list[BaseException] = []
     numbered = frame.with_row_index("#row").with_columns(

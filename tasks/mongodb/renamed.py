@@ -76,7 +76,10 @@ def _look(
         "indexes": list(now.indexes or ()),
     }
     why = [f"{count} of {len(ids)} ids of it are in bronze"]
-    why += ["its indexes are the same"] * same_indexes + ["the server knows it as the same collection"] * same_identity
+    if same_indexes:
+        why.append("its indexes are the same")
+    if same_identity:
+        why.append("the server knows it as the same collection")
     return Successor(name, ", ".join(why), evidence)
 
 

@@ -15,6 +15,7 @@
 | `resets` | `ops.resets` | reset of a table |
 | `schema_changes` | `ops.schema_changes` | change of a source's schema |
 | `usual_fields` | `ops.usual_fields` | relation of bronze whose fields are watched |
+| `waits` | `ops.waits` | source that gives nothing for a time |
 
 Functions commit nothing: they take part in the transaction of whoever calls them.
 """

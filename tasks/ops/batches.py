@@ -85,6 +85,7 @@ class LastLoad(NamedTuple):
     """The newest batch of a table."""
 
     key: TableKey
+    mode: str
     loaded_at: datetime
     rows_landed: int
     rows_inserted: int
@@ -183,12 +184,34 @@ def last_loads(db: Executor) -> list[LastLoad]:
     """Return the newest batch of each table, by name."""
     rows = db.execute(
         """
-        select distinct on (source, table_name) source, table_name, loaded_at, rows_landed, rows_inserted,
+        select distinct on (source, table_name) source, table_name, mode, loaded_at, rows_landed, rows_inserted,
             rows_updated, rows_unchanged, rows_deleted, rows_rescued, rows_rejected, seconds
         from ops.batches order by source, table_name, batch_id desc
         """
     ).fetchall()
     return [LastLoad(TableKey(*row[:2]), *row[2:]) for row in rows]
+
+
+class Loading(NamedTuple):
+    """When a batch was read and loaded, and whether anything changed by it."""
+
+    key: TableKey
+    loaded_at: datetime
+    extracted_at: datetime
+    changed: bool
+
+
+def loadings(db: Executor, days: int) -> list[Loading]:
+    """Return the batches that were loaded within the last days, oldest first."""
+    rows = db.execute(
+        """
+        select source, table_name, loaded_at, extracted_at,
+            rows_inserted + rows_updated + rows_deleted + child_rows + schema_changes > 0
+        from ops.batches where loaded_at > now() - make_interval(days => %s) order by loaded_at
+        """,
+        [days],
+    ).fetchall()
+    return [Loading(TableKey(*row[:2]), *row[2:]) for row in rows]
 
 
 def forget(db: Executor, key: TableKey, batch_ids: Sequence[str]) -> None:

@@ -120,6 +120,47 @@ def ids_of(db: Executor, key: TableKey, batch_id: str) -> list[str | None]:
     return [row[0] for row in rows]
 
 
+def count_documents(db: Executor, key: TableKey) -> int:
+    """Return how many documents of a table were rejected; one that could not be read counts by itself."""
+    [[found]] = db.execute(
+        "select count(distinct coalesce(document_id, id::text)) from ops.rejects where (source, table_name) = (%s, %s)",
+        [*key],
+    ).fetchall()
+    return int(found)
+
+
+def first_of(db: Executor, batch_ids: Sequence[str], most: int) -> list[str]:
+    """Return the first rejects of batches as `source.table: id`, with the number of the reject where there is no id."""
+    rows = db.execute(
+        "select source || '.' || table_name || ': ' || coalesce(document_id, '#' || id) from ops.rejects "
+        "where batch_id = any(%s) order by id limit %s",
+        [list(batch_ids), most],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def refused_files(db: Executor, batch_ids: Sequence[str], most: int) -> list[str]:
+    """Return the whole files that were refused in batches, as `source.table: reason`.
+
+    Such a reject has no document and names no line of the file.
+    """
+    rows = db.execute(
+        """
+        select source || '.' || table_name || ': ' || reason from ops.rejects
+        where stage = 'extract' and batch_id = any(%s) and document_id is null and path is null and bytes is not null
+            and reason !~ ', (line|row) [0-9]+'
+            and exists (
+                select from ops.batches b
+                where (b.source, b.table_name, b.batch_id) = (rejects.source, rejects.table_name, rejects.batch_id)
+                    and b.mode = 'file'
+            )
+        order by id limit %s
+        """,
+        [list(batch_ids), most],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def reason(db: Executor, key: TableKey, document_id: str) -> str | None:
     """Return why a document was rejected last, or None when it never was."""
     row = db.execute(

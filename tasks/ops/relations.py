@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from tasks.bronze import names
 from tasks.ops import Executor, TableKey
@@ -19,6 +20,20 @@ def of_table(db: Executor, key: TableKey) -> dict[str, str]:
         "select child, relation from ops.tables where (source, table_name) = (%s, %s) order by child", [*key]
     ).fetchall()
     return {child: relation for child, relation in rows}
+
+
+class Relation(NamedTuple):
+    """What a relation of bronze holds; see `ROOT` and `HISTORY` for `child`."""
+
+    key: TableKey
+    child: str
+    name: str
+
+
+def every(db: Executor) -> list[Relation]:
+    """Return all relations of bronze, by name."""
+    rows = db.execute("select source, table_name, child, relation from ops.tables order by relation").fetchall()
+    return [Relation(TableKey(*row[:2]), *row[2:]) for row in rows]
 
 
 def named(db: Executor, source: str, name: str) -> tuple[TableKey, str, str] | None:

@@ -199,7 +199,7 @@ def _cast(old: Column, new: Column) -> sql.Composable:
 
 
 def join_versions(cursor: psycopg.Cursor[Any], name: str, base: Manifest) -> None:
-    """Make one version of two that the first batch parted although the document had not changed."""
+    """Make one version of two that the first batch split although the document had not changed."""
     cursor.execute(
         sql.SQL(
             """

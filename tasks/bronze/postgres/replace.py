@@ -155,7 +155,7 @@ def _confirm(cursor: psycopg.Cursor[Any], result: LoadResult, name: str, unreada
 
 
 def _end_versions(cursor: psycopg.Cursor[Any], manifest: Manifest, targets: Mapping[str, str]) -> None:
-    """End the versions of rows that are gone, and make one of two that the reading anew parted."""
+    """End the versions of rows that are gone, and make one of two that the reading anew split."""
     cursor.execute(
         sql.SQL(
             "update {history} h set _valid_to = %s where _valid_to is null"
