@@ -1,4 +1,4 @@
-"""The clients of Klaviyo and Microsoft Ads against the fakes of their services."""
+"""The clients of Klaviyo, TikTok and Microsoft Ads against the fakes of their services."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import httpx
 from infra.sample.channels.facts import AdAccount, AdDay, Facts
 from infra.sample.channels.klaviyo import KlaviyoFake
 from infra.sample.channels.microsoft_ads import MicrosoftAdsFake, report_file
+from infra.sample.channels.tiktok_ads import TiktokAdsFake
 from tasks.marketing.microsoft_ads.config import METRICS, REPORTS, ZONES
 from tests.channels import NOW, Pulls, serving
 
@@ -40,6 +41,54 @@ def test_klaviyos_client_reads_the_same_pages() -> None:
     assert (account.id, account.attributes.timezone) == ("AbC123", "Europe/Berlin")
     assert [len(page) for page in pages] == [2, 2, 1]
     assert [row for page in pages for row in page] == [(f"p{n}", f"{n}@example.com") for n in range(5)]
+
+
+def test_tiktoks_client_reads_the_same_rows_and_asks_as_the_channel_does(tmp_path: Path) -> None:
+    import business_api_client as tiktok
+
+    account = AdAccount("7000000000000000001", "First", "Europe/Berlin")
+    for number in range(5):
+        below = {"ad_group_id": "21", "ad_group_name": "group", "ad_id": f"3{number}", "ad_name": "picture"}
+        account.put(AdDay(TODAY, f"{number}", f"c{number}", 100, 10, Decimal("10.10") + number, Decimal(2), **below))
+    fake = TiktokAdsFake(Facts(account))
+    tables = {"campaigns": {"lookback": "1d", "step": "1d"}, "advertiser_list": {}, "campaign_list": {}, "ad_list": {}}
+    source = {"kind": "tiktok_ads", "access_token": "tiktok-token", "advertisers": [account.id], "rows": 2}
+    with serving(tiktok_ads=fake) as url:
+        pulls = Pulls(tmp_path, {**source, "base_url": f"{url}/tiktok_ads", "tables": tables})
+        for table in tables:
+            pulls.pull(table)
+        ours = {asked.path: set(asked.query) for asked in fake.log}
+        del fake.log[:]
+        configuration = tiktok.Configuration()
+        configuration.host = f"{url}/tiktok_ads"
+        client = tiktok.ApiClient(configuration)
+        report = tiktok.ReportingApi(client).report_integrated_get(
+            "BASIC",
+            "tiktok-token",
+            advertiser_id=account.id,
+            service_type="AUCTION",
+            data_level="AUCTION_CAMPAIGN",
+            dimensions=["campaign_id", "stat_time_day"],
+            metrics=["campaign_name", "spend"],
+            start_date=TODAY.isoformat(),
+            end_date=TODAY.isoformat(),
+            page=1,
+            page_size=10,
+        )
+        page = {"page": 1, "page_size": 10}
+        campaigns = tiktok.CampaignCreationApi(client).campaign_get(account.id, "tiktok-token", **page)
+        ads = tiktok.AdApi(client).ad_get(account.id, "tiktok-token", **page)
+        advertisers = tiktok.AccountManagementApi(client).advertiser_info([account.id], "tiktok-token", fields=["name"])
+        theirs = {asked.path: set(asked.query) for asked in fake.log}
+    assert ours == theirs
+    landed = {row["campaign_id"]: row["spend"] for row in pulls.last("campaigns")}
+    assert {row["dimensions"]["campaign_id"]: row["metrics"]["spend"] for row in report["data"]["list"]} == landed
+    for answer, name, table in (
+        (campaigns, "campaign_id", "campaign_list"),
+        (ads, "ad_id", "ad_list"),
+        (advertisers, "name", "advertiser_list"),
+    ):
+        assert [row[name] for row in answer["data"]["list"]] == [row[name] for row in pulls.last(table)]
 
 
 def test_microsofts_definitions_know_each_order_and_its_client_reads_the_report(tmp_path: Path) -> None:
