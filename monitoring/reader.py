@@ -34,11 +34,6 @@ _CONTROL: dict[str, tuple[str, ...]] = {
 
 # One rule in one place: dbt calls the function for each relation that it builds, so that rights survive every swap.
 _FUNCTIONS = """
-create table if not exists ops.readers (role_name name primary key);
-comment on table ops.readers is 'Roles that may read gold without its personal columns; see ops.grant_reading.';
-create table if not exists ops.personal_columns (column_name text primary key);
-comment on table ops.personal_columns is 'Names of columns of gold that readers may not see.';
-
 create or replace function ops.grant_reading(relation regclass) returns void language plpgsql as $body$
 declare
     reader name;
@@ -91,17 +86,15 @@ def apply(connection: psycopg.Connection[Any], role: str, password: str | None, 
     Raises:
         ConfigError: The owner may not create roles, or a new role has no password.
     """
+    from tasks.ops import readers
     from tasks.ops.migrations import migrate
 
     migrate(connection)
     with connection.transaction():
         said = [_create(connection, role, password)]
         connection.execute(_FUNCTIONS)
-        connection.cursor().executemany(
-            "insert into ops.personal_columns values (lower(%s)) on conflict do nothing",
-            [[name] for name in (*PERSONAL, *hide)],
-        )
-        connection.execute("insert into ops.readers values (%s) on conflict do nothing", [role])
+        readers.hide(connection, (*PERSONAL, *hide))
+        readers.add(connection, role)
         _grant_control(connection, role)
         said.append(f"gold: {_grant_gold(connection, role)} relation(s), without personal columns")
     return said
@@ -109,9 +102,9 @@ def apply(connection: psycopg.Connection[Any], role: str, password: str | None, 
 
 def personal(connection: psycopg.Connection[Any]) -> frozenset[str]:
     """Return the names of personal columns: the usual ones, and those that the company added."""
-    [[listed]] = connection.execute("select to_regclass('ops.personal_columns') is not null").fetchall()
-    added = connection.execute("select column_name from ops.personal_columns").fetchall() if listed else []
-    return frozenset((*PERSONAL, *(name for (name,) in added)))
+    from tasks.ops import readers
+
+    return frozenset((*PERSONAL, *readers.hidden(connection)))
 
 
 def _create(connection: psycopg.Connection[Any], role: str, password: str | None) -> str:

@@ -10,6 +10,7 @@
 | `field_statistics` | `ops.field_statistics` | field and batch |
 | `models_built` | `ops.models_built` | table that dbt models read |
 | `pulls` | `ops.pulls`, published as the views `ops.account_days`, `ops.restatements` | pull of a day of an account |
+| `readers` | `ops.readers`, `ops.personal_columns` | role that reads gold; name of a column that it may not see |
 | `rejects` | `ops.rejects` | rejected document or row |
 | `relations` | `ops.tables` | relation of bronze |
 | `resets` | `ops.resets` | reset of a table |

@@ -626,6 +626,13 @@ MIGRATIONS: tuple[str, ...] = (
     comment on view monitoring.failures is
         'What failed, once: tables, models, and flows whose tables or steps do not tell the reason.';
     """,
+    """
+    -- `warehouse reader` of earlier releases made them itself.
+    create table if not exists ops.readers (role_name name primary key);
+    comment on table ops.readers is 'Roles that may read gold without its personal columns; see ops.grant_reading.';
+    create table if not exists ops.personal_columns (column_name text primary key);
+    comment on table ops.personal_columns is 'Names of columns of gold that readers may not see.';
+    """,
 )
 
 
