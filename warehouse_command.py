@@ -12,10 +12,10 @@ PACKAGES = ("flows", "tasks", "monitoring", "infra")
 def main() -> None:
     """Run the command, unless another package of the same name would be imported instead of one of ours."""
     for name in PACKAGES:
-        place = _place(name)
-        if place != Path(__file__).resolve().parent / name:
+        folder = _folder(name)
+        if folder != Path(__file__).resolve().parent / name:
             sys.exit(
-                f"error: the package `{name}` of the warehouse is hidden by {place or 'nothing: it is not installed'}\n"
+                f"error: the package `{name}` of the warehouse is hidden by {folder or 'nothing: it is not installed'}\n"
                 "to do: take that folder off PYTHONPATH, or install the warehouse into an environment of its own"
             )
     from flows.cli import main as run
@@ -23,12 +23,12 @@ def main() -> None:
     run()
 
 
-def _place(name: str) -> Path | None:
+def _folder(name: str) -> Path | None:
     """Return the folder that a package would be imported from."""
     spec = find_spec(name)
     if spec is None:
         return None
     folders = (
-        [Path(spec.origin).parent] if spec.origin else [Path(place) for place in spec.submodule_search_locations or ()]
+        [Path(spec.origin).parent] if spec.origin else [Path(location) for location in spec.submodule_search_locations or ()]
     )
     return folders[0].resolve() if folders else None
