@@ -454,6 +454,24 @@ def test_a_day_of_analytics_that_is_told_again_has_its_new_rows_alone(tmp_path: 
     assert [(row["account_id"], row["sessions"], row["purchase_revenue"]) for row in told] == [("1", 7, "0.07")]
 
 
+def test_a_day_of_analytics_that_lost_its_rows_is_empty_where_other_days_still_have_some(tmp_path: Path) -> None:
+    first, _ = properties()
+    yesterday = TODAY - timedelta(days=1)
+    with serving(ga4=ga4.Ga4Fake(first)) as url:
+        pulls = analytics(tmp_path, url, properties=["1"], tables={"sessions": {"lookback": "2d"}})
+        pulls.pull("sessions")
+        before = len(pulls.manifests("sessions"))
+        first.put(yesterday, [])
+        pulls.pull("sessions")
+        first.rows.clear()
+        with pytest.raises(AccountsFailed, match="none is there now"):
+            pulls.pull("sessions")
+    (again,) = pulls.manifests("sessions")[before:]
+    assert {row["date"] for row in pulls.rows(again)} == {TODAY}
+    days = [(part.from_, part.to) for part in again.scope.parts]  # type: ignore[union-attr]
+    assert (yesterday.isoformat(), yesterday.isoformat()) in days
+
+
 def test_a_day_beyond_the_rows_of_one_page_is_read_whole(tmp_path: Path) -> None:
     count, day = 100_500, TODAY - timedelta(days=1)
     one = ga4.Property("1")
