@@ -1,5 +1,5 @@
 /*
-title: The last runs
+title: Cost by run
 question: What does a run cost, and is it getting dearer?
 definition: >
   Sums over the steps that read and load tables, of the newest 30 runs in the period: their CPU seconds, the highest memory of one of their

@@ -1,5 +1,5 @@
 /*
-title: Tables
+title: Cost by table
 question: Which table needs most?
 definition: >
   CPU seconds and peak memory of the table's steps over the period; per million rows where at least ten thousand were read. Tables that share
