@@ -12,10 +12,10 @@ PACKAGES = ("flows", "tasks", "monitoring", "infra")
 def main() -> None:
     """Run the command, unless another package of the same name would be imported instead of one of ours."""
     for name in PACKAGES:
-        folder = _folder(name)
-        if folder != Path(__file__).resolve().parent / name:
+        found = _folder(name)
+        if found != Path(__file__).resolve().parent / name:
             sys.exit(
-                f"error: the package `{name}` of the warehouse is hidden by {folder or 'nothing: it is not installed'}\n"
+                f"error: the package `{name}` of the warehouse is hidden by {found or 'nothing: it is not installed'}\n"
                 "to do: take that folder off PYTHONPATH, or install the warehouse into an environment of its own"
             )
     from flows.cli import main as run
@@ -29,6 +29,6 @@ def _folder(name: str) -> Path | None:
     if spec is None:
         return None
     folders = (
-        [Path(spec.origin).parent] if spec.origin else [Path(location) for location in spec.submodule_search_locations or ()]
+        [Path(spec.origin).parent] if spec.origin else [Path(one) for one in spec.submodule_search_locations or ()]
     )
     return folders[0].resolve() if folders else None
