@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from monitoring.pages import formats
-from monitoring.pages.catalogue import PAGES, own_pages
-from monitoring.pages.panels import FOLDER, parse, read_folder
+from monitoring.pages.catalogue import PAGES, own_pages, report_pages
+from monitoring.pages.panels import FOLDER, on_page, parse, read_folder
 from tasks.dbt.project import SHIPPED
 from tasks.errors import ConfigError
 
@@ -112,3 +112,8 @@ def test_each_page_over_gold_is_an_exposure_with_an_owner_that_names_its_marts()
         assert (exposure["label"], exposure["description"]) == (page.title, page.question)
         assert exposure["owner"]["email"]
     assert exposures == {}
+
+
+def test_no_two_panels_of_the_report_have_one_title() -> None:
+    titles = [panel.header.title for page in report_pages() for panel in on_page(page.name)]
+    assert sorted(set(titles)) == sorted(titles), "screen readers tell regions by their names"
