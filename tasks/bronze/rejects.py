@@ -81,7 +81,9 @@ def _replay_batch(url: str, landing: Landing, ref: TableRef, batch: Sequence[Rej
     outdated: set[int] = set()
     rules = Rules(ref.table.rules, ref.table.child_paths)
     with landing.writer(*key, again) as writer:
-        statistics: dict[str, Any] = {"": {"rows": 0, "fields": {}}}
+        # All child tables, as after a read: an array that no document of these has is empty, and its older rows go.
+        empty: dict[str, Any] = {"rows": 0, "fields": {}}
+        statistics = dict.fromkeys((ROOT, *ref.table.child_paths), empty)
         for reject in batch:
             raw = reject.bytes
             frames = landed.of(reject) if raw is None else ref.connector.decode_reject(ref, bytes(raw))
@@ -97,7 +99,7 @@ def _replay_batch(url: str, landing: Landing, ref: TableRef, batch: Sequence[Rej
             keys[reject.id] = normal_keys(rows["_id"])[-1]
             writer.write(rows)
             for path, frame in frames.items():
-                statistics.setdefault(path, {"rows": 0, "fields": {}})
+                statistics.setdefault(path, empty)
                 writer.write(frame, kind="child", child=path)
         segment = writer.finish(statistics, 0, 0.0)
     if not keys:

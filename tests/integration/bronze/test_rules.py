@@ -111,6 +111,16 @@ def test_the_row_of_before_stays_and_a_reject_never_replaces_a_later_version(ord
     assert sorted(row[3] for row in orders.rejects()) == ["loaded", "outdated"]
 
 
+def test_a_document_that_lost_its_array_loses_its_child_rows_when_it_comes_in(orders: Orders) -> None:
+    orders.write("a", order(1, "new", 1, 2))
+    orders.step(orders.ref(KNOWN))
+    orders.write("b", {"id": 1, "status": "odd"})
+    orders.step(orders.ref(KNOWN))
+    assert orders.bronze() == [(1, "new", [1, 2])]
+    assert replay(orders.ref(), orders.settings) == Replayed(1, 0, 0)
+    assert orders.bronze() == [(1, "odd", [])]
+
+
 def test_a_rule_that_warns_is_counted_and_told(orders: Orders) -> None:
     ref = orders.ref({**KNOWN, "on_fail": "warn"}, POSITIVE)
     orders.write("a", order(1, "odd", 1), order(2, "new", 1), order(3, "odd", 0))
