@@ -265,6 +265,7 @@ def test_a_rewind_wish_in_the_block_is_carried_out(shop: Shop, run_pipeline: Run
     assert again is not None and again.rewind_to is None and again.version > 1
 
 
+@pytest.mark.slow
 def test_a_table_whose_mode_was_changed_is_read_from_the_beginning(shop: Shop, run_pipeline: Run) -> None:
     modes = ["{mode: incremental, cursor: updated_at}", "{mode: cdc}", "{mode: full}", "{mode: cdc}"]
     for mode in [*modes, modes[0]]:

@@ -290,6 +290,7 @@ def test_the_setting_can_change_in_both_directions_without_a_gap(group: Group) -
         assert group.image(name) == group.source(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_fails_when_the_end_equals_the_source(group: Group, seed: int) -> None:
     """Random writes and drops on all collections, between runs in which random tables do not load."""
