@@ -39,7 +39,9 @@ joined as (
     from items
     inner join {{ ref('fct_order') }} as orders on orders.order_id = items.order_id
     left join returns on returns.order_id = items.order_id and returns.position = items.position
-    where items.quantity is not null and items.unit_price is not null and items.amount is not null and items.unreadable is null
+    {#- As a case, as Postgres takes `is null` of an expression to be rare, and would look each item up by itself. #}
+    where items.quantity is not null and items.unit_price is not null and items.amount is not null
+        and case when items.unreadable is null then true else false end
 
 ),
 
