@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
 # Replayed rejects form a batch named after theirs, and take their place in the order of batches.
 REPLAY = re.compile(r"-r\d+$")
-_TABLE_LOCK_WAIT = "60s"
+TABLE_LOCK_WAIT = "60s"
+"""How long a load waits for another one of the same table."""
 _ROW_LOCK_WAIT = "60s"
 # A loader that was frozen (a paused pod) gives its lock back after this time.
 _IDLE_LIMIT = "15min"
@@ -221,7 +222,7 @@ def take_lock(cursor: psycopg.Cursor[Any], source: str, table_name: str) -> None
     Raises:
         LoadError: Another load of the table did not end in time.
     """
-    cursor.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(_TABLE_LOCK_WAIT)))
+    cursor.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(TABLE_LOCK_WAIT)))
     try:
         key = checkpoints.lock_key(source, table_name)
         cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])

@@ -24,9 +24,9 @@ META_AFTER = (
     ("_loaded_at", "timestamp with time zone"),
     ("_deleted_at", "timestamp with time zone"),
 )
-# While a statement waits for its lock every reader queues behind it: so it waits briefly, and tries again later.
 # Half of Postgres's deadlock_timeout: where a view and its table are locked crosswise, no reader is ended for it.
-_LOCK_WAIT_MS = 500
+LOCK_WAIT_MS = 500
+"""How long a statement waits for its lock, behind which every reader queues, before it is tried again later."""
 _LOCK_ATTEMPTS = 14
 # Rewriting a relation keeps its readers out (737 MiB on two busy cores: 9 s for doubles, 18 s for numerics); above this
 # size values that need the wider type get a column of their own instead.
@@ -161,7 +161,7 @@ def with_short_locks(
     for attempt in range(attempts):
         try:
             with cursor.connection.transaction():
-                cursor.execute(sql.SQL("set local lock_timeout = {}").format(_LOCK_WAIT_MS))
+                cursor.execute(sql.SQL("set local lock_timeout = {}").format(LOCK_WAIT_MS))
                 change()
                 cursor.execute("select set_config('lock_timeout', %s, true)", [before[0] if before else "0"])
             return
@@ -280,7 +280,7 @@ def lock(cursor: psycopg.Cursor[Any], names: Sequence[str], views: Sequence[View
         listed = sql.SQL(", ").join(sql.SQL(view.name) for view in reversed(views))
         statement = sql.SQL("drop view {}; {}").format(listed, statement)
     body = sql.Literal(f"begin {statement.as_string(cursor)}; end")
-    cursor.execute(sql.SQL("set local statement_timeout = {}").format(_LOCK_WAIT_MS))
+    cursor.execute(sql.SQL("set local statement_timeout = {}").format(LOCK_WAIT_MS))
     try:
         cursor.execute(sql.SQL("do {}").format(body), prepare=False)
     except errors.QueryCanceled as error:

@@ -28,8 +28,8 @@ from tasks.marketing.files.parts import Parts, opened
 from tasks.marketing.files.records import FileProblem, Record
 
 _PROBLEM_BYTES = 4_096
-# Keys of one file that are remembered to find repeated ones: some 80 bytes each.
-_MOST_KEYS = 1_000_000
+MOST_KEYS = 1_000_000
+"""Keys of one file that are remembered to find repeated ones: some 80 bytes each."""
 
 
 class Days(NamedTuple):
@@ -277,8 +277,8 @@ class _Reader:
             self.warnings.append(f"{name}: {problem}")
             beginning = next(folder.open(name)[1](), b"")[:_PROBLEM_BYTES]
             self._reject(f"{name}: {problem}", beginning)
-        elif len(self._keys) >= _MOST_KEYS:
-            self.warnings.append(f"{name}: repeated keys were looked for in its first {_MOST_KEYS:,} rows only")
+        elif len(self._keys) >= MOST_KEYS:
+            self.warnings.append(f"{name}: repeated keys were looked for in its first {MOST_KEYS:,} rows only")
         return _Read(file, days, self._taken, self._rejected, bool(problem))
 
     def _reject(self, reason: str, raw: bytes, path: str | None = None) -> None:
@@ -340,7 +340,7 @@ class _Reader:
 
     def _seen(self, key: bytes) -> bool:
         before = len(self._keys)
-        if before >= _MOST_KEYS:
+        if before >= MOST_KEYS:
             return False
         digest = xxhash.xxh3_128_digest(key)
         self._keys.add(digest)

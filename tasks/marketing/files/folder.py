@@ -44,7 +44,7 @@ class Folder:
     def __init__(self, root: str) -> None:
         self.root = root
         with self._named(""):
-            self._store = self._open(root)
+            self._store = open_store(root)
 
     def files(self, pattern: str) -> list[FoundFile]:
         """Return the files that match a glob (`*` within a folder, `**` across), by name.
@@ -97,14 +97,6 @@ class Folder:
                 copy.writelines(chunks())
             yield found, path
 
-    def _open(self, root: str) -> ObjectStore:
-        if "://" in root and not root.startswith("file://"):
-            return from_url(root)
-        folder = Path(root.removeprefix("file://"))
-        if not folder.is_dir():
-            raise MissingCollection("the folder does not exist", str(folder), "correct `path` in sources.yaml")
-        return LocalStore(folder)
-
     @contextmanager
     def _named(self, name: str) -> Iterator[None]:
         where = f"{self.root.rstrip('/')}/{name}"
@@ -118,6 +110,20 @@ class Folder:
             raise SourceUnreachable(f"cannot read: {error}", where, "check path and credentials") from error
         except ValueError as error:
             raise SourceError(f"cannot open: {error}", where, "correct `path` in sources.yaml") from error
+
+
+def open_store(root: str) -> ObjectStore:
+    """Return the store of a folder of this machine or of a URL.
+
+    Raises:
+        MissingCollection: The folder does not exist.
+    """
+    if "://" in root and not root.startswith("file://"):
+        return from_url(root)
+    folder = Path(root.removeprefix("file://"))
+    if not folder.is_dir():
+        raise MissingCollection("the folder does not exist", str(folder), "correct `path` in sources.yaml")
+    return LocalStore(folder)
 
 
 def glob_expression(pattern: str) -> str:

@@ -117,7 +117,7 @@ def test_a_loader_steps_back_when_another_holds_the_table_for_too_long(
     warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(load, "_TABLE_LOCK_WAIT", "200ms")
+    monkeypatch.setattr(load, "TABLE_LOCK_WAIT", "200ms")
     manifest = warehouse.land([{"_id": 1}])
     with database.connect(warehouse.url) as other:
         other.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [checkpoints.lock_key("shop", "orders")])

@@ -120,7 +120,7 @@ def test_who_reads_the_history_before_the_table_delays_a_change_of_both_and_no_o
 def test_waiting_for_one_lock_after_another_takes_no_longer_than_for_one(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ddl, "_LOCK_WAIT_MS", 4_000)
+    monkeypatch.setattr(ddl, "LOCK_WAIT_MS", 4_000)
     warehouse.table = MongoTable(history=True)
     warehouse.load([{"_id": 1, "a": 1}])
     manifest = warehouse.land([{"_id": 2, "a": 1, "b": 1}])

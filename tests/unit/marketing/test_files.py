@@ -406,7 +406,7 @@ def test_objects_of_a_store_are_read_like_files(place: Place, monkeypatch: pytes
     pl.DataFrame({"id": [7], "v": ["x"]}).write_parquet(buffer)
     obstore.put(store, "in/a.parquet", buffer.getvalue())
     obstore.put(store, "in/a.csv", b"id,v\n8,y\n")
-    monkeypatch.setattr(folder.Folder, "_open", lambda self, root: store)
+    monkeypatch.setattr(folder, "open_store", lambda root: store)
     parquet = place.extract(**PARQUET | {"pattern": "in/*.parquet"}).manifest
     assert place.rows(parquet).select("_id", "v|string").rows() == [("7", "x")]
     first = place.extract(pattern="in/*.csv", types={"id": "int"}).manifest
@@ -415,7 +415,7 @@ def test_objects_of_a_store_are_read_like_files(place: Place, monkeypatch: pytes
 
 
 def test_the_search_for_repeated_keys_is_bounded_and_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_MOST_KEYS", 2)
+    monkeypatch.setattr(files, "MOST_KEYS", 2)
     place.write("a.csv", "id\n1\n1\n2\n3\n3\n")
     result = place.extract()
     assert result.metrics.rows_rejected == 1
