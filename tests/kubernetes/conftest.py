@@ -37,7 +37,7 @@ def cluster() -> Iterator[Cluster]:
 def _all_there(cluster: Cluster) -> Iterator[None]:
     """Each test starts with everything up and no run alive."""
     yield
-    kubectl("uncordon", "--all", check=False)
+    kubectl("uncordon", *kubectl("get", "nodes", "--output=name").split())
     for name in ("objects", "prefect-server", "prefect-worker"):
         kubectl("scale", f"deployment/{name}", "--replicas=1")
     cluster.roll_out("objects", "prefect-server", "prefect-worker")

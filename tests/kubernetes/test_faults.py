@@ -135,7 +135,8 @@ def test_a_drained_node_gives_the_run_back_when_it_returns(cluster: Cluster, slo
     [extract] = runs_of(cluster, slow_run, "extract")
     node = cluster.pods(f"prefect.io/flow-run-id={extract.id}")[0]["spec"]["nodeName"]
     kubectl("drain", node, f"--pod-selector={FLOW_PODS}", "--delete-emptydir-data", "--force", "--timeout=120s")
-    waiting = f"prefect.io/flow-run-id={extract.id}"
+    # Of the parent: an extract that is told to go as it starts has none of its own before the parent asks for it again.
+    waiting = f"prefect.io/flow-run-id={slow_run}"
     until("a new pod that waits for a node", lambda: cluster.pods(waiting, phases=("Pending",)), 120)
     kubectl("uncordon", node)
     cluster.assert_done(slow_run)

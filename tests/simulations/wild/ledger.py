@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -29,8 +30,6 @@ def fields_of(document: Document, arrays: tuple[str, ...]) -> set[str]:
 # Changes of so many documents at once are no matter of chance.
 _SURELY = 20
 _NUMBERS = ("bigint", "double precision", "numeric")
-_GONE = ("vanished", "became_null")
-_BACK = ("reappeared", "no_longer_null")
 _TYPES = {"int": "bigint", "str": "text", "float": "double precision", "Decimal128": "numeric"}
 
 
@@ -135,16 +134,15 @@ class Ledger:
         return there
 
     def _vanished(self, entries: list[dict[str, Any]]) -> list[str]:
-        """A field vanishes and comes back by turns."""
-        found, gone = [], set()
+        """A field vanishes and comes back by turns; that it is always null is told by turns of its own."""
+        found = []
+        turns: dict[str, list[str]] = {}
         for entry in entries:
-            name, change = entry["field"], entry["change"]
-            if (change in _GONE and name in gone) or (change == "reappeared" and name not in gone):
-                found.append(f"{name} {change} twice running")
-            if change in _GONE:
-                gone.add(name)
-            elif change in _BACK:
-                gone.discard(name)
+            if entry["change"] in ("vanished", "reappeared"):
+                turns.setdefault(entry["field"], ["reappeared"]).append(entry["change"])
+        for name, changes in turns.items():
+            if any(before == after for before, after in itertools.pairwise(changes)):
+                found.append(f"{name} does not vanish and come back by turns: {changes[1:]}")
         return found
 
     def _renamed(self, entries: list[dict[str, Any]], releases: Sequence[Release]) -> list[str]:
