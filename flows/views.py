@@ -112,7 +112,14 @@ def last_loads(url: str) -> list[Row]:
     from tasks.ops import batches
 
     with opened(url) as connection:
-        return [(str(one.key), _second(one.loaded_at), *one[2:]) for one in batches.last_loads(connection)]
+        found = batches.last_loads(connection)
+    return [
+        (
+            *(str(one.key), _second(one.loaded_at), one.rows_landed, one.rows_inserted, one.rows_updated),
+            *(one.rows_unchanged, one.rows_deleted, one.rows_rescued, one.rows_rejected, one.seconds),
+        )
+        for one in found
+    ]
 
 
 def last_batch(url: str) -> str:

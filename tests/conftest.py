@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,19 @@ def prefect_api_url(servers_home: Path) -> str:
     from infra.embedded import prefect
 
     return prefect.up(servers_home, worker=False)
+
+
+@pytest.fixture
+def own_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let monitoring see the runs of this test alone: those of others on the shared server are of other warehouses."""
+    from monitoring import history
+
+    began, every = datetime.now(UTC), history.recent_runs
+    monkeypatch.setattr(
+        history,
+        "recent_runs",
+        lambda client, since: [pair for pair in every(client, since) if pair[0].created >= began],
+    )
 
 
 @pytest.fixture

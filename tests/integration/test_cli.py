@@ -35,7 +35,9 @@ def damaging(mongodb_uri: str) -> Iterator[Line]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str, prefect_server: str) -> Iterator[Path]:
+def place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str, prefect_server: str, own_history: None
+) -> Iterator[Path]:
     """A folder to run in, with all three servers configured."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WAREHOUSE_URL", postgres_url)

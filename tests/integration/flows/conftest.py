@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from monitoring import history
 from tasks.settings import get_settings
 
 ORDERS = [{"_id": number, "total": number * 10, "updated_at": number} for number in range(1, 201)]
@@ -47,7 +45,12 @@ class Shop:
 
 @pytest.fixture
 def shop(
-    mongodb_uri: str, mongodb_database: str, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mongodb_uri: str,
+    mongodb_database: str,
+    postgres_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    own_history: None,
 ) -> Iterator[Shop]:
     """A shop with 200 orders and 7 tags, read by two tables."""
     from pymongo import MongoClient
@@ -63,13 +66,6 @@ def shop(
     monkeypatch.delenv("WAREHOUSE_EXECUTION", raising=False)
     monkeypatch.delenv("WAREHOUSE_LANDING", raising=False)
     get_settings.cache_clear()
-    # The tests share a Prefect server, whose other runs are of other warehouses.
-    began, every = datetime.now(UTC), history.recent_runs
-    monkeypatch.setattr(
-        history,
-        "recent_runs",
-        lambda client, since: [pair for pair in every(client, since) if pair[0].created >= began],
-    )
     yield made
     get_settings.cache_clear()
 
