@@ -202,6 +202,7 @@ def _differences(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
         if row.state == "differs":
             values = (("source", row.source_value), ("bronze", row.bronze_value), ("gold", row.gold_value))
             said = ", ".join(f"{layer} {value:f}" for layer, value in values if value is not None)
+            said += f"; {row.note}" if row.note else ""
             yield Problem("reconciliation", row.line, "data_quality", said)
 
 

@@ -260,10 +260,19 @@ def _gold(connection: psycopg.Connection[Any]) -> Iterator[Line]:
         try:
             with connection.transaction():
                 held, shown = (_one(connection, sql.SQL(query)) for query in (below, above))
+                note = _set_aside(connection, table)
         except psycopg.Error as error:
             yield Line(line, source, table, measure, None, None, None, f"not computed: {str(error).splitlines()[0]}")
         else:
-            yield Line(line, source, table, measure, None, held, shown)
+            yield Line(line, source, table, measure, None, held, shown, note)
+
+
+def _set_aside(connection: psycopg.Connection[Any], entity: str) -> str | None:
+    """Return how many rows of an entity gold leaves out because they break a rule; None where there are none."""
+    if not _exists(connection, "gold", "rpt_quarantine"):
+        return None
+    count = _one(connection, "select count(*) from gold.rpt_quarantine where entity = %s", [entity])
+    return f"{count} set aside, each with its reason in gold.rpt_quarantine" if count else None
 
 
 def _spend(connection: psycopg.Connection[Any]) -> Iterator[Line]:

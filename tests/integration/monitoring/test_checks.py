@@ -298,6 +298,15 @@ def test_source_bronze_and_gold_line_by_line(connection: psycopg.Connection[Any]
     first = queries.reconciliation(connection)[0]
     assert (first.line, first.difference is not None and float(first.difference)) == ("sum of orders' totals", 0.01)
     assert open_now(connection) == ["sum of orders' totals: reconciliation"]
+    # What gold leaves out by its own rules is told with it.
+    connection.execute(
+        "delete from gold.fct_order where order_id in (2, 3);"
+        "create table gold.rpt_quarantine as select * from (values ('orders', 2), ('orders', 3), ('events', 4)) "
+        "as v (entity, entity_id)"
+    )
+    assert reconciliation.check(connection, [], datetime.now(UTC), every=True) == 2
+    said = {one.subject: one.message for one in incidents.problems(connection)}
+    assert said["orders in gold"] == "bronze 100, gold 98; 2 set aside, each with its reason in gold.rpt_quarantine"
 
 
 def test_spend_of_each_platform_is_the_same_at_the_channel_in_bronze_and_in_gold(
@@ -324,7 +333,7 @@ def test_spend_of_each_platform_is_the_same_at_the_channel_in_bronze_and_in_gold
         "spend of meta_ads", "differs", None, Decimal("0.5"),
     )  # fmt: skip
     (one,) = incidents.problems(connection)
-    assert one.message == "bronze 7, gold 6.5"
+    assert one.message == "bronze 7, gold 6.5; files and their days have no totals of their own"
 
 
 class Counting(ToyConnector):
