@@ -171,9 +171,9 @@ def test_the_first_week(place: Place, postgres_url: str, mongodb_uri: str, mongo
     place.environment["PATH"] = f"{place.folder}/.venv/bin:{place.environment['PATH']}"
     said = place.run(shell + look + proof)
     assert "nothing is wrong" in said
-    assert "2 of 2 table(s) loaded" in said
+    assert "All well: 2 of 2 table(s) loaded" in said
     assert "bronze equals the source" in said
-    assert "4 of 4 table(s) loaded" in place.run(shell + rest)
+    assert "All well: 4 of 4 table(s) loaded" in place.run(shell + rest)
     assert place.run(shell + model).split()[-2] == f"{counts['orders']:,}"
     with MongoClient[dict[str, Any]](mongodb_uri) as client:
         client[mongodb_database].orders.update_many({}, {"$set": {"gift_note": "with love"}})
