@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +24,7 @@ from tasks.sources.connector import Finding
 from tests.channels import NOW, Pulls, serving
 
 TODAY = NOW.date()
+YESTERDAY = TODAY - timedelta(days=1)
 FIRST, SECOND = "9007199254740993", "7000000000000000002"
 
 
@@ -125,17 +128,16 @@ def test_a_day_that_is_told_again_has_its_new_rows_and_not_those_that_are_gone(k
     with serving(**{kind: FAKES[kind](known)}) as url:
         pulls = Pulls(tmp_path, source(kind, url, table))
         pulls.pull(table)
-        yesterday = TODAY - timedelta(days=1)
-        known.accounts[FIRST].put(AdDay(yesterday, "1", "c1", 100, 10, Decimal("0.07")))
-        known.accounts[FIRST].drop(yesterday, "2")
-        known.accounts[SECOND].drop(yesterday)
+        known.accounts[FIRST].put(AdDay(YESTERDAY, "1", "c1", 100, 10, Decimal("0.07")))
+        known.accounts[FIRST].drop(YESTERDAY, "2")
+        known.accounts[SECOND].drop(YESTERDAY)
         pulls.pull(table)
     manifest = pulls.manifests(table)[-1]
-    told = [(row["account_id"], money(kind, row)) for row in pulls.rows(manifest) if row[day] == yesterday]
+    told = [(row["account_id"], money(kind, row)) for row in pulls.rows(manifest) if row[day] == YESTERDAY]
     assert sorted(told) == [(FIRST, Decimal("0.07")), (FIRST, Decimal("12.10"))]
     # The day of the second account, which has no rows, is replaced as well.
     days = [(part.from_, part.to) for part in manifest.scope.parts if part.account == SECOND]  # type: ignore[union-attr]
-    assert any(first <= yesterday.isoformat() <= last for first, last in days)
+    assert any(first <= YESTERDAY.isoformat() <= last for first, last in days)
 
 
 LISTS = {
@@ -440,28 +442,28 @@ def test_all_pages_of_analytics_are_read_whatever_the_order_of_their_headers(tmp
     assert fake.tokens_given == 1
 
 
-def test_a_day_of_analytics_that_is_told_again_has_its_new_rows_alone(tmp_path: Path) -> None:
+@contextmanager
+def read_once(tmp_path: Path) -> Iterator[tuple[ga4.Property, Pulls, int]]:
+    """One property of Analytics whose last days were read: itself, its pulls, and how many batches that made."""
     first, _ = properties()
-    yesterday = TODAY - timedelta(days=1)
     with serving(ga4=ga4.Ga4Fake(first)) as url:
         pulls = analytics(tmp_path, url, properties=["1"], tables={"sessions": {"lookback": "2d"}})
         pulls.pull("sessions")
-        before = len(pulls.manifests("sessions"))
-        first.put(yesterday, [{"sessionSource": "s000001", "sessions": 7, "purchaseRevenue": "0.07"}])
+        yield first, pulls, len(pulls.manifests("sessions"))
+
+
+def test_a_day_of_analytics_that_is_told_again_has_its_new_rows_alone(tmp_path: Path) -> None:
+    with read_once(tmp_path) as (first, pulls, before):
+        first.put(YESTERDAY, [{"sessionSource": "s000001", "sessions": 7, "purchaseRevenue": "0.07"}])
         pulls.pull("sessions")
     again = pulls.manifests("sessions")[before:]
-    told = [row for manifest in again for row in pulls.rows(manifest) if row["date"] == yesterday]
+    told = [row for manifest in again for row in pulls.rows(manifest) if row["date"] == YESTERDAY]
     assert [(row["account_id"], row["sessions"], row["purchase_revenue"]) for row in told] == [("1", 7, "0.07")]
 
 
 def test_a_day_of_analytics_that_lost_its_rows_is_empty_where_other_days_still_have_some(tmp_path: Path) -> None:
-    first, _ = properties()
-    yesterday = TODAY - timedelta(days=1)
-    with serving(ga4=ga4.Ga4Fake(first)) as url:
-        pulls = analytics(tmp_path, url, properties=["1"], tables={"sessions": {"lookback": "2d"}})
-        pulls.pull("sessions")
-        before = len(pulls.manifests("sessions"))
-        first.put(yesterday, [])
+    with read_once(tmp_path) as (first, pulls, before):
+        first.put(YESTERDAY, [])
         pulls.pull("sessions")
         first.rows.clear()
         with pytest.raises(AccountsFailed, match="none is there now"):
@@ -469,7 +471,7 @@ def test_a_day_of_analytics_that_lost_its_rows_is_empty_where_other_days_still_h
     (again,) = pulls.manifests("sessions")[before:]
     assert {row["date"] for row in pulls.rows(again)} == {TODAY}
     days = [(part.from_, part.to) for part in again.scope.parts]  # type: ignore[union-attr]
-    assert (yesterday.isoformat(), yesterday.isoformat()) in days
+    assert (YESTERDAY.isoformat(), YESTERDAY.isoformat()) in days
 
 
 def test_a_day_beyond_the_rows_of_one_page_is_read_whole(tmp_path: Path) -> None:
