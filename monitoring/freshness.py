@@ -158,7 +158,10 @@ def check(
         promises: What is promised for tables.
         now: The time.
     """
-    verdicts = judge(_tables(connection, names, promises), _marts(connection, promises.default), now)
+    marts = _marts(connection, promises.default)
+    # Which of the loads before it came last is all that any mart asks of them.
+    first_built = min((mart.built_at for mart in marts if mart.built_at), default=now)
+    verdicts = judge(_tables(connection, names, promises, first_built), marts, now)
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("delete from monitoring.freshness")
         cursor.executemany(
@@ -175,12 +178,14 @@ def check(
     return verdicts
 
 
-def _tables(connection: psycopg.Connection[Any], names: Sequence[str], promises: Promises) -> list[Table]:
+def _tables(
+    connection: psycopg.Connection[Any], names: Sequence[str], promises: Promises, first_built: datetime
+) -> list[Table]:
     from tasks.ops import batches
 
     loads: dict[str, list[tuple[datetime, datetime]]] = {}
     read: dict[str, datetime] = {}
-    for one in batches.loadings(connection, _DAYS):
+    for one in batches.loadings(connection, _DAYS, first_built):
         name = str(one.key)
         read[name] = max(one.extracted_at, read.get(name, one.extracted_at))
         if one.changed:
@@ -188,12 +193,20 @@ def _tables(connection: psycopg.Connection[Any], names: Sequence[str], promises:
     failures: dict[str, str] = {}
     quiet: dict[str, datetime] = {}
     for name, began, state, landed, message in connection.execute(
-        # The last attempt of each stage; a read that found nothing needs no load.
-        "select distinct on (source, table_name, stage) source || '.' || table_name, started_at, state, rows_landed, "
-        "error_message from monitoring.pipeline_log where stage in ('extract', 'load') and table_name is not null "
-        "and state <> 'Running' and started_at > now() - make_interval(days => %s) "
-        "order by source, table_name, stage, started_at desc",
-        [_DAYS],
+        # The last attempt of each stage, from the end of the table's own rows; a read that found nothing needs no load.
+        """
+        select name, l.started_at, l.state, l.rows_landed, l.error_message
+        from unnest(%s::text[]) as wanted (name)
+        cross join (values ('extract'), ('load')) as stages (stage)
+        cross join lateral (
+            select * from monitoring.pipeline_log
+            where source = split_part(name, '.', 1) and table_name = split_part(name, '.', 2)
+                and stage = stages.stage and state <> 'Running' and started_at > now() - make_interval(days => %s)
+            order by started_at desc limit 1
+        ) l
+        order by name, stages.stage
+        """,
+        [list(names), _DAYS],
     ):
         if state != "Completed":
             failures.setdefault(name, first_line(message, 160) or f"ended as {state}")
@@ -209,32 +222,44 @@ def _tables(connection: psycopg.Connection[Any], names: Sequence[str], promises:
 
 def _marts(connection: psycopg.Connection[Any], default: timedelta) -> list[Mart]:
     nodes = connection.execute(
-        "select node, relation, layer, owner, sla_seconds, parents, sources from monitoring.lineage"
+        # Of each node the last good build and the last attempt, from the end of its own rows.
+        """
+        select n.*, good.started_at, last.state, last.error_message
+        from (
+            select node, relation, layer, owner, sla_seconds, parents, sources, split_part(node, '.', 3) as name
+            from monitoring.lineage
+        ) n
+        left join lateral (
+            select started_at from monitoring.pipeline_log
+            where source = n.layer and table_name = n.name and stage = 'dbt' and state in ('Completed', 'Warned')
+                and started_at > now() - make_interval(days => %(days)s)
+            order by started_at desc limit 1
+        ) good on true
+        left join lateral (
+            select state, error_message from monitoring.pipeline_log
+            where source = n.layer and table_name = n.name and stage = 'dbt'
+                and started_at > now() - make_interval(days => %(days)s)
+            order by started_at desc limit 1
+        ) last on true
+        """,
+        {"days": _DAYS},
     ).fetchall()
-    parents = {node: tuple(above) for node, _, _, _, _, above, _ in nodes}
-    built: dict[str, datetime] = {}
-    broken: dict[str, str] = {}
-    for name, began, last, message in connection.execute(
-        "select table_name, max(started_at) filter (where state in ('Completed', 'Warned')), "
-        "(array_agg(state order by started_at desc))[1], (array_agg(error_message order by started_at desc))[1] "
-        "from monitoring.pipeline_log where stage = 'dbt' and table_name is not null "
-        "and started_at > now() - make_interval(days => %s) group by table_name",
-        [_DAYS],
-    ):
-        if began is not None:
-            built[name] = began
-        if last == "Failed":
-            broken[name] = f"{name} failed: {first_line(message, 160)}"
+    parents = {node: tuple(above) for node, _, _, _, _, above, *_ in nodes}
+    broken = {
+        node: f"{name} failed: {first_line(message, 160)}"
+        for node, *_, name, _, state, message in nodes
+        if state == "Failed"
+    }
     return [
         Mart(
             relation,
             owner,
             timedelta(seconds=sla) if sla else default,
             tuple(sources),
-            built.get(relation.partition(".")[2]),
+            built_at,
             _first_broken(node, parents, broken),
         )
-        for node, relation, layer, owner, sla, _, sources in nodes
+        for node, relation, layer, owner, sla, _, sources, _, built_at, *_ in nodes
         if layer == "gold"
     ]
 
@@ -245,8 +270,8 @@ def _first_broken(node: str, parents: Mapping[str, Sequence[str]], broken: Mappi
     level = [node]
     while level:
         for one in level:
-            if (name := one.rsplit(".", 1)[-1]) in broken:
-                return broken[name]
+            if one in broken:
+                return broken[one]
         seen.update(level)
         level = [above for one in level for above in parents.get(one, ()) if above not in seen]
     return None

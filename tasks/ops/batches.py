@@ -201,15 +201,28 @@ class Loading(NamedTuple):
     changed: bool
 
 
-def loadings(db: Executor, days: int) -> list[Loading]:
-    """Return the batches that were loaded within the last days, oldest first."""
+def loadings(db: Executor, days: int, apart: datetime) -> list[Loading]:
+    """Return what was loaded within the last days, oldest first.
+
+    Args:
+        db: A connection or cursor.
+        days: How far back.
+        apart: Batches that were loaded until then are one of each table, as late as the latest of them: one of those
+            that changed rows, and one of those that did not.
+    """
     rows = db.execute(
         """
-        select source, table_name, loaded_at, extracted_at,
-            rows_inserted + rows_updated + rows_deleted + child_rows + schema_changes > 0
-        from ops.batches where loaded_at > now() - make_interval(days => %s) order by loaded_at
+        select source, table_name, max(loaded_at), max(extracted_at), changed
+        from (
+            select source, table_name, loaded_at, extracted_at,
+                rows_inserted + rows_updated + rows_deleted + child_rows + schema_changes > 0 as changed,
+                case when loaded_at > %s then batch_id end as batch_id
+            from ops.batches where loaded_at > now() - make_interval(days => %s)
+        ) loaded
+        group by source, table_name, changed, batch_id
+        order by 3
         """,
-        [days],
+        [apart, days],
     ).fetchall()
     return [Loading(TableKey(*row[:2]), *row[2:]) for row in rows]
 
