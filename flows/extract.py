@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from tasks.resources import tables_at_once
 from tasks.settings import Settings, get_settings
 
 if TYPE_CHECKING:
+    from tasks.extract import ExtractMetrics
     from tasks.sources import TableRef
     from tasks.sources.connector import Shared
     from tasks.sources.window import Window
@@ -121,7 +121,7 @@ def _extract(
     waits: table_tasks.Waits,
     block: BlockState | None,
     shared: Shared | None,
-) -> Mapping[str, Any]:
+) -> ExtractMetrics:
     from prefect import get_run_logger
 
     from tasks.extract import extract_table as extract_from_source
@@ -144,4 +144,4 @@ def _extract(
         raise _gone(settings, ref, error) from None
     for warning in result.warnings:
         get_run_logger().warning(warning)
-    return result.metrics.row()
+    return result.metrics

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from tasks.resources import tables_at_once
 from tasks.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from tasks.bronze.outcome import LoadResult
+    from tasks.bronze.outcome import LoadMetrics, LoadResult
     from tasks.sources import TableRef
 
 
@@ -59,7 +58,8 @@ def load_table(target: str, ahead_of: str | None = None) -> None:
     table_tasks.measured("load", target, lambda parsed: _load(parsed, ahead_of))
 
 
-def _load(target: Target, ahead_of: str | None) -> Mapping[str, Any]:
+def _load(target: Target, ahead_of: str | None) -> LoadMetrics | None:
+    from tasks.bronze.outcome import LoadMetrics
     from tasks.bronze.pending import load_pending
 
     settings = get_settings()
@@ -67,9 +67,10 @@ def _load(target: Target, ahead_of: str | None) -> Mapping[str, Any]:
     results = load_pending(ref, settings) if ahead_of is None else _load_ahead(ref, settings, ahead_of)
     for warning in (warning for result in results for warning in result.warnings):
         get_run_logger().warning("%s: %s", ref.name, warning)
-    if results:
-        table_tasks.mirror_checkpoint(settings, ref)
-    return table_tasks.total([result.metrics for result in results])
+    if not results:
+        return None
+    table_tasks.mirror_checkpoint(settings, ref)
+    return LoadMetrics.of(results)
 
 
 def _load_ahead(ref: TableRef, settings: Settings, group: str) -> list[LoadResult]:

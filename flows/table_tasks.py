@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tasks.sources import Sources, TableRef
     from tasks.sources.connector import Shared
     from tasks.sources.window import Window
+    from tasks.table_metrics import TableMetrics
 
 RETRIES = 2
 # Short, then longer: a dropped connection is cured at once, a failover of a replica set within half a minute.
@@ -91,13 +92,13 @@ def is_over(group: str) -> bool:
     return group in over
 
 
-def measured(stage: str, name: str, work: Callable[[Target], Mapping[str, Any]]) -> None:
+def measured(stage: str, name: str, work: Callable[[Target], TableMetrics | None]) -> None:
     """Do a table's work and publish its figures as the one artifact of the task run.
 
     Args:
         stage: `extract` or `load`.
         name: Name of the target.
-        work: Does it and returns the columns of the logging table that it knows.
+        work: Does it and returns its figures; None where there was nothing to do.
 
     Raises:
         Exception: Whatever the work raised; its last attempt leaves an artifact too.
@@ -107,14 +108,14 @@ def measured(stage: str, name: str, work: Callable[[Target], Mapping[str, Any]])
     started, clock, cpu = datetime.now(UTC), time.monotonic(), resources.usage().cpu_seconds
     row: dict[str, Any] = {"stage": stage, "state": "Completed"}
     try:
-        row |= {name: value for name, value in work(target).items() if name not in ("stage", "state")}
+        done = work(target)
     except Exception as error:
-        row |= error.done if isinstance(error, WarehouseError) else {}
+        done = error.done if isinstance(error, WarehouseError) else None
         row.update(state="Failed", error_class=taxonomy.classify_error(error), error_message=say(error))
         if not (is_transient(error) and _attempt() <= RETRIES):
-            _publish(stage, target, row, started, time.monotonic() - clock, cpu)
+            _publish(target, row, done, started, time.monotonic() - clock, cpu)
         raise
-    _publish(stage, target, row, started, time.monotonic() - clock, cpu)
+    _publish(target, row, done, started, time.monotonic() - clock, cpu)
 
 
 def say(error: BaseException) -> str:
@@ -322,18 +323,6 @@ def mirror_checkpoint(settings: Settings, ref: TableRef, *, over_wish: bool = Fa
         get_run_logger().warning("the checkpoint block of %s could not be written: %s", ref.name, say(error))
 
 
-def total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the figures of several batches of one table as one row: counts added, the window from first to last."""
-    if not rows:
-        return {}
-    merged: dict[str, Any] = {**rows[-1]}
-    for name in log.COUNTS:
-        known = [row[name] for row in rows if row.get(name) is not None]
-        merged[name] = sum(known) if known else None
-    merged["window_from"] = rows[0].get("window_from")
-    return merged
-
-
 def _reason(state: State[Any]) -> str:
     try:
         error: object = state.result(raise_on_failure=False)
@@ -350,16 +339,22 @@ def _attempt() -> int:
     return int(task_run.run_count or 1)
 
 
-def _publish(stage: str, target: Target, row: dict[str, Any], started: datetime, seconds: float, cpu: float) -> None:
+def _publish(
+    target: Target,
+    row: Mapping[str, Any],
+    done: TableMetrics | None,
+    started: datetime,
+    seconds: float,
+    cpu: float,
+) -> None:
     """Make the artifact. Its loss must not fail a table whose rows are committed, so it is only logged."""
     from prefect import get_run_logger
     from prefect.artifacts import create_table_artifact
     from prefect.runtime import flow_run
 
     source, _, table = target.table.partition(".")
-    key = artifact_key(stage, target)
+    key = artifact_key(row["stage"], target)
     used = resources.usage()
-    read = row.get("rows_read") or row.get("rows_landed") or 0
     full = {
         "source": source,
         "table_name": table,
@@ -367,17 +362,17 @@ def _publish(stage: str, target: Target, row: dict[str, Any], started: datetime,
         "flow_name": flow_run.flow_name,
         "started_at": started,
         "ended_at": datetime.now(UTC),
-        "rows_per_second": round(read / seconds) if read and seconds else None,
         "attempt": _attempt(),
         "pod": resources.pod_name(),
         "peak_memory_bytes": used.peak_memory_bytes,
         "cpu_seconds": round(used.cpu_seconds - cpu, 3),
         "artifact_key": key,
         **row,
+        **(done.row() if done else {}),
         "seconds": round(seconds, 3),
     }
     try:
-        create_table_artifact(table=[log.json_safe(full)], key=key, description=f"{stage} of {target}")
+        create_table_artifact(table=[log.json_safe(full)], key=key, description=f"{row['stage']} of {target}")
     except Exception as error:
         get_run_logger().warning("the figures of %s could not be published: %s", target, say(error))
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.table_metrics import TableMetrics
 
 # Up to the last @ of the word: an unescaped password may hold a slash, or another @.
 _CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"]*@")
@@ -51,11 +54,11 @@ class WarehouseError(Exception):
         action: What the reader should do about it.
 
     Attributes:
-        done: What was done nevertheless, as columns of the logging table.
+        done: What was done nevertheless; None where nothing was, or nobody knows.
     """
 
     def __init__(self, what: str, where: str = "", action: str = "") -> None:
-        self.done: Mapping[str, object] = {}
+        self.done: TableMetrics | None = None
         self.what = redact(what)
         self.where = redact(where)
         self.action = redact(action)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from tasks.table_metrics import TableMetrics
 
 if TYPE_CHECKING:
     from tasks.landing import Landing, Manifest, Segment
@@ -14,32 +16,18 @@ if TYPE_CHECKING:
     from tasks.sources.window import Window
 
 
-@dataclass(frozen=True)
-class ExtractMetrics:
+@dataclass(frozen=True, kw_only=True)
+class ExtractMetrics(TableMetrics):
     """The columns of monitoring.pipeline_log that extract knows.
 
     Attributes:
         rows_read: Documents or rows read, those rejected included.
         bytes_read: Bytes that came from the source.
-        rows_landed: Rows landed: less than read where some had landed before.
-        rows_rejected: Documents or rows that could not be landed, or break a rule.
-        rows_warned: Documents or rows that were landed although they break a rule.
-        seconds: Time spent reading.
-        window_from: From where the last batch was read, as people would say it.
-        window_to: Up to where.
-        batch_id: The last batch.
         warned: By rule how many documents break it and were landed; no column of its own.
     """
 
     rows_read: int = 0
     bytes_read: int = 0
-    rows_landed: int = 0
-    rows_rejected: int = 0
-    rows_warned: int = 0
-    seconds: float = 0.0
-    window_from: str | None = None
-    window_to: str | None = None
-    batch_id: str | None = None
     warned: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -61,10 +49,14 @@ class ExtractMetrics:
             warned=dict(sum((Counter(one.warned) for one in landed), Counter())),
         )
 
+    @property
+    def rows(self) -> int:
+        """The rows that were read."""
+        return self.rows_read
+
     def row(self) -> dict[str, Any]:
-        """Return the columns by name, with the rows that were read in a second."""
-        columns = {name: value for name, value in asdict(self).items() if name != "warned"}
-        return {**columns, "rows_per_second": round(self.rows_read / self.seconds) if self.seconds else None}
+        """Return the columns by name."""
+        return {name: value for name, value in super().row().items() if name != "warned"}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from tasks.ops import checkpoints as stored
 from tasks.ops.batches import Batch, Counts
 from tasks.ops.pulls import DayHeld
 from tasks.ops.rejects import NewReject
+from tasks.table_metrics import TableMetrics
 
 
 @dataclass
@@ -34,7 +35,6 @@ class LoadResult:
             is in bronze and holds all of this one.
         warnings: Sentences for the run report.
         plan: `first` (straight into a new table), `staged` (staging and merge), or `none`.
-        metrics: Columns of monitoring.pipeline_log that loading knows.
     """
 
     source: str
@@ -70,27 +70,34 @@ class LoadResult:
             schema_changes=self.schema_changes,
         )
 
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """Return what the table artifact shows; JSON-safe."""
-        return {
-            "source": self.source,
-            "table_name": self.table_name,
-            "batch_id": self.batch_id,
-            "state": self.status,
-            "seconds": round(self.seconds, 3),
-            "rows_landed": self.rows_landed,
-            "rows_loaded": self.inserted + self.updated,
-            "rows_unchanged": self.unchanged,
-            "rows_rejected": self.rejected,
-            "rows_warned": self.warned,
-            "rows_rescued": self.rescued,
-            "rows_deleted": self.deleted,
-            "rows_per_second": round(self.rows_landed / self.seconds, 1) if self.seconds > 0 else 0.0,
-            "window_from": _text_or_none(self.window.get("from")),
-            "window_to": _text_or_none(self.window.get("to")),
-            "schema_changes": self.schema_changes,
-        }
+
+@dataclass(frozen=True, kw_only=True)
+class LoadMetrics(TableMetrics):
+    """The columns of monitoring.pipeline_log that loading knows."""
+
+    rows_loaded: int = 0
+    rows_unchanged: int = 0
+    rows_rescued: int = 0
+    rows_deleted: int = 0
+    schema_changes: int = 0
+
+    @classmethod
+    def of(cls, results: Sequence[LoadResult]) -> LoadMetrics:
+        """Return the sums over batches of one table, oldest first; there is at least one."""
+        return cls(
+            rows_landed=sum(one.rows_landed for one in results),
+            rows_rejected=sum(one.rejected for one in results),
+            rows_warned=sum(one.warned for one in results),
+            rows_loaded=sum(one.inserted + one.updated for one in results),
+            rows_unchanged=sum(one.unchanged for one in results),
+            rows_rescued=sum(one.rescued for one in results),
+            rows_deleted=sum(one.deleted for one in results),
+            schema_changes=sum(one.schema_changes for one in results),
+            seconds=round(sum(one.seconds for one in results), 3),
+            window_from=_text_or_none(results[0].window.get("from")),
+            window_to=_text_or_none(results[-1].window.get("to")),
+            batch_id=results[-1].batch_id,
+        )
 
 
 def _text_or_none(value: object) -> str | None:

@@ -108,7 +108,7 @@ def environment(
             settings = Settings()
             ref = load_sources(settings.sources).table("shop.orders")
             extract_table(ref, ExtractContext(Landing.open(settings.landing_root())))
-            assert load_pending(ref, settings)[0].metrics["rows_loaded"] == 3
+            assert load_pending(ref, settings)[0].inserted == 3
         yield environment
         client.drop_database("first_import")
     for server in (channels, mongodb, postgres):

@@ -248,7 +248,7 @@ def extract_table(ref: TableRef, context: ExtractContext, open_channel: Callable
     metrics = _metrics(run.manifests, started)
     error = run.stop or (_failed(ref, run) if run.failures else None)
     if error is not None:
-        error.done = metrics.row()
+        error.done = metrics
         raise error
     return ExtractResult(run.manifests[-1] if run.manifests else None, metrics, warnings)
 

@@ -60,7 +60,7 @@ def test_each_kind_of_key_is_found_and_no_other_is_taken_for_it(
     result = warehouse.load(documents)
     assert result.plan == ("staged" if staged else "first")
     told = broken(result)
-    assert sum(count for count, _ in told.values()) == len(gone) == result.metrics["rows_warned"]
+    assert sum(count for count, _ in told.values()) == len(gone) == result.warned
     assert {key for _, keys in told.values() for key in keys.removesuffix(", ...").split(", ")} <= {
         str(n) for n in range(len(there) + len(alike), len(documents))
     }

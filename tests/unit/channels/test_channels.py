@@ -361,7 +361,7 @@ def test_a_report_that_cannot_be_ordered_fails_its_own_account(tmp_path: Path) -
         pulls = Pulls(tmp_path, source("meta_ads", url, "campaigns", options={"lookback": "2d", "step": "1d"}))
         with pytest.raises(AccountsFailed, match="1 of 2 accounts") as raised:
             pulls.pull("campaigns")
-    assert len(pulls.last("campaigns")) == 9 and raised.value.done["rows_landed"] == 9
+    assert len(pulls.last("campaigns")) == 9 and raised.value.done.rows_landed == 9
 
 
 def test_pages_of_meta_are_made_smaller(tmp_path: Path) -> None:

@@ -363,7 +363,7 @@ def test_a_long_wait_ends_the_run_with_its_progress_kept(tmp_path: Path) -> None
         with pytest.raises(QuotaExhausted, match="after 2026-11-24 14:00 UTC") as raised:
             pulls.pull("things")
         assert raised.value.until == NOW.replace(hour=14, microsecond=raised.value.until.microsecond)
-        assert raised.value.done["rows_landed"] == 1
+        assert raised.value.done.rows_landed == 1
         assert [row["id"] for row in pulls.last("things")] == ["things/a"]
         pulls.pull("things")
     assert [row["id"] for row in pulls.last("things")] == ["things/a", "things/b"]

@@ -12,9 +12,12 @@ from prefect.server.events.schemas.automations import AutomationCreate
 from prefect.states import Crashed
 
 from flows import reaper
-from flows.table_tasks import is_transient, retry_transient, summary, total
+from flows.table_tasks import is_transient, retry_transient, summary
 from infra.automations.rules import PREFIX, ZOMBIE_AFTER, automations
+from monitoring.log import COLUMNS
 from tasks import errors
+from tasks.bronze.outcome import LoadMetrics, LoadResult
+from tasks.extract import ExtractMetrics
 
 
 def test_every_automation_passes_the_servers_own_model() -> None:
@@ -80,14 +83,12 @@ def test_the_retry_condition_is_a_plain_function() -> None:
 
 
 def test_batches_of_a_table_add_up() -> None:
-    rows = [
-        {"rows_loaded": 5, "rows_deleted": None, "window_from": "a", "window_to": "b", "batch_id": "1"},
-        {"rows_loaded": 7, "rows_deleted": 1, "window_from": "b", "window_to": "c", "batch_id": "2"},
-    ]
-    made = total(rows)
-    assert (made["rows_loaded"], made["rows_deleted"], made["rows_rejected"]) == (12, 1, None)
-    assert (made["window_from"], made["window_to"], made["batch_id"]) == ("a", "c", "2")
-    assert total([]) == {}
+    first = LoadResult("a", "b", "1", inserted=5, seconds=2.0, rows_landed=5, window={"from": "a", "to": "b"})
+    then = LoadResult("a", "b", "2", updated=7, deleted=1, seconds=1.0, rows_landed=8, window={"from": "b", "to": 3})
+    row = LoadMetrics.of([first, then]).row()
+    assert (row["rows_loaded"], row["rows_deleted"], row["rows_rejected"], row["rows_landed"]) == (12, 1, 0, 13)
+    assert (row["window_from"], row["window_to"], row["batch_id"], row["rows_per_second"]) == ("a", "3", "2", 4)
+    assert {*row, *ExtractMetrics().row()} <= {*COLUMNS}
 
 
 def test_the_message_of_a_group_names_each_failed_table() -> None:
