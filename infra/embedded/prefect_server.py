@@ -12,6 +12,8 @@ _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 _Application = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+BUSY_MILLISECONDS = 20_000
+"""How long a write of the server waits for another one: many times what one takes on a busy machine."""
 # What only reads, though it is asked by POST.
 _READS = ("/filter", "/count", "/history", "/paginate", "/lateness")
 
@@ -21,7 +23,27 @@ def create_app() -> _Application:
     with uncollected():
         from prefect.server.api import server
 
+        give_up_sooner()
         return one_by_one(server.create_app())
+
+
+def give_up_sooner() -> None:
+    """Let a write wait for another one for seconds, where Prefect 3.8 lets it wait for a minute.
+
+    With a worker and automations, its background services came to wait for each other now and then: until one gave up
+    nothing was written, and no run started or ended. Who gives up tries again. Remove this when that minute can be set.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    prefects_own = AioSqliteConfiguration.setup_sqlite
+
+    def setup_sqlite(self: AioSqliteConfiguration, connection: Any, record: Any) -> None:
+        prefects_own(self, connection, record)
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS};")
+        cursor.close()
+
+    AioSqliteConfiguration.setup_sqlite = setup_sqlite  # type: ignore[method-assign, assignment]
 
 
 def one_by_one(app: _Application) -> _Application:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
 
-from infra.embedded.prefect_server import one_by_one
+from infra.embedded.prefect_server import BUSY_MILLISECONDS, give_up_sooner, one_by_one
 
 
 class Application:
@@ -92,3 +94,15 @@ def test_a_client_that_stops_while_it_sends_keeps_nobody_waiting() -> None:
         half.cancel()
 
     asyncio.run(ask())
+
+
+def test_a_write_waits_for_another_one_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    # Set back afterwards.
+    monkeypatch.setattr(AioSqliteConfiguration, "setup_sqlite", AioSqliteConfiguration.setup_sqlite)
+    give_up_sooner()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        AioSqliteConfiguration("sqlite+aiosqlite:///:memory:").setup_sqlite(connection, None)  # type: ignore[arg-type]
+        assert connection.execute("pragma busy_timeout").fetchone() == (BUSY_MILLISECONDS,)
+        assert connection.execute("pragma foreign_keys").fetchone() == (1,)
