@@ -1,7 +1,7 @@
 """A warehouse on the cluster of KUBECONFIG, in a namespace of its own that is deleted at the end.
 
-`WAREHOUSE_TEST_IMAGE` and `WAREHOUSE_TEST_SERVICES_IMAGE` name images that the cluster has or can pull;
-`WAREHOUSE_TEST_KEEP` keeps the namespace for the next run.
+`WAREHOUSE_TEST_IMAGE`, `WAREHOUSE_TEST_SERVICES_IMAGE` and `WAREHOUSE_TEST_DASHBOARD_IMAGE` name images that the
+cluster has or can pull; `WAREHOUSE_TEST_KEEP` keeps the namespace for the next run.
 """
 
 from __future__ import annotations
