@@ -204,6 +204,9 @@ def _spawn_server(folder: Path) -> None:
         # included, which is half of its start; they are known once the same version has started here.
         "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
         "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": str(not _blocks_file(folder).exists()).lower(),
+        # Prefect 3.8's worker can overlook a run that is cancelled as its process starts; only this time-out ends it.
+        # Above the 30 s that a worker gives a process to end, below Prefect's 300 s, for which a person would wait.
+        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "45",
     }
     process.spawn(
         [*program, "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"],

@@ -215,8 +215,8 @@ def test_a_pod_that_cannot_start_fails_the_run_with_the_reason(
         run = cluster.end(run_id)
     assert run.state.name == "Failed"
     assert reason in run.state.message.lower()
-    # One run, ended by its parent after the patience of the local overlay (30 s) and the server's time-out (90 s),
-    # long before its deadline of hours.
+    # One run, ended by its parent after the patience of the local overlay (30 s) and its server's time-out (35 s), long
+    # before its deadline of hours.
     [extract] = runs_of(cluster, run_id, "extract")
     assert (extract.state.name, extract.run_count) == ("Cancelled", 0)
     assert not cluster.pods(f"prefect.io/flow-run-id={extract.id}", phases=("Pending", "Running"))

@@ -19,7 +19,8 @@ def scheduled(cluster: Cluster, tables: list[str]) -> Any:
     parameters = {"tables": tables, "models": True}
 
     def create(client: Any) -> Any:
-        first = datetime.now(UTC) + timedelta(seconds=75)
+        # The local overlay's scheduler looks every ten seconds.
+        first = datetime.now(UTC) + timedelta(seconds=40)
         schedule = IntervalSchedule(interval=timedelta(hours=12), anchor_date=first)
         body = {"schedule": schedule.model_dump(mode="json"), "active": True, "parameters": parameters}
         answer = client.request("POST", "/deployments/{id}/schedules", path_params={"id": deployment.id}, json=[body])
