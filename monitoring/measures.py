@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from monitoring.anomalies import Finding, Limits, Series, look
+from tasks.ops import batches, field_statistics
 
 if TYPE_CHECKING:
     import psycopg
@@ -80,18 +81,13 @@ MEASURES = (
     ),
     Measure(
         "delay",
-        "select (loaded_at at time zone 'UTC')::date as day, source, table_name, '' as platform, '' as account, "
-        "'' as field, max(extract(epoch from loaded_at - extracted_at)) as value from ops.batches "
-        "where loaded_at >= %(since)s group by 1, 2, 3",
+        batches.DAILY_DELAY,
         Limits(relative=1.0, absolute=3600, direction="up", never_zero=False, grows_in_sales=False),
         {"ops.batches": ("loaded_at", "extracted_at")},
     ),
     Measure(
         "null rate",
-        "select (extracted_at at time zone 'UTC')::date as day, source, table_name, '' as platform, '' as account, "
-        "path as field, 1 - sum(present - null_count)::float8 / sum(row_count) as value from ops.field_statistics "
-        "where child = '' and not types ? 'dropped' and extracted_at >= %(since)s "
-        "group by 1, 2, 3, path having sum(row_count) >= 20",
+        field_statistics.DAILY_NULL_RATE,
         Limits(relative=0.5, absolute=0.1, never_zero=False, grows_in_sales=False),
         {"ops.field_statistics": ("path", "present", "null_count", "row_count", "types")},
     ),

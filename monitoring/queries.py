@@ -76,7 +76,7 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class SourceFreshness:
-    """How old a source of the dbt project is by its own rule; `status` is dbt's word, `is_ours` who loads it."""
+    """How old a source of the dbt project is by its own rule; `status` is dbt's word."""
 
     name: str
     relation: str
@@ -85,7 +85,6 @@ class SourceFreshness:
     warn_seconds: int | None
     error_seconds: int | None
     message: str | None
-    is_ours: bool
     checked_at: datetime
 
 
@@ -242,7 +241,7 @@ def source_freshness(connection: psycopg.Connection[Any]) -> list[SourceFreshnes
         SourceFreshness,
         """
         select s.name, s.relation, s.status, s.newest, s.warn_seconds, s.error_seconds, s.message,
-            exists (select from ops.tables t where 'bronze.' || t.relation = s.relation) as is_ours, s.checked_at
+            s.checked_at
         from monitoring.source_freshness s
         where s.status is not null
         order by s.status = 'pass', s.status = 'warn', s.name

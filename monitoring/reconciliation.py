@@ -173,12 +173,14 @@ def _write(connection: psycopg.Connection[Any], lines: Sequence[Line], now: date
 
 def _is_done(connection: psycopg.Connection[Any], day: date) -> bool:
     """Return whether a day was compared after the last load of it: a load may make right what differed, or wrong."""
-    row = connection.execute(
-        "select coalesce(min(checked_at) > (select coalesce(max(loaded_at), '-infinity') from ops.batches), false) "
-        "from monitoring.reconciliation where day = %s and not starts_with(line, %s)",
+    from tasks.ops import batches
+
+    [[checked_at]] = connection.execute(
+        "select min(checked_at) from monitoring.reconciliation where day = %s and not starts_with(line, %s)",
         [day, _LIVE],
-    ).fetchone()
-    return bool(row and row[0])
+    ).fetchall()
+    loaded_at = batches.last_loaded_at(connection)
+    return checked_at is not None and (loaded_at is None or checked_at > loaded_at)
 
 
 def _rows(connection: psycopg.Connection[Any], names: Sequence[str]) -> Iterator[Line]:
@@ -283,23 +285,21 @@ def _spend(connection: psycopg.Connection[Any]) -> Iterator[Line]:
     """
     if not (_exists(connection, "silver", "int_ads__spend") and _exists(connection, "gold", "fct_ad_spend_daily")):
         return
+    from tasks.ops import TableKey, pulls, relations
+
+    tables = {one.name: one.key for one in relations.every(connection)}
     platforms = connection.execute(
         "with held as (select platform, max(read_from) as relation, sum(spend) as spend "
         "from silver.int_ads__spend group by platform), "
         "shown as (select platform, sum(original_spend) as spend from gold.fct_ad_spend_daily group by platform) "
-        "select platform, coalesce(t.source, ''), coalesce(t.table_name, ''), held.spend, shown.spend "
-        "from held full join shown using (platform) left join ops.tables t using (relation) order by platform"
+        "select platform, relation, held.spend, shown.spend from held full join shown using (platform) "
+        "order by platform"
     ).fetchall()
-    for platform, source, table, held, shown in platforms:
-        pulled = connection.execute(
-            "select sum(coalesce((totals ->> 'spend')::numeric, (totals ->> 'cost_micros')::numeric / 1000000, "
-            "(totals ->> 'costInLocalCurrency')::numeric)) "
-            "from ops.account_days where (source, table_name) = (%s, %s)",
-            [source, table],
-        ).fetchone()
-        note = None if pulled and pulled[0] is not None else "files and their days have no totals of their own"
-        amounts = Decimal(held or 0), Decimal(shown or 0)
-        yield Line(f"spend of {platform}", source, table, "spend", pulled and pulled[0], *amounts, note)
+    for platform, relation, held, shown in platforms:
+        key = tables.get(relation, TableKey("", ""))
+        pulled = pulls.spend(connection, key)
+        note = None if pulled is not None else "files and their days have no totals of their own"
+        yield Line(f"spend of {platform}", *key, "spend", pulled, Decimal(held or 0), Decimal(shown or 0), note)
 
 
 def _exists(connection: psycopg.Connection[Any], schema: str, name: str) -> bool:

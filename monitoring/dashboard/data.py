@@ -9,14 +9,15 @@ import streamlit as st
 
 from monitoring.pages.panels import FOLDER, Panel, Result, read_folder, run
 from tasks.errors import ConfigError, WarehouseUnreachable
+from tasks.ops import batches
 from tasks.settings import get_settings
 
 # Operations look at the minute; nobody waits for a figure of gold that the next build brings.
 _SECONDS = 60
 # Choices of the filters that every page may use; a panel's header adds its own.
 _CHOICES = {
-    "source": "select distinct source from ops.batches order by 1",
-    "table": "select distinct table_name from ops.batches where source = coalesce(%(source)s, source) order by 1",
+    "source": batches.SOURCES,
+    "table": batches.TABLES,
 }
 TIMES = frozenset({"since", "until", "since_before"})
 """Parameters that come from the period."""

@@ -6,12 +6,25 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from tasks.ops import Executor, TableKey
+
+SOURCES: LiteralString = "select distinct source from ops.batches order by 1"
+"""Query of the sources of which something was loaded."""
+TABLES: LiteralString = (
+    "select distinct table_name from ops.batches where source = coalesce(%(source)s, source) order by 1"
+)
+"""Query of the tables of which something was loaded, of one source or of all."""
+DAILY_DELAY: LiteralString = (
+    "select (loaded_at at time zone 'UTC')::date as day, source, table_name, '' as platform, '' as account, "
+    "'' as field, max(extract(epoch from loaded_at - extracted_at)) as value from ops.batches "
+    "where loaded_at >= %(since)s group by 1, 2, 3"
+)
+"""Query of the longest time from the source to bronze, in seconds, by day and table, as monitoring.measures has it."""
 
 
 @dataclass
@@ -178,6 +191,12 @@ def newest(db: Executor) -> str:
     """Return the newest id of all tables, "" when nothing is loaded; ids sort by time."""
     row = db.execute("select coalesce(max(batch_id), '') from ops.batches").fetchone()
     return str(row[0]) if row else ""
+
+
+def last_loaded_at(db: Executor) -> datetime | None:
+    """Return when the last batch of all was loaded; None when none was."""
+    [[at]] = db.execute("select max(loaded_at) from ops.batches").fetchall()
+    return at  # type: ignore[no-any-return]
 
 
 def last_loads(db: Executor) -> list[LastLoad]:

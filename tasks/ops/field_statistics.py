@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -14,6 +14,14 @@ from tasks.ops import Executor, TableKey
 
 if TYPE_CHECKING:
     import psycopg
+
+DAILY_NULL_RATE: LiteralString = (
+    "select (extracted_at at time zone 'UTC')::date as day, source, table_name, '' as platform, '' as account, "
+    "path as field, 1 - sum(present - null_count)::float8 / sum(row_count) as value from ops.field_statistics "
+    "where child = '' and not types ? 'dropped' and extracted_at >= %(since)s "
+    "group by 1, 2, 3, path having sum(row_count) >= 20"
+)
+"""Query of the share of rows without a value, by day and field of each table, as monitoring.measures has it."""
 
 
 @dataclass(frozen=True)

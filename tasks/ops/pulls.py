@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
@@ -53,6 +54,17 @@ def rows_held(db: Executor, key: TableKey, first: date, last: date) -> dict[str,
     for account, day, count in rows:
         held.setdefault(account, {})[day.isoformat()] = count
     return held
+
+
+def spend(db: Executor, key: TableKey) -> Decimal | None:
+    """Return the spend that the last pull of each day held, as its channel calls it; None where no pull tells any."""
+    [[amount]] = db.execute(
+        "select sum(coalesce((totals ->> 'spend')::numeric, (totals ->> 'cost_micros')::numeric / 1000000, "
+        "(totals ->> 'costInLocalCurrency')::numeric)) "
+        "from ops.account_days where (source, table_name) = (%s, %s)",
+        [*key],
+    ).fetchall()
+    return amount  # type: ignore[no-any-return]
 
 
 def write(
