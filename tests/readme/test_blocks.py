@@ -21,6 +21,8 @@ import psycopg
 import pytest
 from pymongo import MongoClient
 
+from infra.embedded import services
+
 CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text()
 TUTORIAL = (CHECKOUT / "docs/tutorial.md").read_text()
@@ -80,7 +82,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
     tmp_path.chmod(0o711)
     found = Place(tmp_path)
     yield found
-    found.run(".venv/bin/warehouse down --wipe")
+    # Also those of a company's folder, and whatever a block that failed has left.
+    for home in found.folder.rglob(".warehouse"):
+        services.down(home, wipe=True)
 
 
 def replaced(text: str, **by: str) -> str:
