@@ -38,15 +38,15 @@ class Growing:
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1))
 
     def __post_init__(self) -> None:
-        self.place = self.warehouse.place
+        self.key = self.warehouse.key
         self.landing = self.warehouse.landing
         self.decoder: Decoder = make_decoder(children=self.warehouse.table.child_paths)
-        self.writer: BatchWriter = self.landing.writer(*self.place, self.batch_id)
-        self.landing.write_plan(*self.place, self.batch_id, BatchPlan(key={}, extracted_at=START))
+        self.writer: BatchWriter = self.landing.writer(*self.key, self.batch_id)
+        self.landing.write_plan(*self.key, self.batch_id, BatchPlan(key={}, extracted_at=START))
         source = MongoSource.model_validate(
-            {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {self.place[1]: {}}}
+            {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {self.key.table_name: {}}}
         )
-        ref = TableRef(*self.place, source, self.warehouse.table)
+        ref = TableRef(*self.key, source, self.warehouse.table)
         known = Settings.model_validate({"url": self.warehouse.url, "landing": self.landing.root})
         self.loading: Future[LoadResult | Deferred] = self._pool.submit(load_ahead, ref, known, self._over)
 
@@ -77,7 +77,7 @@ class Growing:
         """Say that the batch is whole."""
         segment = self.writer.finish(self.decoder.stats(), 0, 0.1)
         return self.landing.commit(
-            *self.place, self.batch_id, [segment], mode="full", extracted_at=START, scope={"type": "snapshot"}
+            *self.key, self.batch_id, [segment], mode="full", extracted_at=START, scope={"type": "snapshot"}
         )
 
     def loaded(self) -> LoadResult:
@@ -117,7 +117,7 @@ def grow(another: Callable[..., Warehouse]) -> Iterator[Callable[..., Growing]]:
 
 def state(warehouse: Warehouse) -> dict[str, Any]:
     """Return all that a load leaves behind, but for times and for the names of table and batch."""
-    table = warehouse.place[1]
+    table = warehouse.key.table_name
     found: dict[str, Any] = {}
     for [relation] in warehouse.rows("select relation from ops.tables where table_name = %s order by 1", table):
         rows = warehouse.rows(f"select to_jsonb(t) from bronze.{relation} t order by _id")
@@ -192,7 +192,7 @@ def test_a_whole_number_that_no_double_tells_leaves_the_choice_of_the_type_to_th
 
 def test_files_of_a_reader_that_died_are_not_believed(grow: Callable[..., Growing]) -> None:
     growing = grow()
-    with growing.landing.writer(*growing.place, growing.batch_id) as dead:
+    with growing.landing.writer(*growing.key, growing.batch_id) as dead:
         decoder = make_decoder()
         decoder.push(bson.encode({"_id": 1, "total": 4}))
         dead.write(decoder.flush().tables[""])
@@ -275,7 +275,7 @@ def test_a_table_that_is_in_bronze_is_not_loaded_ahead(grow: Callable[..., Growi
     first.add([{"_id": 1}])
     first.commit()
     first.loaded()
-    first.landing.delete(*first.place, first.batch_id)
+    first.landing.delete(*first.key, first.batch_id)
     again = grow()
     again.add([{"_id": 1}])
     assert "has been loaded" in again.deferred()

@@ -22,6 +22,7 @@ from tasks.landing import Landing, Manifest, new_batch_id
 from tasks.landing.kinds import KINDS
 from tasks.landing.lander import Lander
 from tasks.mongodb.config import MongoTable
+from tasks.ops import TableKey
 from tests.unit.decoder import bson_bytes as b
 
 KEYS = ("a", "b", "items", "value", "x.y", "", "p|q", "_rescued", "_document", "A", "long" * 20)
@@ -60,17 +61,17 @@ class Line:
     def __init__(self, url: str, landing: Landing, config: dict[str, Any]) -> None:
         self.url, self.landing = url, landing
         self.table = MongoTable.model_validate(config)
-        self.place = ("any", f"t{next(_tables)}")
+        self.key = TableKey("any", f"t{next(_tables)}")
 
     def run(self, number: int, documents: list[bytes]) -> Manifest:
         at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
         batch_id = new_batch_id(at)
-        with self.landing.writer(*self.place, batch_id) as writer:
+        with self.landing.writer(*self.key, batch_id) as writer:
             lander = Lander(writer, self.table, 64 << 20, documents=self.table.document)
             lander.push(b"".join(documents))
             segment = lander.finish()
         manifest = self.landing.commit(
-            *self.place, batch_id, [segment], mode="full", extracted_at=at, scope={"type": "snapshot"},
+            *self.key, batch_id, [segment], mode="full", extracted_at=at, scope={"type": "snapshot"},
             checkpoint={"n": number}, previous_checkpoint={"n": number - 1} if number else {},
         )  # fmt: skip
         load_batch(self.url, self.landing, manifest, self.table)
@@ -111,14 +112,14 @@ def test_each_document_becomes_a_row_or_a_reject(
         rows = [[], *drawn]
         documents = documents_of(seed + number, 100 * number, rows, broken)
         manifest = line.run(number, documents)
-        relation = f"bronze.any__{line.place[1]}"
+        relation = f"bronze.any__{line.key.table_name}"
         with psycopg.connect(module_postgres_url) as connection:
             kept = "_document" if line.table.document else "null::bytea"
             query = f"select _id, {kept} from {relation} where _deleted_at is null"
             live = dict(connection.execute(query.encode()).fetchall())
             rejected = connection.execute(
                 "select document_id, bytes from ops.rejects where table_name = %s and batch_id = %s",
-                [line.place[1], manifest.batch_id],
+                [line.key.table_name, manifest.batch_id],
             ).fetchall()
         assert len(live) + len(rejected) == len(documents)
         if line.table.document:
@@ -129,5 +130,5 @@ def test_each_document_becomes_a_row_or_a_reject(
             ).keys()
         with database.connect(module_postgres_url) as connection:
             children = {path: partial(line.frames, manifest, path) for path in line.table.child_paths}
-            found = verify(connection, *line.place, partial(line.frames, manifest), children)
+            found = verify(connection, *line.key, partial(line.frames, manifest), children)
         assert found.differences == [] and found.equal

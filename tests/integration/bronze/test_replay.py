@@ -12,7 +12,6 @@ from tasks.bronze.maintenance import retain
 from tasks.bronze.pending import load_pending
 from tasks.bronze.rebuild import rebuild_table
 from tasks.bronze.rejects import replay
-from tasks.ops import TableKey
 from tasks.ops.rejects import find
 from tests.fixtures.bronze import Odd, Warehouse
 
@@ -55,7 +54,7 @@ def test_rejects_are_replayed_unless_a_later_read_is_there(
     assert len(rebuild_table(*place)) == 3
     assert warehouse.rows(query) == rows and warehouse.rows(rejects) == told
     with database.connect(warehouse.url) as connection:
-        assert find(connection, [TableKey(*warehouse.place)], waiting=True) == []
+        assert find(connection, [warehouse.key], waiting=True) == []
     assert warehouse.value("select state from ops.checkpoints") == {"tick": 2}
     assert load_pending(*place) == []
     assert warehouse.load([{"_id": 0, "v": 1}]).updated == 1

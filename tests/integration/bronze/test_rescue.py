@@ -56,13 +56,13 @@ def ref_of(warehouse: Warehouse, **table: Any) -> tuple[TableRef, Settings]:
         {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {"t": {}}}
     )
     settings = Settings.model_validate({"url": warehouse.url, "landing": warehouse.landing.root})
-    return TableRef(*warehouse.place, source, warehouse.table), settings
+    return TableRef(*warehouse.key, source, warehouse.table), settings
 
 
 def held(warehouse: Warehouse, suffix: str = "") -> list[dict[str, Any]]:
     """Return all rows of a relation without what tells batches and times, values as Postgres writes them."""
     ours = ("_batch_id", "_extracted_at", "_loaded_at", "_valid_from", "_valid_to", "_hash")
-    relation = "__".join(warehouse.place) + suffix
+    relation = "__".join(warehouse.key) + suffix
     with psycopg.connect(warehouse.url, autocommit=True) as connection:
         connection.execute("set timezone = 'UTC'")
         found = connection.execute(f"select to_jsonb(t) from bronze.{relation} t order by _id".encode()).fetchall()

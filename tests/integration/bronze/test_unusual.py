@@ -140,7 +140,7 @@ def test_a_document_in_the_place_of_an_array_reaches_its_child_table_and_is_told
     tables = decoder.flush().tables
     with psycopg.connect(warehouse.url) as connection:
         frames = {path: partial(_one, frame) for path, frame in tables.items()}
-        compared = verify(connection, *warehouse.place, frames.pop(""), frames)
+        compared = verify(connection, *warehouse.key, frames.pop(""), frames)
     assert compared.equal and compared.source_rows == 20
     warehouse.load(before, mode="full", scope={"type": "snapshot"})
     assert warehouse.value(f"select count(*) from {child} where _deleted_at is null and _id like '%-'") == 0

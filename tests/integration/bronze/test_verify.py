@@ -41,7 +41,7 @@ def frames_of(warehouse: Warehouse, documents: list[dict[str, Any]]) -> Iterator
 
 def compare(warehouse: Warehouse, documents: list[dict[str, Any]], **options: Any) -> Verified:
     with database.connect(warehouse.url) as connection:
-        return verify(connection, *warehouse.place, lambda: frames_of(warehouse, documents), **options)
+        return verify(connection, *warehouse.key, lambda: frames_of(warehouse, documents), **options)
 
 
 _tables = iter(range(10**9))
@@ -93,7 +93,7 @@ def test_established_columns_take_or_rescue_every_odd_value(
     kind: int, most: int, module_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ddl, "WIDEN_MOST_BYTES", most)
-    module_warehouse.place = ("odd", f"t{next(_tables)}")
+    module_warehouse.key = ("odd", f"t{next(_tables)}")
     module_warehouse.load([{"_id": -1, "x": ESTABLISHED[kind]}])
     documents = [{"_id": number, "x": value} for number, value in enumerate(ODD)]
     module_warehouse.load([*documents, {"_id": -1, "x": ESTABLISHED[kind]}])
@@ -147,7 +147,7 @@ documents_of_any_shape = st.lists(
 def test_documents_of_any_shape_come_through_batch_after_batch(
     module_warehouse: Warehouse, batches: list[tuple[list[dict[str, Any]], bool]]
 ) -> None:
-    module_warehouse.place = ("any", f"t{next(_tables)}")
+    module_warehouse.key = ("any", f"t{next(_tables)}")
     source: dict[int, dict[str, Any]] = {}
     for batch, rewritable in batches:
         documents = [{**document, "_id": number} for number, document in enumerate(batch)]
@@ -256,7 +256,7 @@ def compared_with_items(warehouse: Warehouse, documents: list[dict[str, Any]]) -
         yield decoder.flush().tables[path]
 
     with database.connect(warehouse.url) as connection:
-        return verify(connection, *warehouse.place, lambda: frames(""), {"items": lambda: frames("items")})
+        return verify(connection, *warehouse.key, lambda: frames(""), {"items": lambda: frames("items")})
 
 
 def test_child_tables_are_compared_with_their_arrays(warehouse: Warehouse) -> None:

@@ -16,7 +16,7 @@ from tasks.bronze.plan import Column, reading
 from tasks.bronze.postgres import ddl
 from tasks.bronze.rebuild import rebuild_table
 from tasks.mongodb.config import MongoSource, MongoTable
-from tasks.ops import TableKey, columns
+from tasks.ops import columns
 from tasks.settings import Settings
 from tasks.sources import OnDrift, TableRef
 from tests.fixtures.bronze import Warehouse
@@ -305,7 +305,7 @@ def in_bson(value: Any) -> Any:
 
 def columns_of(warehouse: Warehouse) -> list[Column]:
     with psycopg.connect(warehouse.url) as connection:
-        return columns.of_relation(connection, TableKey(*warehouse.place), "")
+        return columns.of_relation(connection, warehouse.key, "")
 
 
 @pytest.mark.slow
@@ -315,7 +315,7 @@ def test_numbers_of_every_kind_are_read_exactly_whatever_could_be_widened_when(
     module_postgres_url: str, landing: Any, batches: list[tuple[bool, dict[int, Any]]]
 ) -> None:
     warehouse = Warehouse(module_postgres_url, landing, "numbers", f"t{next(_tables)}")
-    relation = f"bronze.numbers__{warehouse.place[1]}"
+    relation = f"bronze.numbers__{warehouse.key.table_name}"
     values: dict[int, Any] = {}
     for large, batch in batches:
         with pytest.MonkeyPatch.context() as patch:
@@ -327,10 +327,10 @@ def test_numbers_of_every_kind_are_read_exactly_whatever_could_be_widened_when(
     query = f"select _id, {read} from {relation} where _rescued is null order by 1"
     assert as_given(warehouse.rows(query), expected) == expected
     source = MongoSource.model_validate(
-        {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {warehouse.place[1]: {}}}
+        {"kind": "mongodb", "uri": "mongodb://nowhere", "database": "shop", "tables": {warehouse.key.table_name: {}}}
     )
     known = Settings.model_validate({"url": warehouse.url, "landing": landing.root})
-    rebuild_table(TableRef(*warehouse.place, source, warehouse.table), known)
+    rebuild_table(TableRef(*warehouse.key, source, warehouse.table), known)
     assert [column.name for column in columns_of(warehouse)] == ["n"]
     anew = warehouse.rows(f"select _id, n::text::numeric from {relation} where _rescued is null order by 1")
     assert as_given(anew, expected) == expected
