@@ -16,6 +16,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from monitoring import history
 from monitoring.pods import crash_texts, diagnosis, reason_of
 from tasks.paging import pages
 from tasks.resources import step_up
@@ -307,10 +308,14 @@ class Deployments:
                 parameters=dict(step.parameters),
                 timeout=0,
                 flow_run_name=step.name,
-                tags=[*tags_of(self.parent_run_id, step.name), f"class:{decision.resources}"],
+                tags=[*tags_of(self.parent_run_id, step.name), f"class:{decision.resources}", *self._warehouse_tags()],
                 idempotency_key=f"{self.parent_run_id}:{step.name}:{decision.failures}",
             )
         return str(run.id)
+
+    def _warehouse_tags(self) -> list[str]:
+        """Return the parent's warehouse: a child that never starts is then known to be its run, too."""
+        return history.warehouse_tags(self.read(self.parent_run_id))
 
     def wait(self, run_id: str) -> None:
         """Wait until a run has ended, or until the parent ends; end a run whose pod cannot start."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from monitoring import log, taxonomy
 from tasks.errors import redact
 from tasks.imports import uncollected
+from tasks.ops import identity
 from tasks.paging import pages
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ LOOK_BACK = timedelta(hours=26)
 LATE_AFTER = timedelta(minutes=10)
 OPEN = ("Running", "Pending", "Scheduled", "Late", "AwaitingRetry", "Retrying", "Cancelling", "Paused", "Suspended")
 """Names of states that are no end."""
+# A run carries the id of its warehouse: a Prefect server may run the flows of several.
+_WAREHOUSE_TAG = "warehouse:"
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
@@ -67,12 +70,39 @@ def look(
     """
     now = datetime.now(UTC)
     _end_dead_processes(client, connection)
-    runs = [(run, name) for run, name in recent_runs(client, now - since) if str(run.id) != but]
+    own = _warehouse_tag(connection)
+    runs = [
+        (run, name) for run, name in recent_runs(client, now - since) if str(run.id) != but and _may_be_of(own, run, now)
+    ]
     known = log.states(connection, [str(run.id) for run, _ in runs])
     changed = [(run, name) for run, name in runs if _differs(run_row(run, name, now), known.get(str(run.id)))]
     seen = {str(run.id) for run, _ in runs} | {str(but)}
-    rows = rows_of(client, changed, now) + _lost_rows(client, connection, seen, now)
+    rows = rows_of(client, changed, now) + _lost_rows(client, connection, seen, own, now)
     return log.write(connection, rows)
+
+
+def mark(client: SyncPrefectClient, connection: psycopg.Connection[Any], run: FlowRun) -> None:
+    """Tag a run with the warehouse that it works on, so that no other takes it for one of its own."""
+    tag = _warehouse_tag(connection)
+    if not warehouse_tags(run):
+        client.update_flow_run(run.id, tags=[*run.tags, tag])
+
+
+def _warehouse_tag(connection: psycopg.Connection[Any]) -> str:
+    return f"{_WAREHOUSE_TAG}{identity.read(connection)}"
+
+
+def warehouse_tags(run: FlowRun) -> list[str]:
+    """Return the tag of the warehouse that a run works on; none before it has started."""
+    return [tag for tag in run.tags if tag.startswith(_WAREHOUSE_TAG)]
+
+
+def _may_be_of(own: str, run: FlowRun, now: datetime) -> bool:
+    """Return whether a run is that of a warehouse; without a tag, whether it ended so or waits for its start too long."""
+    if tags := warehouse_tags(run):
+        return own in tags
+    waiting = waits_since(run)
+    return run.state is None or run.state.is_final() or (waiting is not None and now - waiting > LATE_AFTER)
 
 
 def _differs(row: Mapping[str, Any], known: tuple[Any, ...] | None) -> bool:
@@ -183,7 +213,7 @@ def this_process() -> str:
 
 
 def _lost_rows(
-    client: SyncPrefectClient, connection: psycopg.Connection[Any], seen: set[str], now: datetime
+    client: SyncPrefectClient, connection: psycopg.Connection[Any], seen: set[str], own: str, now: datetime
 ) -> list[dict[str, Any]]:
     """Return the end of runs that the table holds open and that were not among the recent ones."""
     from prefect.exceptions import ObjectNotFound
@@ -198,7 +228,10 @@ def _lost_rows(
             said = f"Prefect no longer knows this run, which was {row['state']} when it was last seen"
             rows.append({**row, "state": "Lost", "error_class": "resource", "error_message": said})
             continue
-        if run.state is not None and run.state.name != row["state"]:
+        if warehouse_tags(run) not in ([], [own]):
+            # It waited too long, and then started at another warehouse.
+            log.remove(connection, run.id)
+        elif run.state is not None and run.state.name != row["state"]:
             rows += rows_of(client, [(run, str(row["flow_name"]))], now)
     return rows
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from prefect.logging import get_logger
 
 if TYPE_CHECKING:
+    import psycopg
     from prefect import Flow
     from prefect.client.schemas.objects import FlowRun, State
 
@@ -21,8 +23,8 @@ _unreachable: dict[str, float] = {}
 
 
 def started(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Write a run's start row."""
-    from monitoring import history
+    """Write a run's start row, and say at Prefect which warehouse's run it is."""
+    from monitoring import history, log
 
     row = {
         "flow_run_id": flow_run.id,
@@ -35,7 +37,13 @@ def started(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
         "attempt": max(flow_run.run_count, 1),
         "process": history.this_process(),
     }
-    _write(lambda: [row])
+
+    def write(connection: psycopg.Connection[Any]) -> None:
+        log.write(connection, [row])
+        with history.prefect_client() as client:
+            history.mark(client, connection, flow_run)
+
+    _recorded(write)
 
 
 def ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -43,10 +51,10 @@ def ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     if flow.name not in ("pipeline", "monitoring") and _parent(flow_run, flow.name) is not None:
         return
 
+    from monitoring import history, log
+
     def rows() -> list[dict[str, Any]]:
         from datetime import UTC, datetime
-
-        from monitoring import history
 
         with history.prefect_client() as client:
             if flow.name not in ("pipeline", "monitoring"):
@@ -59,7 +67,7 @@ def ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
                 }
             ]
 
-    _write(rows)
+    _recorded(lambda connection: log.write(connection, rows()))
 
 
 RECORDED: dict[str, Any] = {
@@ -78,9 +86,8 @@ def _parent(run: FlowRun, flow_name: str) -> str | None:
     return next((tag.removeprefix("parent:") for tag in run.tags if tag.startswith("parent:")), None)
 
 
-def _write(rows: Any) -> None:
-    """Write rows; no failure of the log may be one of the run that it tells of."""
-    from monitoring import log
+def _recorded(write: Callable[[psycopg.Connection[Any]], object]) -> None:
+    """Write into the log; no failure of the log may be one of the run that it tells of."""
     from tasks.database import connect
     from tasks.errors import WarehouseUnreachable, redact
     from tasks.ops.migrations import migrate
@@ -93,7 +100,7 @@ def _write(rows: Any) -> None:
             return
         with connect(url, autocommit=True) as connection:
             migrate(connection)
-            log.write(connection, rows())
+            write(connection)
     except Exception as error:
         if isinstance(error, WarehouseUnreachable):
             _unreachable[url] = time.monotonic() + _PATIENCE_SECONDS

@@ -109,6 +109,11 @@ def write(connection: psycopg.Connection[Any], rows: Iterable[Mapping[str, Any]]
     return len(values)
 
 
+def remove(connection: psycopg.Connection[Any], run_id: uuid.UUID) -> None:
+    """Remove the rows of a run that is none of this warehouse."""
+    connection.execute("delete from monitoring.pipeline_log where flow_run_id = %s", [run_id])
+
+
 def read_run(connection: psycopg.Connection[Any], pipeline_run_id: str) -> list[dict[str, Any]]:
     """Return the log rows of a pipeline run and its children, in order of their start."""
     return _rows(

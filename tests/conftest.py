@@ -182,19 +182,6 @@ def prefect_api_url(servers_home: Path) -> str:
 
 
 @pytest.fixture
-def own_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let monitoring see the runs of this test alone: those of others on the shared server are of other warehouses."""
-    from monitoring import history
-
-    began, every = datetime.now(UTC), history.recent_runs
-    monkeypatch.setattr(
-        history,
-        "recent_runs",
-        lambda client, since: [pair for pair in every(client, since) if pair[0].created >= began],
-    )
-
-
-@pytest.fixture
 def prefect_server(prefect_api_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The Prefect server, in force for this test: in this process's settings and in the environment of its children."""
     from prefect.settings import PREFECT_API_URL, temporary_settings

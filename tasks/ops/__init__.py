@@ -8,6 +8,7 @@
 | `dbt_nodes` | `ops.dbt_nodes` | model that readers see |
 | `dbt_projects` | `ops.dbt_projects` | parsed dbt project |
 | `field_statistics` | `ops.field_statistics` | field and batch |
+| `identity` | `ops.warehouse` | warehouse: its id |
 | `models_built` | `ops.models_built` | table that dbt models read |
 | `pulls` | `ops.pulls`, published as the views `ops.account_days`, `ops.restatements` | pull of a day of an account |
 | `readers` | `ops.readers`, `ops.personal_columns` | role that reads gold; name of a column that it may not see |

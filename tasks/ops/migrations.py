@@ -633,6 +633,12 @@ MIGRATIONS: tuple[str, ...] = (
     create table if not exists ops.personal_columns (column_name text primary key);
     comment on table ops.personal_columns is 'Names of columns of gold that readers may not see.';
     """,
+    """
+    create table ops.warehouse (one boolean primary key default true check (one), id uuid not null);
+    comment on table ops.warehouse is
+        'One row: the id of this warehouse, by which its runs are known at a Prefect server that others use too.';
+    insert into ops.warehouse (id) values (gen_random_uuid());
+    """,
 )
 
 

@@ -36,7 +36,7 @@ def damaging(mongodb_uri: str) -> Iterator[Line]:
 
 @pytest.fixture
 def place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str, prefect_server: str, own_history: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str, prefect_server: str
 ) -> Iterator[Path]:
     """A folder to run in, with all three servers configured."""
     monkeypatch.chdir(tmp_path)

@@ -50,7 +50,6 @@ def shop(
     postgres_url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    own_history: None,
 ) -> Iterator[Shop]:
     """A shop with 200 orders and 7 tags, read by two tables."""
     from pymongo import MongoClient

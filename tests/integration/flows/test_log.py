@@ -162,6 +162,38 @@ def test_a_run_whose_warehouse_was_away_is_in_the_log_once_it_is_back(
     found = runs.read_report(get_settings())
     assert found is not None and found.run_id == str(failed.state_details.flow_run_id)
     assert "does not answer" in found.headline
+    with get_client(sync_client=True) as client:
+        # It could not learn which warehouse it was of, so each at this server would tell of it.
+        client.delete_flow_run(failed.state_details.flow_run_id)
+
+
+def test_runs_of_another_warehouse_at_the_same_server_are_its_own(
+    shop: Shop, module_postgres_url: str, prefect_server: str
+) -> None:
+    from prefect.states import Running, Scheduled
+
+    from flows.extract import extract
+
+    def seen_from_another() -> list[tuple[Any, ...]]:
+        with history.prefect_client() as client, psycopg.connect(module_postgres_url, autocommit=True) as connection:
+            migrate(connection)
+            history.look(client, connection)
+            return connection.execute("select flow_run_id, state from monitoring.pipeline_log").fetchall()
+
+    failed = extract(tables=["shop.nothing"], return_state=True).state_details.flow_run_id
+    look(shop)
+    assert {(run_id, state) for _, run_id, _, state, *_ in told(shop)} >= {(failed, "Failed")}
+    assert failed not in dict(seen_from_another())
+    with get_client(sync_client=True) as client, psycopg.connect(shop.warehouse, autocommit=True) as connection:
+        due = datetime.now(UTC) - timedelta(minutes=30)
+        run = client.create_flow_run(extract, state=Scheduled(scheduled_time=due))
+        assert run.id in dict(seen_from_another()), "a run that no worker takes may be anybody's"
+        history.mark(client, connection, run)
+        client.set_flow_run_state(run.id, Running(), force=True)
+        assert run.id not in dict(seen_from_another())
+        look(shop)
+        assert (run.id, "Running") in {(run_id, state) for _, run_id, _, state, *_ in told(shop)}
+        client.delete_flow_run(run.id)
 
 
 def test_the_process_of_this_test_is_alive_and_one_that_ended_is_not() -> None:
