@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections import Counter
@@ -22,10 +23,39 @@ from tests.object_store import BUCKET, ObjectStore
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# Prefect would start a server of its own where a test names none, over the history of whoever runs the tests, and it
+# would be left behind where a process of the tests is killed.
+os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
+# Who is told to end, such as by a time limit, stops the servers of its tests as after Ctrl-C.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+
 # Fixtures that several folders of tests share.
 pytest_plugins = ["tests.fixtures.bronze", "tests.fixtures.mongodb"]
 
 _SLOWEST_FILES = 25
+# Several processes begin with these, as "where the time goes" tells, so that none is left with a long one at the end.
+_FIRST = (
+    "kubernetes/",
+    "integration/flows/test_deployments.py",
+    "integration/dbt/test_blue_green.py",
+    "readme/test_blocks.py",
+    "integration/dbt/test_channels.py",
+    "integration/dbt/test_star.py",
+    "faults/bronze/test_crashes.py",
+    "browser/test_dashboard.py",
+    "integration/dbt/test_increments.py",
+    "browser/test_report.py",
+    "integration/flows/test_in_process.py",
+    "integration/dbt/test_by_key.py",
+    "integration/test_first_import.py",
+    "integration/mongodb/test_shared_stream.py",
+    "integration/test_wheel.py",
+    "integration/test_demo.py",
+    "integration/embedded/",
+    "integration/dbt/",
+    "integration/simulation/",
+    "connectors/",
+)
 _TIERS = ("integration", "faults", "kubernetes", "browser", "readme", "superset", "connectors")
 
 
@@ -37,17 +67,24 @@ class _ByFile(LoadFileScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """Share the tests between processes (`-n 2`) by the rule above."""
+    """Share the tests between processes (`-n 2`) by the rule above, in the order in which they were collected."""
+    config.option.loadscopereorder = False
     return _ByFile(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test with the tier of its folder, so that none runs in the unit tier by oversight."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests with the tier of their folder, so that none runs as a unit by oversight; put long ones first."""
     tests = Path(__file__).parent
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _turn(item.nodeid.removeprefix("tests/")))
     for item in items:
         tier = item.path.relative_to(tests).parts[0]
         if tier in _TIERS:
             item.add_marker(tier)
+
+
+def _turn(name: str) -> int:
+    return next((turn for turn, first in enumerate(_FIRST) if name.startswith(first)), len(_FIRST))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -159,7 +196,8 @@ def mongodb_uri(servers_home: Path) -> str:
         return given
     from infra.embedded import mongodb
 
-    return mongodb.up(servers_home)
+    # A change stream that begins at a time is looked for in all of the log of operations, which all tests fill.
+    return mongodb.up(servers_home, options=["--oplog-max-entries", "10000"])
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ SecantusDB is GPL-2.0, so the product never imports it: it is a program beside i
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,17 +15,24 @@ from infra.embedded.process import EmbeddedError, Progress, Status, silent
 from tasks.errors import SourceUnreachable
 
 
-def up(home: Path, progress: Progress = silent) -> str:
+def up(home: Path, progress: Progress = silent, options: Sequence[str] = ()) -> str:
     """Start the server unless it runs, and return its URI.
 
     Args:
         home: Folder of everything embedded.
         progress: Told each step.
+        options: Further arguments of the server.
 
     Raises:
         EmbeddedError: With the log's tail when the server does not come up.
     """
-    process.up(_folder(home), "MongoDB (SecantusDB)", _command, lambda: _answers(url(home)), progress)
+    process.up(
+        _folder(home),
+        "MongoDB (SecantusDB)",
+        lambda port: [*_command(port), *options],
+        lambda: _answers(url(home)),
+        progress,
+    )
     return url(home)
 
 
