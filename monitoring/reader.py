@@ -32,44 +32,6 @@ _CONTROL: dict[str, tuple[str, ...]] = {
 }
 """Tables of `ops` that the role may read, each with the columns that it may not."""
 
-# One rule in one place: dbt calls the function for each relation that it builds, so that rights survive every swap.
-_FUNCTIONS = """
-create or replace function ops.grant_reading(relation regclass) returns void language plpgsql as $body$
-declare
-    reader name;
-    shown text;
-begin
-    select string_agg(format('%I', a.attname), ', ' order by a.attnum) into shown
-    from pg_catalog.pg_attribute a
-    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
-        and not exists (select from ops.personal_columns p where p.column_name = lower(a.attname));
-    for reader in select r.role_name from ops.readers r join pg_catalog.pg_roles p on p.rolname = r.role_name loop
-        execute format('revoke all on %s from %I', relation, reader);
-        if shown is not null then
-            execute format('grant select (%s) on %s to %I', shown, relation, reader);
-        end if;
-    end loop;
-end
-$body$;
-comment on function ops.grant_reading is
-    'Lets readers see every column of a relation but the personal ones; dbt calls it after each build.';
-
-create or replace function monitoring.acknowledge(incident bigint, who text) returns boolean
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
-begin
-    if coalesce(trim(who), '') = '' or length(who) > 200 then
-        raise exception 'say who takes the incident, in at most 200 characters';
-    end if;
-    update monitoring.incidents set acknowledged_at = now(), acknowledged_by = trim(who)
-    where id = incident and resolved_at is null and acknowledged_at is null;
-    return found;
-end
-$body$;
-comment on function monitoring.acknowledge is
-    'The one thing that readers may change: who has taken an open incident. False when somebody else was faster.';
-revoke all on function monitoring.acknowledge(bigint, text) from public;
-"""
-
 
 def apply(connection: psycopg.Connection[Any], role: str, password: str | None, hide: Sequence[str] = ()) -> list[str]:
     """Create the role where it is missing, and give it its rights; safe to repeat.
@@ -92,7 +54,6 @@ def apply(connection: psycopg.Connection[Any], role: str, password: str | None, 
     migrate(connection)
     with connection.transaction():
         said = [_create(connection, role, password)]
-        connection.execute(_FUNCTIONS)
         readers.hide(connection, (*PERSONAL, *hide))
         readers.add(connection, role)
         _grant_control(connection, role)

@@ -639,6 +639,57 @@ MIGRATIONS: tuple[str, ...] = (
         'One row: the id of this warehouse, by which its runs are known at a Prefect server that others use too.';
     insert into ops.warehouse (id) values (gen_random_uuid());
     """,
+    """
+    create or replace view ops.bronze_columns as
+        select t.relation, c.path, c.column_name, c.pg_type as data_type,
+            row_number() over (partition by t.relation, c.path order by c.position) as place,
+            row_number() over (partition by t.relation, c.path order by c.position) as position
+        from ops.tables t join ops.columns c on c.source = t.source and c.table_name = t.table_name
+            and c.child = case t.child when '$history' then '' else t.child end
+        where c.stored;
+    comment on view ops.bronze_columns is
+        'The columns of each bronze relation by document path, for models and people. Where a path has several, a row '
+        'fills one of them at most: that at position 1 is the path''s own, the next take what those before cannot.';
+    comment on column ops.bronze_columns.place is 'The position, as dbt packages of earlier releases call it.';
+    """,
+    # One rule in one place: dbt calls the function for each relation that it builds, so that rights survive every swap.
+    # `warehouse reader` of earlier releases made both functions itself.
+    """
+    create or replace function ops.grant_reading(relation regclass) returns void language plpgsql as $body$
+    declare
+        reader name;
+        shown text;
+    begin
+        select string_agg(format('%I', a.attname), ', ' order by a.attnum) into shown
+        from pg_catalog.pg_attribute a
+        where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+            and not exists (select from ops.personal_columns p where p.column_name = lower(a.attname));
+        for reader in select r.role_name from ops.readers r join pg_catalog.pg_roles p on p.rolname = r.role_name loop
+            execute format('revoke all on %s from %I', relation, reader);
+            if shown is not null then
+                execute format('grant select (%s) on %s to %I', shown, relation, reader);
+            end if;
+        end loop;
+    end
+    $body$;
+    comment on function ops.grant_reading is
+        'Lets readers see every column of a relation but the personal ones; dbt calls it after each build.';
+
+    create or replace function monitoring.acknowledge(incident bigint, who text) returns boolean
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+    begin
+        if coalesce(trim(who), '') = '' or length(who) > 200 then
+            raise exception 'say who takes the incident, in at most 200 characters';
+        end if;
+        update monitoring.incidents set acknowledged_at = now(), acknowledged_by = trim(who)
+        where id = incident and resolved_at is null and acknowledged_at is null;
+        return found;
+    end
+    $body$;
+    comment on function monitoring.acknowledge is
+        'The one thing that readers may change: who has taken an open incident. False when somebody else was faster.';
+    revoke all on function monitoring.acknowledge(bigint, text) from public;
+    """,
 )
 
 

@@ -91,7 +91,7 @@ def test_what_cannot_be_widened_gets_a_column_beside_it_and_the_reason_is_told(w
         (Decimal("0.5"),),
         (Decimal(7),),
     ]
-    published = "select path, column_name, data_type, place from ops.bronze_columns where relation = 'shop__orders'"
+    published = "select path, column_name, data_type, position from ops.bronze_columns where relation = 'shop__orders'"
     assert sorted(warehouse.rows(published)) == [("n", "n", "bigint", 1), ("n", "n__double", "double precision", 2)]
     warehouse.execute("refresh materialized view fixed")
     assert warehouse.load_landed(manifest).status == "already_loaded"

@@ -238,7 +238,7 @@ def put(tree: dict[str, Any], path: str, value: Tree) -> None:
 def rows(connection: psycopg.Connection[Any], relation: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield of each row of a relation what stands for the document, and the columns that are the warehouse's own."""
     columns = connection.execute(
-        "select path, column_name, data_type from ops.bronze_columns where relation = %s order by path, place desc",
+        "select path, column_name, data_type from ops.bronze_columns where relation = %s order by path, position desc",
         [relation],
     ).fetchall()
     [own_names] = connection.execute(

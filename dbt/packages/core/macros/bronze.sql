@@ -46,8 +46,8 @@
 {% macro columns_beside(relation_name) %}
     {%- set query -%}
         select path, column_name from ops.bronze_columns
-        where relation = '{{ relation_name }}' and (place > 1 or column_name <> replace(path, '.', '__'))
-        order by path, place
+        where relation = '{{ relation_name }}' and (position > 1 or column_name <> replace(path, '.', '__'))
+        order by path, position
     {%- endset -%}
     {{ return(run_query(query).rows | map('list') | list) }}
 {% endmacro %}

@@ -1,5 +1,5 @@
-{#- Rights of read-only roles, which a rebuilt table would lose. Which columns they may see is told by monitoring/reader.py,
-    whose function does nothing where no role was made. -#}
+{#- Rights of read-only roles, which a rebuilt table would lose. Which columns they may see is told by
+    monitoring/reader.py; the function does nothing where no role was made. -#}
 {% macro grant_reading() -%}
     {{ return(adapter.dispatch('grant_reading', 'warehouse')()) }}
 {%- endmacro %}
