@@ -164,7 +164,7 @@ def schema_changes(connection: psycopg.Connection[Any], batch_ids: Iterable[str 
     """Return what batches changed in the sources' schemas, as rows of `ops.schema_changes`."""
     from tasks.ops.schema_changes import of_batches
 
-    found = of_batches(connection, [batch_id for batch_id in batch_ids if batch_id])
+    found = of_batches(connection, [*filter(None, batch_ids)])
     return [{**one.key._asdict(), **vars(one)} for one in found]
 
 
@@ -172,7 +172,7 @@ def rescued(connection: psycopg.Connection[Any], batch_ids: Iterable[str | None]
     """Return of which fields batches brought the most values that did not fit their column, and what these were."""
     from tasks.ops.schema_changes import conflicts
 
-    found = conflicts(connection, [batch_id for batch_id in batch_ids if batch_id])[:most]
+    found = conflicts(connection, [*filter(None, batch_ids)])[:most]
     return [f"{one.key}, {one.field}: {one.values:,} {one.kind} value(s) in a column of {one.pg_type}" for one in found]
 
 
@@ -180,22 +180,14 @@ def rejected(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None
     """Return the ids of the first rejected rows of some batches, as `source.table: id`."""
     from tasks.ops.rejects import first_of
 
-    known = _known(connection, batch_ids)
-    return [mask(text) for text in first_of(connection, known, most)] if known else []
+    return [mask(text) for text in first_of(connection, [*filter(None, batch_ids)], most)]
 
 
 def refused_files(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None], most: int) -> list[str]:
     """Return the whole files that were refused in some batches, as `source.table: reason`."""
     from tasks.ops import rejects
 
-    known = _known(connection, batch_ids)
-    return [mask(text) for text in rejects.refused_files(connection, known, most)] if known else []
-
-
-def _known(connection: psycopg.Connection[Any], batch_ids: Sequence[str | None]) -> list[str]:
-    """Return the batches that may have rejects: none where there is no table of these."""
-    [[present]] = connection.execute("select to_regclass('ops.rejects') is not null").fetchall()
-    return [batch_id for batch_id in batch_ids if batch_id] if present else []
+    return [mask(text) for text in rejects.refused_files(connection, [*filter(None, batch_ids)], most)]
 
 
 def table_history(connection: psycopg.Connection[Any], stage: str, runs: int = 5) -> dict[str, dict[str, float]]:
