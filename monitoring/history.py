@@ -71,9 +71,8 @@ def look(
     now = datetime.now(UTC)
     _end_dead_processes(client, connection)
     own = _warehouse_tag(connection)
-    runs = [
-        (run, name) for run, name in recent_runs(client, now - since) if str(run.id) != but and _may_be_of(own, run, now)
-    ]
+    recent = recent_runs(client, now - since)
+    runs = [(run, name) for run, name in recent if str(run.id) != but and _may_be_of(own, run, now)]
     known = log.states(connection, [str(run.id) for run, _ in runs])
     changed = [(run, name) for run, name in runs if _differs(run_row(run, name, now), known.get(str(run.id)))]
     seen = {str(run.id) for run, _ in runs} | {str(but)}
@@ -98,7 +97,7 @@ def warehouse_tags(run: FlowRun) -> list[str]:
 
 
 def _may_be_of(own: str, run: FlowRun, now: datetime) -> bool:
-    """Return whether a run is that of a warehouse; without a tag, whether it ended so or waits for its start too long."""
+    """Return whether a run is that of a warehouse; without a tag, whether it ended so or waits too long."""
     if tags := warehouse_tags(run):
         return own in tags
     waiting = waits_since(run)

@@ -35,9 +35,7 @@ def damaging(mongodb_uri: str) -> Iterator[Line]:
 
 
 @pytest.fixture
-def place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str, prefect_server: str
-) -> Iterator[Path]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str, prefect_server: str) -> Iterator[Path]:
     """A folder to run in, with all three servers configured."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WAREHOUSE_URL", postgres_url)

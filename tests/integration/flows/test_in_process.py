@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Run = Callable[..., Any]
 
 MOST_REQUESTS = 68
-"""Requests that a run of two new tables waits for: four flow runs and their tags, a block and two artifacts of each table."""
+"""What a run of two new tables waits for: four flow runs and their tags, a block and two artifacts of each table."""
 
 
 def requests(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[str]]:
