@@ -332,6 +332,7 @@ def run_row(run: FlowRun, flow_name: str, now: datetime) -> dict[str, Any]:
         "expected_at": run.expected_start_time,
         "seconds": run.total_run_time.total_seconds() if run.total_run_time else None,
         "attempt": run.run_count,
+        "tables": _asked(run),
     }
     if state is not None and (state.is_failed() or state.is_crashed() or state.is_cancelled()):
         message = redact(state.message or name)
@@ -340,6 +341,12 @@ def run_row(run: FlowRun, flow_name: str, now: datetime) -> dict[str, Any]:
         message = _why_waiting(run, waiting, now)
         row |= {"error_class": taxonomy.classify((), message, "Crashed"), "error_message": message}
     return row
+
+
+def _asked(run: FlowRun) -> list[str] | None:
+    """Return the tables that a run was asked for, None for all; ranges of a table are the table."""
+    names = [*(run.parameters.get("tables") or ()), *filter(None, [run.parameters.get("table")])]
+    return sorted({str(name).partition("#")[0] for name in names}) or None
 
 
 def waits_since(run: FlowRun) -> datetime | None:
@@ -387,10 +394,11 @@ def with_tables(own: dict[str, Any], run: FlowRun, artifacts: Sequence[Artifact]
         for row in artifact_rows(artifact.data):
             rows.setdefault((row.get("source"), row.get("table_name")), {**row, **common})
     if own["stage"] in ("extract", "load") and own["state"] not in (*OPEN, "Completed"):
+        missing = {**own, "state": "Missing", "tables": None}
         for name in run.parameters.get("tables") or []:
             source, _, table = name.partition("#")[0].partition(".")
             if (source, table) not in rows:
-                rows[source, table] = {**own, **common, "source": source, "table_name": table, "state": "Missing"}
+                rows[source, table] = {**missing, "source": source, "table_name": table}
     if any(row.get("state") == "Failed" for row in rows.values()):
         # The tables' own rows hold the reasons and their classes.
         own["error_class"] = next((row["error_class"] for row in rows.values() if row.get("error_class")), None)

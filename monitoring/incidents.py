@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from monitoring import lineage, queries
+from monitoring.history import OPEN
 from monitoring.masking import mask
 from monitoring.taxonomy import CLASSES, first_line
 from tasks.errors import WarehouseUnreachable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 HEALING = ("network", "quota", "source", "evicted", "cancelled", "resource")
 """Classes that the next run heals as a rule: told only when it did not."""
+# States of runs that were ended from outside and have not said themselves what of.
+_KILLED = ("Crashed", "Lost")
 # The same again within a day is the same incident: people have been told of it.
 _REOPENED_WITHIN = timedelta(hours=24)
 
@@ -35,6 +38,7 @@ class Problem:
         owner: Who acts, where it is somebody else than the class says.
         severity: `high` may disturb at night, `low` waits for the morning.
         times: How often in a row.
+        killed: Whether the run was killed, was evicted or crashed, and does not go on.
     """
 
     kind: str
@@ -44,6 +48,7 @@ class Problem:
     owner: str = ""
     severity: str = "high"
     times: int = 1
+    killed: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -52,9 +57,14 @@ class Problem:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
-    def is_to_be_told(self) -> bool:
-        """Whether a person is needed: not for what the next run heals as a rule, unless it did not."""
-        return self.error_class not in HEALING or self.times >= 2
+    def is_incident(self) -> bool:
+        """Whether it stays open until it is well: not what the next run heals, unless it did not or may not come."""
+        return self.killed or not self.is_healing
+
+    @property
+    def is_healing(self) -> bool:
+        """Whether the next run heals it as a rule, and has not failed to: nobody is told of it yet."""
+        return self.error_class in HEALING and self.times < 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +122,11 @@ def problems(connection: psycopg.Connection[Any]) -> list[Problem]:
 
 
 def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
-    """Yield what failed the last time it ran; a run whose tables tell the reason is not repeated."""
+    """Yield what failed and has not ended well since; a run whose tables tell the reason is not repeated.
+
+    Tables and models are well by their next good end. A run is by that of its flow for all that it was asked for; the
+    end of a whole pipeline counts for its steps, of which a load that has nothing left to do is not even started.
+    """
     rows = connection.execute(
         """
         with failing as (
@@ -126,6 +140,12 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
             select l.*
             from failing f
             join monitoring.pipeline_log l on l.source = f.source and l.table_name = f.name and l.stage = f.stage
+                and l.started_at > now() - interval '14 days'
+            union all
+            select l.*
+            from failing f
+            join monitoring.pipeline_log l on l.source = f.source and l.table_name = f.name and l.stage = f.stage
+                and l.started_at is null
             union all
             select l.*
             from failing f
@@ -134,30 +154,56 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
                 and coalesce(l.started_at, l.expected_at, l.logged_at) > now() - interval '14 days'
         ),
         recent as (
-            select *, coalesce(started_at, expected_at) as at from attempts
+            select *, coalesce(source, '') as whose, coalesce(table_name, flow_name) as name,
+                coalesce(started_at, expected_at) as at, error_class is null and state not in
+                    ('Running', 'Pending', 'Scheduled', 'AwaitingRetry', 'Retrying', 'Skipped') as good
+            from attempts
             where coalesce(started_at, expected_at) > now() - interval '14 days'
         ),
         last as (
-            select distinct on (stage, source, coalesce(table_name, flow_name)) *,
-                max(at) filter (where state = 'Completed')
-                    over (partition by stage, source, coalesce(table_name, flow_name)) as well_at
-            from recent
-            where state not in ('Running', 'Pending', 'Scheduled', 'AwaitingRetry', 'Retrying', 'Skipped')
-                or error_class is not null
-            order by stage, source, coalesce(table_name, flow_name), at desc
+            select distinct on (stage, whose, name, tables) *,
+                case when table_name is null then tables else array[source || '.' || table_name] end as asked
+            from (
+                select *, max(at) filter (where good and table_name is not null)
+                    over (partition by stage, whose, name) as table_well_at
+                from recent
+            ) r
+            where error_class is not null
+            order by stage, whose, name, tables, at desc
+        ),
+        flows as materialized (
+            select stage, name, tables, at from recent where good and table_name is null and stage <> 'pipeline'
+            union all
+            select stage, flow_name, tables, coalesce(started_at, expected_at) from monitoring.pipeline_log
+            where stage = 'pipeline' and state = 'Completed'
+                and coalesce(started_at, expected_at) > now() - interval '14 days'
+        ),
+        judged as materialized (
+            select l.*, coalesce(greatest(l.table_well_at, (
+                select max(f.at) from flows f
+                where (f.stage = 'pipeline' and l.stage in ('extract', 'load')
+                        or l.table_name is null and f.stage = l.stage and f.name = l.name)
+                    and (f.tables is null or l.asked is not null and not exists (
+                        select from unnest(l.asked) as one
+                        where one <> all (f.tables) and split_part(one, '.', 1) <> all (f.tables)))
+            )), '-infinity') as well_at
+            from last l
         )
-        select l.stage, l.source, l.table_name, l.flow_name, l.error_class, l.error_message, l.state,
-            (select count(*) from recent f
-                where f.stage = l.stage and f.source is not distinct from l.source and f.error_class is not null
-                and coalesce(f.table_name, f.flow_name) = coalesce(l.table_name, l.flow_name)
-                and (l.well_at is null or f.at > l.well_at))
-        from last l
-        where l.error_class is not null and (l.table_name is not null or not exists (
-            select from monitoring.pipeline_log t where t.error_class is not null and t.id <> l.id
-            and (t.flow_run_id = l.flow_run_id or t.parent_run_id = l.flow_run_id)))
+        select j.stage, j.source, j.table_name, j.flow_name, j.error_class, j.error_message, j.state,
+            coalesce((select o.state from monitoring.pipeline_log o
+                where o.flow_run_id = j.flow_run_id and o.table_name is null limit 1), j.state), count(*)
+        from judged j
+        join recent f on f.stage = j.stage and f.whose = j.whose and f.name = j.name and f.error_class is not null
+            and f.at > j.well_at
+        where j.at > j.well_at and (j.table_name is not null or not exists (
+            select from monitoring.pipeline_log t where t.error_class is not null and t.id <> j.id
+            and (t.flow_run_id = j.flow_run_id or t.parent_run_id = j.flow_run_id)))
+        group by j.stage, j.source, j.table_name, j.flow_name, j.error_class, j.error_message, j.state, j.flow_run_id,
+            j.at
+        order by j.at
         """
     ).fetchall()
-    for stage, source, table, flow, error_class, message, state, times in rows:
+    for stage, source, table, flow, error_class, message, state, run_state, times in rows:
         name = f"{source}.{table}" if table else str(flow)
         key = error_class if error_class in CLASSES else "code"
         said = first_line(message) or f"ended as {state}"
@@ -165,7 +211,8 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
             # This look has reached it.
             continue
         severity = "low" if key in ("cancelled", "data_quality") else "high"
-        yield Problem("failure", f"{stage} {name}", key, said, severity=severity, times=times)
+        killed = run_state in _KILLED or (key == "evicted" and run_state not in OPEN)
+        yield Problem("failure", f"{stage} {name}", key, said, severity=severity, times=times, killed=killed)
 
 
 def _stale(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
@@ -213,17 +260,20 @@ def _differences(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
 
 
 def record(connection: psycopg.Connection[Any], found: Sequence[Problem], now: datetime) -> None:
-    """Open, go on with, and resolve incidents, so that the open ones are what is wrong now."""
+    """Open, go on with, and resolve incidents, so that the open ones are what is wrong now.
+
+    One that the next run heals as a rule waits: people are told of it when another look finds it, too.
+    """
     with connection.transaction():
         known: dict[str, int] = dict(
             connection.execute("select fingerprint, id from monitoring.incidents where resolved_at is null").fetchall()
         )
-        current = {problem.fingerprint: problem for problem in found if problem.is_to_be_told}
+        current = {problem.fingerprint: problem for problem in found if problem.is_incident}
         for fingerprint, problem in current.items():
             if fingerprint not in known:
                 _open(connection, problem, now)
         connection.execute(
-            "update monitoring.incidents set last_seen = %s, seen = seen + 1 where id = any(%s)",
+            "update monitoring.incidents set last_seen = %s, seen = seen + 1, waits = false where id = any(%s)",
             [now, [known[one] for one in current.keys() & known.keys()]],
         )
         connection.execute(
@@ -236,10 +286,11 @@ def _open(connection: psycopg.Connection[Any], problem: Problem, now: datetime) 
     """Open an incident, or open again the one that was taken for well within the last day."""
     reopened = connection.execute(
         "update monitoring.incidents set resolved_at = null, recovery_told_at = null, last_seen = %(now)s, "
-        "seen = seen + 1, message = %(message)s where id = (select id from monitoring.incidents "
+        "seen = seen + 1, waits = %(waits)s, message = %(message)s where id = (select id from monitoring.incidents "
         "where fingerprint = %(fingerprint)s and resolved_at > %(since)s order by id desc limit 1)",
         {
             "now": now,
+            "waits": problem.is_healing,
             "message": mask(problem.message),
             "fingerprint": problem.fingerprint,
             "since": now - _REOPENED_WITHIN,
@@ -250,11 +301,13 @@ def _open(connection: psycopg.Connection[Any], problem: Problem, now: datetime) 
     kind = CLASSES[problem.error_class]
     connection.execute(
         "insert into monitoring.incidents (fingerprint, kind, severity, error_class, subject, title, message, owner, "
-        "first_step, runbook, first_seen, last_seen) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "first_step, runbook, first_seen, last_seen, waits) "
+        "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         [
             *(problem.fingerprint, problem.kind, problem.severity, problem.error_class, problem.subject),
             f"{problem.subject}: {kind.title if problem.kind == 'failure' else problem.kind}",
             *(mask(problem.message), problem.owner or kind.who, kind.action, kind.runbook, now, now),
+            problem.is_healing,
         ],
     )
 
@@ -266,20 +319,20 @@ def news(connection: psycopg.Connection[Any], policy: Policy, now: datetime) -> 
     told = {
         row[0]: row[1:]
         for row in connection.execute(
-            "select id, told_at, escalated_at, recovery_told_at from monitoring.incidents "
+            "select id, told_at, escalated_at, recovery_told_at, waits from monitoring.incidents "
             "where resolved_at is null or recovery_told_at is null"
         )
     }
     made = News()
     for one in (row for row in rows if row.id in told):
-        told_at, escalated_at, recovery_told_at = told[one.id]
+        told_at, escalated_at, recovery_told_at, waits = told[one.id]
         if quiet and one.severity != "high":
             continue
         if one.resolved_at is not None:
             # Nobody has to hear that what they were not told of is well again.
             if told_at is not None and recovery_told_at is None and not quiet:
                 made.recovered.append(one)
-        elif told_at is None and one.acknowledged_at is None:
+        elif told_at is None and one.acknowledged_at is None and not waits:
             made.new.append(one)
         elif _is_to_be_escalated(one, escalated_at, policy, now):
             made.escalated.append(one)

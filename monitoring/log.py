@@ -51,8 +51,12 @@ COLUMNS = (
     "artifact_key",
     "expected_at",
     "process",
+    "tables",
 )
-"""The columns that are written; `process` is host and process id of a run that no worker watches over."""
+"""The columns that are written.
+
+`process` is host and process id of a run that no worker watches over, `tables` what a run was asked for, null all.
+"""
 COUNTS = (
     "rows_read",
     "bytes_read",

@@ -690,6 +690,14 @@ MIGRATIONS: tuple[str, ...] = (
         'The one thing that readers may change: who has taken an open incident. False when somebody else was faster.';
     revoke all on function monitoring.acknowledge(bigint, text) from public;
     """,
+    """
+    alter table monitoring.pipeline_log add column tables text[];
+    comment on column monitoring.pipeline_log.tables is
+        'What a run was asked for, `source.table` or `source`; null: everything.';
+    alter table monitoring.incidents add column waits boolean not null default false;
+    comment on column monitoring.incidents.waits is
+        'The next run heals it as a rule: nobody is told before another look finds it, too.';
+    """,
 )
 
 

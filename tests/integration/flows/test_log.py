@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from prefect.client.orchestration import get_client
 
-from monitoring import history, log, read
+from monitoring import history, incidents, log, read
 from tasks.ops.migrations import migrate
 
 if TYPE_CHECKING:
@@ -85,6 +85,12 @@ def test_a_killed_run_is_told_as_killed_and_is_the_last(shop: Shop, run_pipeline
         assert state is not None and state.is_crashed()
     before = told(shop)
     assert (look(shop), told(shop)) == (0, before), "a second look has nothing to add"
+    with psycopg.connect(shop.warehouse, autocommit=True) as connection:
+        assert [(one.subject, one.is_incident) for one in incidents.problems(connection)] == [
+            ("pipeline pipeline", True)
+        ]
+        assert run_pipeline().is_completed()
+        assert incidents.problems(connection) == []
 
 
 def test_flows_that_run_alone_are_logged_with_their_tables(shop: Shop, prefect_server: str) -> None:

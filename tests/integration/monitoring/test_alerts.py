@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from email import message_from_bytes
 from email.message import Message
@@ -18,7 +19,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from monitoring import alerts, history, incidents
+from monitoring import alerts, history, incidents, queries
 from monitoring.incidents import Policy, Problem
 from tests.integration.monitoring.chat import Chat
 
@@ -106,6 +107,23 @@ def test_told_once_in_one_message_and_well_again(connection: psycopg.Connection[
     look(connection, [REJECTED], 1.5)
     assert "Well again: extract shop.orders" in channel.bodies()[1] and "ads.meta" not in channel.bodies()[1]
     look(connection, [REJECTED], 1.6)
+    assert len(channel.received) == 2
+
+
+def test_a_killed_run_is_told_when_another_look_finds_nothing_after_it(
+    connection: psycopg.Connection[Any], channel: Hook
+) -> None:
+    killed = Problem("failure", "pipeline pipeline", "resource", "its process is gone", killed=True)
+    look(connection, [killed])
+    assert channel.received == [], "it is started again as a rule"
+    assert [one.subject for one in queries.incidents(connection, open_only=True)] == ["pipeline pipeline"]
+    look(connection, [killed], 1)
+    assert "its process is gone" in channel.bodies()[0]
+    look(connection, [], 2)
+    assert "Well again: pipeline pipeline" in channel.bodies()[1]
+    # Healed between two looks, it never disturbed anybody.
+    look(connection, [replace(killed, subject="extract extract")], 3)
+    look(connection, [], 4)
     assert len(channel.received) == 2
 
 

@@ -221,7 +221,7 @@ def test_an_incident_is_one_from_its_first_sight_to_its_recovery(connection: psy
     assert len(open_now(connection)) == 1 and len(queries.incidents(connection)) == 1
 
 
-@pytest.mark.parametrize("error_class", ["network", "evicted", "quota"])
+@pytest.mark.parametrize("error_class", ["network", "resource", "quota"])
 def test_what_the_next_run_heals_is_told_only_when_it_did_not(
     error_class: str, connection: psycopg.Connection[Any]
 ) -> None:
@@ -229,6 +229,66 @@ def test_what_the_next_run_heals_is_told_only_when_it_did_not(
     assert open_now(connection) == []
     log.write(connection, [failing(error_class, 4)])
     assert len(open_now(connection)) == 1
+
+
+def run_of(flow: str, hours: float, state: str, *tables: str, **more: Any) -> dict[str, Any]:
+    """Return a flow run's own row, and what it was asked for; it takes no time."""
+    own: dict[str, Any] = {"source": None, "table_name": None, "flow_name": flow, "tables": list(tables) or None}
+    killed = (
+        {} if state in ("Completed", "Running") else {"error_class": "resource", "error_message": "its process is gone"}
+    )
+    row = extract(0, 0, started_at=datetime.now(UTC) - timedelta(hours=hours), state=state, **own)
+    return row | {"stage": "dbt" if flow == "dbt-transform" else flow} | killed | more
+
+
+@pytest.mark.parametrize("flow", ["pipeline", "dbt-transform"])
+def test_a_killed_run_is_an_incident_until_all_it_was_asked_for_ends_well(
+    flow: str, connection: psycopg.Connection[Any]
+) -> None:
+    log.write(connection, [run_of(flow, 9, "Crashed", "ads.clicks", "shop.orders")])
+    assert [title.partition(":")[0] for title in open_now(connection)] == [f"{run_of(flow, 0, '')['stage']} {flow}"]
+    for others in (["ads"], ["shop"], ["ads.clicks", "shop.customers"]):
+        log.write(connection, [run_of(flow, 8, "Completed", *others)])
+        assert len(open_now(connection)) == 1, f"a run of {others} says nothing of the rest"
+    log.write(connection, [run_of(flow, 7, "Running")])
+    assert len(open_now(connection)) == 1, "it may be killed, too"
+    log.write(connection, [run_of(flow, 6, "Completed", "ads", "shop.orders", "shop.tags")])
+    assert open_now(connection) == []
+    log.write(connection, [run_of(flow, 5, "Crashed")])
+    log.write(connection, [run_of(flow, 4, "Completed", "ads", "shop")])
+    assert len(open_now(connection)) == 1, "everything is more than some sources"
+    log.write(connection, [run_of(flow, 3, "Completed")])
+    assert open_now(connection) == []
+
+
+@pytest.mark.parametrize("run_state", ["Crashed", "Lost"])
+def test_tables_of_a_killed_run_are_well_by_their_own_or_by_a_whole_run(
+    run_state: str, connection: psycopg.Connection[Any]
+) -> None:
+    run = uuid4()
+    own = run_of("load-bronze", 9, run_state, "shop.orders", "shop.tags", flow_run_id=run, stage="load")
+    tables = [
+        own | {"source": "shop", "table_name": name, "state": "Missing", "tables": None} for name in ("orders", "tags")
+    ]
+    log.write(connection, [own, *tables])
+    kind = "disk, room or process"
+    assert open_now(connection) == [f"load shop.orders: {kind}", f"load shop.tags: {kind}"]
+    log.write(connection, [extract(0, 5, stage="load", started_at=datetime.now(UTC) - timedelta(hours=8))])
+    assert open_now(connection) == [f"load shop.tags: {kind}"]
+    log.write(connection, [run_of("pipeline", 7, "Completed", "shop.orders")])
+    assert open_now(connection) == [f"load shop.tags: {kind}"]
+    # It was killed after its last table was loaded: nothing is left for a load.
+    log.write(connection, [run_of("pipeline", 6, "Completed", "shop")])
+    assert open_now(connection) == []
+
+
+def test_an_evicted_run_is_an_incident_unless_it_goes_on(connection: psycopg.Connection[Any]) -> None:
+    row = failing("evicted", 5)
+    own = run_of("extract", 5, "AwaitingRetry", "shop.orders", flow_run_id=row["flow_run_id"], error_class=None)
+    log.write(connection, [row, own])
+    assert open_now(connection) == []
+    log.write(connection, [own | {"state": "Failed"}])
+    assert open_now(connection) == ["extract shop.orders: evicted"]
 
 
 def test_a_run_whose_tables_tell_the_reason_is_not_told_twice(connection: psycopg.Connection[Any]) -> None:
