@@ -333,6 +333,7 @@ def run_row(run: FlowRun, flow_name: str, now: datetime) -> dict[str, Any]:
         "seconds": run.total_run_time.total_seconds() if run.total_run_time else None,
         "attempt": run.run_count,
         "tables": _asked(run),
+        "models": bool(run.parameters.get("models", True)) if flow_name == "pipeline" else None,
     }
     if state is not None and (state.is_failed() or state.is_crashed() or state.is_cancelled()):
         message = redact(state.message or name)

@@ -125,7 +125,7 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
     """Yield what failed and has not ended well since; a run whose tables tell the reason is not repeated.
 
     Tables and models are well by their next good end. A run is by that of its flow for all that it was asked for; the
-    end of a whole pipeline counts for its steps, of which a load that has nothing left to do is not even started.
+    end of a whole pipeline counts for its steps, of which one that has nothing left to do is not even started.
     """
     rows = connection.execute(
         """
@@ -172,9 +172,10 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
             order by stage, whose, name, tables, at desc
         ),
         flows as materialized (
-            select stage, name, tables, at from recent where good and table_name is null and stage <> 'pipeline'
+            select stage, name, tables, null::boolean as models, at from recent
+            where good and table_name is null and stage <> 'pipeline'
             union all
-            select stage, flow_name, tables, coalesce(started_at, expected_at) from monitoring.pipeline_log
+            select stage, flow_name, tables, models, coalesce(started_at, expected_at) from monitoring.pipeline_log
             where stage = 'pipeline' and state = 'Completed'
                 and coalesce(started_at, expected_at) > now() - interval '14 days'
         ),
@@ -182,6 +183,7 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
             select l.*, coalesce(greatest(l.table_well_at, (
                 select max(f.at) from flows f
                 where (f.stage = 'pipeline' and l.stage in ('extract', 'load')
+                        or f.models and l.stage = 'dbt' and l.table_name is null
                         or l.table_name is null and f.stage = l.stage and f.name = l.name)
                     and (f.tables is null or l.asked is not null and not exists (
                         select from unnest(l.asked) as one

@@ -52,10 +52,12 @@ COLUMNS = (
     "expected_at",
     "process",
     "tables",
+    "models",
 )
 """The columns that are written.
 
-`process` is host and process id of a run that no worker watches over, `tables` what a run was asked for, null all.
+`process` is host and process id of a run that no worker watches over, `tables` what a run was asked for, null all,
+`models` whether a pipeline was asked for models, too.
 """
 COUNTS = (
     "rows_read",

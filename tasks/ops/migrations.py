@@ -691,9 +691,10 @@ MIGRATIONS: tuple[str, ...] = (
     revoke all on function monitoring.acknowledge(bigint, text) from public;
     """,
     """
-    alter table monitoring.pipeline_log add column tables text[];
+    alter table monitoring.pipeline_log add column tables text[], add column models boolean;
     comment on column monitoring.pipeline_log.tables is
         'What a run was asked for, `source.table` or `source`; null: everything.';
+    comment on column monitoring.pipeline_log.models is 'Whether a pipeline was asked for models, too.';
     alter table monitoring.incidents add column waits boolean not null default false;
     comment on column monitoring.incidents.waits is
         'The next run heals it as a rule: nobody is told before another look finds it, too.';

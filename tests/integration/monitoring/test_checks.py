@@ -282,6 +282,17 @@ def test_tables_of_a_killed_run_are_well_by_their_own_or_by_a_whole_run(
     assert open_now(connection) == []
 
 
+def test_a_killed_build_is_well_once_a_pipeline_with_models_finds_nothing_to_build(
+    connection: psycopg.Connection[Any],
+) -> None:
+    log.write(connection, [run_of("dbt-transform", 9, "Crashed", "shop.orders")])
+    for others in ({"models": False}, {"tables": ["shop.tags"], "models": True}):
+        log.write(connection, [run_of("pipeline", 8, "Completed", "shop.orders", **others)])
+        assert len(open_now(connection)) == 1
+    log.write(connection, [run_of("pipeline", 7, "Completed", "shop", models=True)])
+    assert open_now(connection) == []
+
+
 def test_an_evicted_run_is_an_incident_unless_it_goes_on(connection: psycopg.Connection[Any]) -> None:
     row = failing("evicted", 5)
     own = run_of("extract", 5, "AwaitingRetry", "shop.orders", flow_run_id=row["flow_run_id"], error_class=None)
