@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Literal
 
-Level = Literal["account", "campaign", "ad_group", "ad"]
+Level = Literal["account", "campaign", "ad_group", "ad", "keyword"]
 
 _CAMPAIGN = ("campaign_id", "campaign_name", "objective")
 _AD_GROUP = (*_CAMPAIGN, "ad_group_id", "ad_group_name")
@@ -17,6 +17,7 @@ _NAMES: dict[Level, tuple[str, ...]] = {
     "campaign": _CAMPAIGN,
     "ad_group": _AD_GROUP,
     "ad": (*_AD_GROUP, "ad_id", "ad_name"),
+    "keyword": (*_AD_GROUP, "keyword_id", "keyword"),
 }
 _FIGURES = ("impressions", "clicks", "spend", "conversions", "value")
 
@@ -31,6 +32,7 @@ class AdDay:
         value: Revenue as the platform claims it.
         platform: Where it was shown, for services that tell.
         objective: What the campaign is optimised for.
+        keyword: What the ad was shown for, where the service tells.
     """
 
     day: date
@@ -47,6 +49,8 @@ class AdDay:
     ad_group_name: str = ""
     ad_id: str = ""
     ad_name: str = ""
+    keyword_id: str = ""
+    keyword: str = ""
 
 
 @dataclass
@@ -79,7 +83,7 @@ class AdAccount:
         yield from (self.rows[key] for key in sorted(self.rows) if first <= key[0] <= last)
 
     def members(self, level: Level) -> list[AdDay]:
-        """Return each campaign, ad group or ad that has a number once, as its last day has it."""
+        """Return each campaign, ad group, ad or keyword that has a number once, as its last day has it."""
         last: dict[str, AdDay] = {}
         for _, row in sorted(self.rows.items()):
             last[getattr(row, f"{level}_id")] = row
@@ -87,10 +91,15 @@ class AdAccount:
 
 
 def summed(rows: Iterable[AdDay], level: Level, *, by_platform: bool = False) -> list[AdDay]:
-    """Return rows summed by day and level, in their order; what lies below the level is unnamed."""
+    """Return rows summed by day and level, in their order; what lies below the level is unnamed.
+
+    What has no number at the level has no row, such as a campaign without ads among the ads.
+    """
     names = ("day", *_NAMES[level], *(("platform",) if by_platform else ()))
     found: dict[tuple[object, ...], AdDay] = {}
     for row in rows:
+        if level != "account" and not getattr(row, f"{level}_id"):
+            continue
         key = tuple(getattr(row, name) for name in names)
         if key not in found:
             found[key] = AdDay(**dict(zip(names, key, strict=True)))

@@ -20,6 +20,7 @@ _LEVELS: dict[str, Level] = {
     "campaign": "campaign",
     "ad_group": "ad_group",
     "ad_group_ad": "ad",
+    "keyword_view": "keyword",
 }
 
 
@@ -133,6 +134,9 @@ def _row(account: AdAccount, row: AdDay, fields: list[str]) -> dict[str, Any]:
         "ad_group_ad.ad.name": row.ad_name,
         "ad_group_ad.ad.type": "RESPONSIVE_SEARCH_AD",
         "ad_group_ad.ad.final_urls": ["https://shop.example/"],
+        "ad_group_criterion.criterion_id": row.keyword_id,
+        "ad_group_criterion.keyword.text": row.keyword,
+        "ad_group_criterion.keyword.match_type": "EXACT",
         "metrics.impressions": str(row.impressions),
         "metrics.clicks": str(row.clicks),
         "metrics.cost_micros": str(int(row.spend * 1_000_000)),

@@ -6,15 +6,21 @@ import re
 from datetime import date
 from typing import Any
 
-from infra.sample.channels.facts import AdAccount, AdDay, Facts, Level
+from infra.sample.channels.facts import AdAccount, AdDay, Facts, Level, summed
 from infra.sample.channels.server import Answer, Asked, Fake
 
 _DAY = r"\(year:(\d+),month:(\d+),day:(\d+)\)"
 _RANGE = re.compile(rf"dateRange=\(start:{_DAY},end:{_DAY}\)")
 _ACCOUNTS = re.compile(r"accounts=List\(urn%3Ali%3AsponsoredAccount%3A(\d+)\)")
 _MOST_FIELDS = 20
-_URNS = {"CAMPAIGN_GROUP": "sponsoredCampaignGroup", "CAMPAIGN": "sponsoredCampaign", "CREATIVE": "sponsoredCreative"}
 
+# By pivot the level in others' words, and what its URNs are called.
+_PIVOTS: dict[str, tuple[Level, str]] = {
+    "ACCOUNT": ("account", "sponsoredAccount"),
+    "CAMPAIGN_GROUP": ("campaign", "sponsoredCampaignGroup"),
+    "CAMPAIGN": ("ad_group", "sponsoredCampaign"),
+    "CREATIVE": ("ad", "sponsoredCreative"),
+}
 # By list the level below it in others' words; creatives have a URN for a number.
 _LISTS: dict[str, tuple[Level, str]] = {
     "adCampaignGroups": ("campaign", ""),
@@ -76,24 +82,23 @@ class LinkedinAdsFake(Fake):
         if account is None:
             return refused(403, "Not enough permissions to access the account", "ACCESS_DENIED")
         first, last = date(*map(int, days.groups()[:3])), date(*map(int, days.groups()[3:]))
-        pivot = asked.query["pivot"]
-        return Answer(
-            {
-                "elements": [_row(row, fields, pivot) for row in account.between(first, last)],
-                "paging": {"start": 0, "count": 10, "links": []},
-            }
-        )
+        level, urn = _PIVOTS[asked.query["pivot"]]
+        rows = [
+            _row(row, fields, f"urn:li:{urn}:{account.id if level == 'account' else getattr(row, f'{level}_id')}")
+            for row in summed(account.between(first, last), level)
+        ]
+        return Answer({"elements": rows, "paging": {"start": 0, "count": 10, "links": []}})
 
 
 def _account(account: AdAccount) -> dict[str, Any]:
     return {"id": int(account.id), "name": account.name, "currency": account.currency}
 
 
-def _row(row: AdDay, fields: list[str], pivot: str) -> dict[str, Any]:
+def _row(row: AdDay, fields: list[str], urn: str) -> dict[str, Any]:
     day = {"year": row.day.year, "month": row.day.month, "day": row.day.day}
     values = {
         "dateRange": {"start": day, "end": day},
-        "pivotValues": [f"urn:li:{_URNS[pivot]}:{row.campaign_id}"],
+        "pivotValues": [urn],
         "impressions": row.impressions,
         "clicks": row.clicks,
         "costInLocalCurrency": f"{row.spend:f}",

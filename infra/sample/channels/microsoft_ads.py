@@ -1,23 +1,42 @@
-"""A fake of Microsoft Advertising's reporting: ordered, polled, and handed out as zipped CSV at another address."""
+"""A fake of Microsoft Advertising: reports and lists, ordered, polled, and handed out as zipped CSV elsewhere."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from infra.sample.channels.facts import AdAccount, AdDay, Facts
+from infra.sample.channels.facts import AdAccount, AdDay, Facts, Level, summed
 from infra.sample.channels.server import Answer, Asked, Fake
 
-_PATH = re.compile(r"^Reporting/(?P<version>v\d+)/GenerateReport/(?P<verb>Submit|Poll)$")
+# By type of report the level of its rows.
+_REPORTS: dict[str, Level] = {
+    "AccountPerformanceReportRequest": "account",
+    "CampaignPerformanceReportRequest": "campaign",
+    "AdGroupPerformanceReportRequest": "ad_group",
+    "AdPerformanceReportRequest": "ad",
+    "KeywordPerformanceReportRequest": "keyword",
+}
+_ENTITIES: dict[str, Level] = {"Campaigns": "campaign", "AdGroups": "ad_group", "Ads": "ad"}
+# Of the columns of a bulk file those that its rows here fill.
+_BULK_COLUMNS = (
+    *("Type", "Status", "Id", "Parent Id", "Campaign", "Ad Group", "Name", "Sync Time", "Time Zone", "Campaign Type"),
+    *("Budget", "Budget Type", "Bid Strategy Type", "Ad Group Type", "Language", "Editorial Status", "Final Url"),
+)
+_ZONES = {
+    "Europe/Berlin": "AmsterdamBerlinBernRomeStockholmVienna",
+    "America/Los_Angeles": "PacificTimeUSCanadaTijuana",
+}
 
 
 @dataclass
 class _Job:
+    """A report, or the download of an account's entities."""
+
     account: AdAccount
     request: dict[str, Any]
     looks: int = 0
@@ -25,7 +44,11 @@ class _Job:
     def rows(self) -> list[AdDay]:
         days = self.request["Time"]
         first, last = (_date(days[name]) for name in ("CustomDateRangeStart", "CustomDateRangeEnd"))
-        return list(self.account.between(first, last))
+        return summed(self.account.between(first, last), _REPORTS[self.request["Type"]])
+
+    @property
+    def is_bulk(self) -> bool:
+        return "DownloadEntities" in self.request
 
 
 class MicrosoftAdsFake(Fake):
@@ -54,9 +77,6 @@ class MicrosoftAdsFake(Fake):
             if "authorization" in asked.headers or "developertoken" in asked.headers:
                 return Answer(b"<Error>InvalidAuthenticationInfo</Error>", 400)
             return Answer(report_file(self.jobs[asked.path.removeprefix("files/")]), headers={"content-type": "zip"})
-        match = _PATH.match(asked.path)
-        if match is None:
-            return refused(404, 0, "NotFound")
         if asked.headers.get("authorization") != f"Bearer microsoft-access-{self.tokens_given}":
             return refused(401, 109, "AuthenticationTokenExpired")
         if (asked.headers.get("developertoken"), asked.headers.get("customerid")) != (
@@ -67,11 +87,26 @@ class MicrosoftAdsFake(Fake):
         account = self.facts.account(asked.headers.get("customeraccountid", ""))
         if account is None:
             return refused(403, 106, "UserIsNotAuthorized")
-        if match["verb"] == "Submit":
-            name = f"{30_000_000_000 + len(self.jobs) + 1}"
-            self.jobs[name] = _Job(account, asked.json["ReportRequest"])
-            return Answer({"ReportRequestId": name})
-        return self._look(asked, asked.json["ReportRequestId"])
+        return self._route(asked, account, asked.json)
+
+    def _route(self, asked: Asked, account: AdAccount, body: dict[str, Any]) -> Answer:
+        match asked.path:
+            case "Reporting/v13/GenerateReport/Submit":
+                return Answer({"ReportRequestId": self._order(account, body["ReportRequest"])})
+            case "Reporting/v13/GenerateReport/Poll":
+                return self._look(asked, body["ReportRequestId"])
+            case "Bulk/v13/Campaigns/DownloadByAccountIds":
+                return Answer({"DownloadRequestId": self._order(account, body)})
+            case "Bulk/v13/BulkDownloadStatus/Query":
+                return self._look(asked, body["RequestId"])
+            case "CustomerManagement/v13/Account/Query":
+                return Answer({"Account": _account(account, self._customer)})
+        return refused(404, 0, "NotFound")
+
+    def _order(self, account: AdAccount, request: dict[str, Any]) -> str:
+        name = f"{30_000_000_000 + len(self.jobs) + 1}"
+        self.jobs[name] = _Job(account, request)
+        return name
 
     def _token(self, asked: Asked) -> Answer:
         wanted = f"microsoft-refresh-{self.tokens_given}"
@@ -89,21 +124,32 @@ class MicrosoftAdsFake(Fake):
     def _look(self, asked: Asked, name: str) -> Answer:
         job = self.jobs[name]
         job.looks += 1
-        ending = self.endings.get(list(self.jobs).index(name), "Success") if job.looks > 1 else "Pending"
+        ending = self.endings.get(list(self.jobs).index(name))
+        address = f"http://{asked.headers['host']}/microsoft_ads/files/{name}?sig=s1"
+        if job.is_bulk:
+            ending = ending or "Completed" if job.looks > 1 else "InProgress"
+            percent = 50 if ending == "InProgress" else 100
+            url = address if ending == "Completed" else None
+            return Answer({"PercentComplete": percent, "RequestStatus": ending, "ResultFileUrl": url, "Errors": []})
+        ending = ending or "Success" if job.looks > 1 else "Pending"
         # A report without a row has no file.
-        address = f"http://{asked.headers['host']}/microsoft_ads/files/{name}?sig=s1" if job.rows() else None
-        status = {"Status": ending, "ReportDownloadUrl": address if ending == "Success" else None}
-        return Answer({"ReportRequestStatus": status})
+        url = address if ending == "Success" and job.rows() else None
+        return Answer({"ReportRequestStatus": {"Status": ending, "ReportDownloadUrl": url}})
 
 
 def report_file(job: _Job) -> bytes:
-    """Return a report as the service hands it out: one CSV with a byte order mark, in a zip archive."""
+    """Return a file as the service hands it out: one CSV with a byte order mark, in a zip archive."""
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-    writer.writerow(job.request["Columns"])
-    for row in job.rows():
-        values = _values(job.account, row)
-        writer.writerow([values.get(name, "--") for name in job.request["Columns"]])
+    if job.is_bulk:
+        writer.writerow(_BULK_COLUMNS)
+        rows = _bulk_rows(job.account, job.request["DownloadEntities"])
+        writer.writerows([values.get(name, "") for name in _BULK_COLUMNS] for values in rows)
+    else:
+        writer.writerow(job.request["Columns"])
+        for row in job.rows():
+            values = _values(job.account, row)
+            writer.writerow([values.get(name, "--") for name in job.request["Columns"]])
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("report.csv", b"\xef\xbb\xbf" + text.getvalue().encode())
@@ -117,11 +163,52 @@ def _values(account: AdAccount, row: AdDay) -> dict[str, str]:
         "CurrencyCode": account.currency,
         "CampaignId": row.campaign_id,
         "CampaignName": row.campaign_name,
+        "AdGroupId": row.ad_group_id,
+        "AdGroupName": row.ad_group_name,
+        "AdId": row.ad_id,
+        "KeywordId": row.keyword_id,
+        "Keyword": row.keyword,
+        "DeliveredMatchType": "Exact",
         "Impressions": str(row.impressions),
         "Clicks": str(row.clicks),
         "Spend": f"{row.spend:.2f}",
         "ConversionsQualified": f"{row.conversions:.2f}",
         "Revenue": f"{row.value:.2f}" if row.value else "--",
+    }
+
+
+def _bulk_rows(account: AdAccount, wanted: list[str]) -> Iterator[dict[str, str]]:
+    """Yield what every bulk file begins with, and the entities."""
+    yield {"Type": "Format Version", "Name": "6.0"}
+    yield {"Type": "Account", "Status": "Active", "Id": account.id, "Sync Time": "11/24/2026 12:00:00"}
+    for name in wanted:
+        yield from (_entity(account, row, _ENTITIES[name]) for row in account.members(_ENTITIES[name]))
+
+
+def _entity(account: AdAccount, row: AdDay, level: Level) -> dict[str, str]:
+    names = {"Status": "Active", "Id": getattr(row, f"{level}_id"), "Campaign": row.campaign_name}
+    if level == "campaign":
+        budget = {"Budget": "50.10", "Budget Type": "DailyBudgetStandard", "Bid Strategy Type": "MaxConversions"}
+        kind = {"Type": "Campaign", "Campaign Type": row.objective.title(), "Time Zone": _ZONES[account.timezone]}
+        return {**names, **kind, **budget, "Parent Id": account.id}
+    names["Ad Group"] = row.ad_group_name
+    if level == "ad_group":
+        kind = {"Type": "Ad Group", "Ad Group Type": "SearchStandard", "Language": "English"}
+        return {**names, **kind, "Parent Id": row.campaign_id}
+    told = {"Editorial Status": "Active", "Final Url": "https://shop.example/"}
+    return {**names, **told, "Type": "Responsive Search Ad", "Parent Id": row.ad_group_id}
+
+
+def _account(account: AdAccount, customer: str) -> dict[str, Any]:
+    return {
+        "Id": account.id,
+        "Name": account.name,
+        "Number": f"F{account.id[-7:]}",
+        "ParentCustomerId": customer,
+        "CurrencyCode": account.currency,
+        "TimeZone": _ZONES[account.timezone],
+        "AccountLifeCycleStatus": "Active",
+        "PaymentMethodType": None,
     }
 
 

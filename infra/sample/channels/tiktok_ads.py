@@ -6,7 +6,7 @@ import json
 from datetime import date
 from typing import Any
 
-from infra.sample.channels.facts import AdAccount, AdDay, Facts, Level
+from infra.sample.channels.facts import AdAccount, AdDay, Facts, Level, summed
 from infra.sample.channels.server import Answer, Asked, Fake
 
 _VERSION = "open_api/v1.3/"
@@ -17,6 +17,13 @@ _LISTS: dict[str, tuple[Level, dict[str, str]]] = {
     "campaign/get/": ("campaign", _OF_CAMPAIGN),
     "adgroup/get/": ("ad_group", _OF_AD_GROUP | _OF_CAMPAIGN),
     "ad/get/": ("ad", {"ad_id": "ad_id", "ad_name": "ad_name"} | _OF_AD_GROUP | _OF_CAMPAIGN),
+}
+# By data level the level of its rows, and the dimension that names one.
+_DATA_LEVELS: dict[str, tuple[Level, str]] = {
+    "AUCTION_ADVERTISER": ("account", "advertiser_id"),
+    "AUCTION_CAMPAIGN": ("campaign", "campaign_id"),
+    "AUCTION_ADGROUP": ("ad_group", "adgroup_id"),
+    "AUCTION_AD": ("ad", "ad_id"),
 }
 
 
@@ -52,13 +59,18 @@ class TiktokAdsFake(Fake):
         first, last = (date.fromisoformat(asked.query[name]) for name in ("start_date", "end_date"))
         if (last - first).days >= 30:
             return said(40002, "The max time span is 30 days for daily dimension.")
+        level, dimension = _DATA_LEVELS[asked.query["data_level"]]
+        if set(json.loads(asked.query["dimensions"])) != {dimension, "stat_time_day"}:
+            return said(40002, "The dimensions do not match the data level.")
         metrics = json.loads(asked.query["metrics"])
-        return _page(asked, [_row(account, row, metrics) for row in account.between(first, last)])
+        return _page(
+            asked, [_row(account, row, dimension, metrics) for row in summed(account.between(first, last), level)]
+        )
 
 
-def _row(account: AdAccount, row: AdDay, metrics: list[str]) -> dict[str, Any]:
-    values = {
-        "campaign_name": row.campaign_name,
+def _row(account: AdAccount, row: AdDay, dimension: str, metrics: list[str]) -> dict[str, Any]:
+    names = {name: getattr(row, of) for name, of in _LISTS["ad/get/"][1].items()} | {"advertiser_id": account.id}
+    values = names | {
         "currency": account.currency,
         "spend": f"{row.spend:.2f}",
         "impressions": str(row.impressions),
@@ -68,7 +80,7 @@ def _row(account: AdAccount, row: AdDay, metrics: list[str]) -> dict[str, Any]:
         "total_complete_payment_value": f"{row.value:.2f}" if row.conversions else "-",
     }
     return {
-        "dimensions": {"campaign_id": row.campaign_id, "stat_time_day": f"{row.day} 00:00:00"},
+        "dimensions": {dimension: names[dimension], "stat_time_day": f"{row.day} 00:00:00"},
         "metrics": {name: values.get(name, "-") for name in metrics},
     }
 

@@ -1,15 +1,16 @@
-"""Reading Microsoft Ads: reports are ordered for an account and its days, waited for, and downloaded as zipped CSV."""
+"""Reading Microsoft Ads: reports and lists are ordered for an account, waited for, and downloaded as zipped CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from typing import Any
 
 from tasks.errors import SourceError
 from tasks.marketing import versions
-from tasks.marketing.microsoft_ads.config import METRICS, REPORTS, ZONES, MicrosoftAdsSource
+from tasks.marketing.microsoft_ads.config import ENTITIES, METRICS, REPORTS, ZONES, Entity, MicrosoftAdsSource
 from tasks.marketing.rest import decode
 from tasks.marketing.rest.auth import OAuthRefresh, TokenStore
 from tasks.marketing.rest.budget import shared
@@ -19,7 +20,11 @@ from tasks.marketing.rest.clock import Clock
 from tasks.marketing.rest.errors import Action, Rule, Wait, at
 from tasks.marketing.rest.jobs import Look, Orders, Patience, run_job
 
-_URL = "https://reporting.api.bingads.microsoft.com"
+_URLS = {
+    "Reporting": "https://reporting.api.bingads.microsoft.com",
+    "Bulk": "https://bulk.api.bingads.microsoft.com",
+    "CustomerManagement": "https://clientcenter.api.bingads.microsoft.com",
+}
 _SCOPE = "https://ads.microsoft.com/msads.manage offline_access"
 
 
@@ -51,8 +56,45 @@ _STEP = 30
 # 36 months of days.
 _OLDEST = 1_095
 _PATIENCE = Patience(first=0.25, most=30.0, limit=3_600.0, stuck=3_600.0, orders=2)
-_STATES: dict[str, Any] = {"Success": "done", "Error": "failed"}
 _NULLS = frozenset({"", "--"})
+
+
+@dataclass(frozen=True)
+class _Service:
+    """How one of the services makes files: what is asked where, and where its answers tell what.
+
+    Attributes:
+        name: The service.
+        order, look: Where a file is ordered and asked after.
+        id_ordered, id_asked: What the number of an order is called in the answer, and in the question after it.
+        state, address: Where the answer tells how the order stands, and where the file is.
+        states: What its states mean; any other is still running.
+    """
+
+    name: str
+    order: str
+    look: str
+    id_ordered: str
+    id_asked: str
+    state: str
+    address: str
+    states: dict[str, Any]
+
+
+_REPORTING = _Service(
+    "Reporting",
+    *("GenerateReport/Submit", "GenerateReport/Poll"),
+    *("ReportRequestId", "ReportRequestId"),
+    *("ReportRequestStatus.Status", "ReportRequestStatus.ReportDownloadUrl"),
+    {"Success": "done", "Error": "failed"},
+)
+_BULK = _Service(
+    "Bulk",
+    *("Campaigns/DownloadByAccountIds", "BulkDownloadStatus/Query"),
+    *("DownloadRequestId", "RequestId"),
+    *("RequestStatus", "ResultFileUrl"),
+    {"Completed": "done", "Failed": "failed", "FailedFullSyncRequired": "failed"},
+)
 
 
 class MicrosoftAdsChannel(ApiChannel):
@@ -85,13 +127,14 @@ class MicrosoftAdsChannel(ApiChannel):
         )
         token = auth.secrets.add(source.developer_token.get_secret_value())
         self.client = Client(
-            source.base_url or _URL,
+            source.base_url or _URLS["Reporting"],
             name,
             auth=auth,
             rules=_RULES,
             headers={"DeveloperToken": token, "CustomerId": source.customer},
             budget=shared(name, 10, 1, clock, concurrent=4),
             clock=clock,
+            also=() if source.base_url else _URLS.values(),
         )
 
     def accounts(self) -> list[Account]:
@@ -101,7 +144,12 @@ class MicrosoftAdsChannel(ApiChannel):
     def layout(self, table: str) -> Layout:
         """See `Channel`."""
         found = self._source.tables[table]
-        _, _, key = REPORTS[found.report or table]
+        report = found.report or table
+        if report in ENTITIES:
+            # A campaign may be called "--": in a list nothing alone is nothing.
+            nulls = frozenset({""})
+            return Layout(key=ENTITIES[report].key, types={"budget": "decimal"}, nulls=nulls, empty=found.empty)
+        _, _, key = REPORTS[report]
         return Layout.of(
             found,
             key=("date", *key, *found.columns),
@@ -119,37 +167,63 @@ class MicrosoftAdsChannel(ApiChannel):
 
     def prepare(self, asks: Sequence[Ask]) -> None:
         """See `Channel`: the service makes several reports at once."""
-        self._orders.ahead({_name(ask): partial(self._order, ask) for ask in asks})
+        files = [ask for ask in asks if self._entity(ask) != ENTITIES["account_list"]]
+        self._orders.ahead({_name(ask): partial(self._order, ask) for ask in files})
 
     def read(self, ask: Ask) -> Iterator[dict[str, Any]]:
         """See `Channel`."""
+        entity, columns = self._entity(ask), self._columns(ask)
+        if entity == ENTITIES["account_list"]:
+            asked = self._post("CustomerManagement", "Account/Query", ask, {"AccountId": ask.account.id})
+            body = self.client.send(asked).body
+            yield {ours: at(body, f"Account.{theirs}") for ours, theirs in columns.items()}
+            return
         where = f"{self._name}.{ask.table} account {ask.account}"
         ordered = self._orders.take(_name(ask))
         address = run_job(self.client, partial(self._order, ask), partial(self._look, ask), _PATIENCE, where, ordered)
         if not address:
             # A report without a row has no file.
             return
-        columns = self._columns(ask)
         # The file is at another host, and its address holds its own signature.
         with self.client.download(Request(str(address)), signed=False) as file:
             for record in decode.lines(file, "csv", where):
                 missing = [name for name in columns.values() if name not in record]
                 if missing:
                     raise SourceError(f"the report has no column {', '.join(missing)}", where, "run again")
+                if entity is not None and not str(record["Type"]).endswith(entity.kind):
+                    continue
                 yield {ours: record[theirs] for ours, theirs in columns.items()}
 
     # -- requests ---------------------------------------------------------------------------------------------
 
     def _columns(self, ask: Ask) -> dict[str, str]:
-        table = self._source.tables[ask.table]
-        _, names, _ = REPORTS[table.report or ask.table]
-        return {**names, **table.columns, **METRICS}
+        entity, more = self._entity(ask), self._source.tables[ask.table].columns
+        if entity is not None:
+            return {**entity.columns, **more}
+        return {**REPORTS[self._report(ask)][1], **more, **METRICS}
+
+    def _report(self, ask: Ask) -> str:
+        return self._source.tables[ask.table].report or ask.table
+
+    def _entity(self, ask: Ask) -> Entity | None:
+        return ENTITIES.get(self._report(ask))
+
+    def _service(self, ask: Ask) -> _Service:
+        return _REPORTING if self._entity(ask) is None else _BULK
 
     def _order(self, ask: Ask) -> str:
+        service, entity = self._service(ask), self._entity(ask)
+        wanted = _download(ask, entity) if entity else {"ReportRequest": self._report_of(ask)}
+        reply = self.client.send(self._post(service.name, service.order, ask, wanted))
+        found = at(reply.body, service.id_ordered)
+        if not found:
+            raise SourceError("the order's answer has no id", reply.where, "run again")
+        return str(found)
+
+    def _report_of(self, ask: Ask) -> dict[str, Any]:
         assert ask.window is not None  # noqa: S101  every report has a day
-        kind, _, _ = REPORTS[self._source.tables[ask.table].report or ask.table]
-        report = {
-            "Type": kind,
+        return {
+            "Type": REPORTS[self._report(ask)][0],
             "ReportName": ask.table,
             "Format": "Csv",
             "FormatVersion": "2.0",
@@ -166,22 +240,28 @@ class MicrosoftAdsChannel(ApiChannel):
                 "ReportTimeZone": ZONES[self._source.timezone],
             },
         }
-        reply = self.client.send(self._post("Submit", ask, {"ReportRequest": report}))
-        found = at(reply.body, "ReportRequestId")
-        if not found:
-            raise SourceError("the order's answer has no id", reply.where, "run again")
-        return str(found)
 
     def _look(self, ask: Ask, job: str) -> Look:
-        body = self.client.send(self._post("Poll", ask, {"ReportRequestId": job})).body
-        said = str(at(body, "ReportRequestStatus.Status"))
-        return Look(
-            _STATES.get(said, "running"), result=at(body, "ReportRequestStatus.ReportDownloadUrl") or "", said=said
-        )
+        service = self._service(ask)
+        body = self.client.send(self._post(service.name, service.look, ask, {service.id_asked: job})).body
+        said = str(at(body, service.state))
+        return Look(service.states.get(said, "running"), result=at(body, service.address) or "", said=said)
 
-    def _post(self, verb: str, ask: Ask, body: dict[str, Any]) -> Request:
-        path = f"Reporting/{self._source.version}/GenerateReport/{verb}"
+    def _post(self, service: str, verb: str, ask: Ask, body: dict[str, Any]) -> Request:
+        host = self._source.base_url or _URLS[service]
+        path = f"{host.rstrip('/')}/{service}/{self._source.version}/{verb}"
         return Request(path, "POST", headers={"CustomerAccountId": ask.account.id}, json=body)
+
+
+def _download(ask: Ask, entity: Entity) -> dict[str, Any]:
+    return {
+        "AccountIds": [int(ask.account.id)],
+        "DownloadEntities": [entity.download],
+        "DataScope": "EntityData",
+        "DownloadFileType": "Csv",
+        "CompressionType": "Zip",
+        "FormatVersion": "6.0",
+    }
 
 
 def _name(ask: Ask) -> Hashable:

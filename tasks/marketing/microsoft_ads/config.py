@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
@@ -27,6 +27,60 @@ REPORTS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
     ),
 }
 """By table its type of report, by column what the service calls it, and its key (beside the date)."""
+
+
+class Entity(NamedTuple):
+    """A list of entities.
+
+    Attributes:
+        columns: By column what the service calls it.
+        key: Its key.
+        download: The service's word for what is downloaded; empty for the account itself, which is one answer.
+        kind: How the type of its records ends; a file holds its own version and the account besides.
+    """
+
+    columns: dict[str, str]
+    key: tuple[str, ...] = ()
+    download: str = ""
+    kind: str = ""
+
+
+ENTITIES = {
+    "account_list": Entity(
+        {
+            **{"account_name": "Name", "account_number": "Number", "currency": "CurrencyCode", "time_zone": "TimeZone"},
+            "status": "AccountLifeCycleStatus",
+        }
+    ),
+    "campaign_list": Entity(
+        {
+            **{"campaign_id": "Id", "campaign_name": "Campaign", "status": "Status", "campaign_type": "Campaign Type"},
+            **{"budget": "Budget", "budget_type": "Budget Type", "bid_strategy_type": "Bid Strategy Type"},
+        },
+        ("campaign_id",),
+        "Campaigns",
+        "Campaign",
+    ),
+    "ad_group_list": Entity(
+        {
+            **{"ad_group_id": "Id", "ad_group_name": "Ad Group", "campaign_id": "Parent Id", "status": "Status"},
+            **{"ad_group_type": "Ad Group Type", "language": "Language"},
+        },
+        ("ad_group_id",),
+        "AdGroups",
+        "Ad Group",
+    ),
+    "ad_list": Entity(
+        {
+            **{"ad_id": "Id", "ad_group_id": "Parent Id", "ad_type": "Type", "status": "Status"},
+            **{"editorial_status": "Editorial Status", "final_url": "Final Url"},
+        },
+        ("ad_id",),
+        "Ads",
+        " Ad",
+    ),
+}
+"""By table what has no days: the present state, whose history bronze keeps."""
 
 METRICS = {
     "impressions": "Impressions",
@@ -80,12 +134,12 @@ ZONES = {
 
 
 class MicrosoftAdsTable(ChannelTable):
-    """A report by day.
+    """A report by day, or a list of entities.
 
     Attributes:
-        report: What the table holds; default the report that it is called after.
-        columns: By column what the service calls it, beside the usual ones, such as `device: DeviceType`. They split
-            the rows, and become part of the key.
+        report: What the table holds; default the report or list that it is called after.
+        columns: By column what the service calls it, beside the usual ones, such as `device: DeviceType`. In a report
+            they split the rows, and become part of the key.
     """
 
     report: str | None = None
@@ -128,6 +182,6 @@ class MicrosoftAdsSource(ApiSource):
     @model_validator(mode="after")
     def _reports(self) -> MicrosoftAdsSource:
         for name, table in self.tables.items():
-            if (table.report or name) not in REPORTS:
-                raise ValueError(f"tables.{name}: give `report`, one of {', '.join(REPORTS)}")
+            if (table.report or name) not in (*REPORTS, *ENTITIES):
+                raise ValueError(f"tables.{name}: give `report`, one of {', '.join((*REPORTS, *ENTITIES))}")
         return self

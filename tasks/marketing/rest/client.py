@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -62,7 +62,7 @@ class Request:
     """One request.
 
     Attributes:
-        path: Below the base URL, or a whole address on the same host.
+        path: Below the base URL, or a whole address on a host of the service.
         method: HTTP method.
         params: Query; None values are left out.
         headers: Beside those of the source.
@@ -122,6 +122,7 @@ class Client:
         budget: Whose turn it is; None means no limit.
         clock: What waits go by.
         pace: Returns from an answer's headers the seconds that nobody should ask in, as usage nears its limit.
+        also: Base URLs of the service's other hosts, where credentials may go too.
     """
 
     def __init__(
@@ -135,8 +136,10 @@ class Client:
         budget: Budget | None = None,
         clock: Clock | None = None,
         pace: Callable[[Mapping[str, str]], float] | None = None,
+        also: Iterable[str] = (),
     ) -> None:
         self._base = base_url.rstrip("/") + "/"
+        self._own = {urlsplit(address)[:2] for address in (base_url, *also)}
         self.where = where
         self._auth = auth or NoAuth()
         self._rules = tuple(rules)
@@ -285,8 +288,8 @@ class Client:
         return address
 
     def is_own(self, address: str) -> bool:
-        """Return whether an address is on the host of the service, where credentials may go."""
-        return urlsplit(address)[:2] == urlsplit(self._base)[:2]
+        """Return whether an address is on a host of the service, where credentials may go."""
+        return urlsplit(address)[:2] in self._own
 
     def _post(self, address: str, form: Mapping[str, str]) -> tuple[int, Any]:
         try:

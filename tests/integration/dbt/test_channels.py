@@ -30,7 +30,7 @@ LISTS = {
     "meta_ads": ["campaign_list"],
     "tiktok_ads": ["campaign_list"],
     "linkedin_ads": ["campaign_group_list"],
-    "microsoft_ads": [],
+    "microsoft_ads": ["campaign_list"],
 }
 DAY = date(2026, 3, 2)
 
@@ -108,9 +108,9 @@ def test_spend_in_gold_is_what_each_channel_said_last(company: Company) -> None:
         # Meta, LinkedIn and TikTok tell an objective or a name in their lists only.
         names = company.ask("select platform, campaign_id, campaign_name from gold.dim_campaign group by 1, 2, 3")
         assert set(names) == {(kind, str(n), f"c{n}") for kind in FAKES for n in (1, 2, 3)}
-        assert company.ask("select distinct objective from gold.dim_campaign where platform = 'google_ads'") == [
-            ("SEARCH",)
-        ]
+        objective = "select distinct platform, objective from gold.dim_campaign where platform in {} order by 1"
+        said = [("google_ads", "SEARCH"), ("microsoft_ads", "Search")]
+        assert company.ask(objective.format(("google_ads", "microsoft_ads"))) == said
         assert company.ask("select distinct is_provisional from gold.fct_ad_spend_daily") == [(True,)]
 
         # A day is restated, a row vanishes, and when the lookback is over the days are final.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,37 @@ LISTS = {
     "meta_ads": ("account_list", "campaign_list", "ad_set_list", "ad_list"),
     "tiktok_ads": ("advertiser_list", "campaign_list", "ad_group_list", "ad_list"),
     "linkedin_ads": ("account_list", "campaign_group_list", "campaign_list", "creative_list"),
+    "microsoft_ads": ("account_list", "campaign_list", "ad_group_list", "ad_list"),
 }
+LEVELS = {
+    "google_ads": {"accounts": 0, "campaigns": 1, "ad_groups": 2, "ads": 3, "keywords": 4},
+    "meta_ads": {"accounts": 0, "campaigns": 1, "ad_sets": 2, "ads": 3},
+    "tiktok_ads": {"advertisers": 0, "campaigns": 1, "ad_groups": 2, "ads": 3},
+    "linkedin_ads": {"accounts": 0, "campaign_groups": 1, "campaigns": 2, "creatives": 3},
+    "microsoft_ads": {"accounts": 0, "campaigns": 1, "ad_groups": 2, "ads": 3, "keywords": 4},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(LEVELS))
+def test_each_level_has_its_own_rows_and_all_have_the_same_spend(kind: str, tmp_path: Path) -> None:
+    account = AdAccount(FIRST, "First")
+    for group, ad in (("21", "31"), ("21", "32"), ("22", "33")):
+        below = {"ad_group_id": group, "ad_group_name": "group", "ad_id": ad, "ad_name": "picture"}
+        account.put(AdDay(TODAY, "11", "c", 100, 10, Decimal("1.10"), **below, keyword_id=f"4{ad}", keyword="shoes"))
+    found = {}
+    with serving(**{kind: FAKES[kind](Facts(account, AdAccount(SECOND)))}) as url:
+        tables = {name: {"lookback": "1d", "step": "2d"} for name in LEVELS[kind]}
+        pulls = Pulls(tmp_path, source(kind, url, "") | {"tables": tables})
+        for name, level in LEVELS[kind].items():
+            pulls.pull(name)
+            rows = pulls.last(name)
+            assert sum(money(kind, row) for row in rows) == Decimal("3.30"), name
+            found[level] = {value for row in rows for value in map(str, row.values()) if value in IDS[level]}
+            assert len(rows) == len(IDS[level]) or level == 0
+    assert found == {level: IDS[level] for level in LEVELS[kind].values()}
+
+
+IDS = [set(), {"11"}, {"21", "22"}, {"31", "32", "33"}, {"431", "432", "433"}]
 
 
 @pytest.mark.parametrize("kind", sorted(LISTS))
@@ -218,12 +248,25 @@ def test_an_ended_version_is_named(kind: str, tmp_path: Path) -> None:
             pulls.pull(table)
 
 
-def test_a_version_that_ends_soon_warns(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("left", "said", "level"),
+    [
+        (61, None, "ok"),
+        (60, "ends in 60 days, on 2027-01-15", "warning"),
+        (59, "ends in 59 days, on 2027-01-15", "warning"),
+        (0, "ends in 0 days, on 2027-01-15", "warning"),
+        (-1, "has ended on 2027-01-15", "wrong"),
+    ],
+)
+def test_a_version_warns_from_60_days_before_its_last(left: int, said: str | None, level: str, tmp_path: Path) -> None:
     fake = linkedin_ads.LinkedinAdsFake(facts(), versions=("202601",))
+    now = datetime(2027, 1, 15, 23, 59, tzinfo=UTC) - timedelta(days=left)
     with serving(linkedin_ads=fake) as url:
-        pulls = Pulls(tmp_path, source("linkedin_ads", url, "campaign_groups", version="202601"))
-        warnings = pulls.pull("campaign_groups").warnings
-    assert "linkedin_ads API 202601 ends in 52 days, on 2027-01-15: set `version` to 202610" in warnings
+        pulls = Pulls(tmp_path, source("linkedin_ads", url, "campaign_list", version="202601"), now)
+        warnings = pulls.pull("campaign_list").warnings
+        first = checked(pulls, "campaign_list")[0]
+    assert warnings == ((f"linkedin_ads API 202601 {said}: set `version` to 202610",) if said else ())
+    assert first.level == level and "202601" in first.message and "2027-01-15" in first.message
 
 
 def checked(pulls: Pulls, table: str) -> list[Finding]:

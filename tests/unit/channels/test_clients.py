@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from infra.sample.channels.facts import AdAccount, AdDay, Facts
 from infra.sample.channels.klaviyo import KlaviyoFake
 from infra.sample.channels.microsoft_ads import MicrosoftAdsFake, report_file
 from infra.sample.channels.tiktok_ads import TiktokAdsFake
-from tasks.marketing.microsoft_ads.config import METRICS, REPORTS, ZONES
+from tasks.marketing.microsoft_ads.config import ENTITIES, METRICS, REPORTS, ZONES
 from tests.channels import NOW, Pulls, serving
 
 TODAY = NOW.date()
@@ -91,12 +93,12 @@ def test_tiktoks_client_reads_the_same_rows_and_asks_as_the_channel_does(tmp_pat
         assert [row[name] for row in answer["data"]["list"]] == [row[name] for row in pulls.last(table)]
 
 
-def test_microsofts_definitions_know_each_order_and_its_client_reads_the_report(tmp_path: Path) -> None:
-    from bingads.service_client import ServiceClient
-    from bingads.v13.reporting import ReportFileReader
-
+@pytest.fixture
+def microsoft(tmp_path: Path) -> Iterator[tuple[Pulls, MicrosoftAdsFake]]:
+    """A fake with one campaign, and a source that reads it."""
     account = AdAccount("7", "First")
-    account.put(AdDay(TODAY, "1", "c1", 100, 10, Decimal("10.10"), Decimal(2), Decimal(0)))
+    below = {"ad_group_id": "21", "ad_group_name": "group", "ad_id": "31"}
+    account.put(AdDay(TODAY, "1", "c1", 100, 10, Decimal("10.10"), Decimal(2), Decimal(0), **below))
     fake = MicrosoftAdsFake(Facts(account))
     with serving(microsoft_ads=fake) as url:
         source = {
@@ -110,10 +112,19 @@ def test_microsofts_definitions_know_each_order_and_its_client_reads_the_report(
             "customer": "100",
             "accounts": ["7"],
             "timezone": "Europe/Berlin",
-            "tables": {"campaigns": {}},
+            "tables": {name: {} for name in ("campaigns", *ENTITIES)},
         }
-        pulls = Pulls(tmp_path, source)
-        pulls.pull("campaigns")
+        yield Pulls(tmp_path, source), fake
+
+
+def test_microsofts_definitions_know_each_order_and_its_client_reads_the_report(
+    microsoft: tuple[Pulls, MicrosoftAdsFake], tmp_path: Path
+) -> None:
+    from bingads.service_client import ServiceClient
+    from bingads.v13.reporting import ReportFileReader
+
+    pulls, fake = microsoft
+    pulls.pull("campaigns")
     # The definitions are a file of the client; its transport is SOAP, ours the JSON of the same messages.
     factory = ServiceClient("ReportingService", 13).factory
     job = next(iter(fake.jobs.values()))
@@ -128,6 +139,46 @@ def test_microsofts_definitions_know_each_order_and_its_client_reads_the_report(
         archive.extract("report.csv", tmp_path)
     (row,) = ReportFileReader(str(tmp_path / "report.csv"), "Csv").get_report().report_records
     assert (row.value("TimePeriod"), row.int_value("Impressions"), row.value("Spend")) == (f"{TODAY}", 100, "10.10")
+
+
+def test_microsofts_definitions_know_each_list_and_its_client_reads_the_file(
+    microsoft: tuple[Pulls, MicrosoftAdsFake], tmp_path: Path
+) -> None:
+    from bingads.service_client import ServiceClient
+    from bingads.v13.bulk import BulkFileReader
+    from bingads.v13.bulk.entities import BulkAccount, BulkAdGroup, BulkCampaign, BulkResponsiveSearchAd
+    from bingads.v13.internal.bulk.string_table import _StringTable
+
+    pulls, fake = microsoft
+    for name in ENTITIES:
+        pulls.pull(name)
+    asked = {one.path.partition("/v13/")[2]: one.json for one in fake.log if "/v13/" in one.path}
+    customer, bulk = (ServiceClient(name, 13).factory for name in ("CustomerManagementService", "BulkService"))
+    accept(customer, customer.create("GetAccountRequest"), asked["Account/Query"])
+    accept(bulk, bulk.create("GetBulkDownloadStatusRequest"), asked["BulkDownloadStatus/Query"])
+    known = {name for name, _ in customer.create("ns5:AdvertiserAccount")}
+    assert set(ENTITIES["account_list"].columns.values()) <= known
+    headers = {value for name, value in vars(_StringTable).items() if name[0] != "_"}
+    files = {}
+    for job in fake.jobs.values():
+        (entity,) = job.request["DownloadEntities"]
+        accept(bulk, bulk.create("DownloadCampaignsByAccountIdsRequest"), job.request)
+        with zipfile.ZipFile(io.BytesIO(report_file(job))) as archive:
+            archive.extract("report.csv", tmp_path)
+        with BulkFileReader(str(tmp_path / "report.csv")) as reader:
+            files[entity] = list(reader)
+    for entity in ENTITIES.values():
+        assert not entity.download or set(entity.columns.values()) <= headers
+    kinds = [BulkCampaign, BulkAdGroup, BulkResponsiveSearchAd]
+    assert [[type(row) for row in rows] for rows in files.values()] == [[BulkAccount, kind] for kind in kinds]
+    campaign, group, ad = (rows[1] for rows in files.values())
+    assert (campaign.account_id, campaign.campaign.Id, campaign.campaign.Name) == (7, 1, "c1")
+    assert (group.campaign_id, group.ad_group.Id, group.ad_group.Status) == (1, 21, "Active")
+    assert (ad.ad_group_id, ad.responsive_search_ad.Id) == (21, 31)
+    (account,), (listed,), (below,), (shown,) = (pulls.last(name) for name in ENTITIES)
+    assert account["account_name"] == "First" and listed["budget"] == "50.10"
+    assert (below["ad_group_id"], below["campaign_id"]) == ("21", "1")
+    assert (shown["ad_id"], shown["ad_group_id"]) == ("31", "21")
 
 
 def words(factory: Any, name: str) -> set[str]:

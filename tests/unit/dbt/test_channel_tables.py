@@ -42,7 +42,10 @@ LANDED: dict[str, dict[str, set[str]]] = {
         },
         **{name: set() for name in linkedin.ENTITIES},
     },
-    "microsoft_ads": {name: {*columns, *microsoft.METRICS} for name, (_, columns, _) in microsoft.REPORTS.items()},
+    "microsoft_ads": {
+        **{name: {*columns, *microsoft.METRICS} for name, (_, columns, _) in microsoft.REPORTS.items()},
+        **{name: set(entity.columns) for name, entity in microsoft.ENTITIES.items()},
+    },
     "ga4": {
         name: {snake(field) for field in (*dimensions, *metrics)}
         | {"date", "property_currency", "is_other_row", "subject_to_thresholding", "samples_read"}
@@ -88,7 +91,7 @@ def test_the_fields_of_staging_models_are_columns_of_the_reports(kind: str) -> N
 def test_the_fields_of_lists_are_columns_of_the_lists() -> None:
     text = Path(PACKAGES / "ads/macros/tables.sql").read_text()
     entries = re.findall(r"\{'table': '(\w+)\.(\w+)', (.*?)\}", text, re.DOTALL)
-    assert len(entries) == 11
+    assert len(entries) == 14
     for kind, table, fields in entries:
         names = set(re.findall(r"'(?:id|name|parent|status|objective)': '(\w+)'", fields))
         assert table in declared()[kind]

@@ -39,7 +39,7 @@
   The channels' lists of what spend belongs to: one entry each.
 
   level             whose list it is, in the words that all platforms share: `campaign`, `ad_group` or `ad`
-  id, name          fields of the list
+  id, name          fields of the list; ads of some platforms have no name
   parent            field with the id of what it stands below; what comes before the last colon is left out (URNs)
   status            field with its state
   objective         field with what it is optimised for, where the list has it
@@ -67,6 +67,11 @@
          'status': 'status', 'objective': 'objectiveType'},
         {'table': 'linkedin_ads.creative_list', 'level': 'ad', 'id': 'id', 'name': 'name', 'parent': 'campaign',
          'status': 'intendedStatus'},
+        {'table': 'microsoft_ads.campaign_list', 'level': 'campaign', 'id': 'campaign_id', 'name': 'campaign_name',
+         'status': 'status', 'objective': 'campaign_type'},
+        {'table': 'microsoft_ads.ad_group_list', 'level': 'ad_group', 'id': 'ad_group_id', 'name': 'ad_group_name',
+         'parent': 'campaign_id', 'status': 'status'},
+        {'table': 'microsoft_ads.ad_list', 'level': 'ad', 'id': 'ad_id', 'parent': 'ad_group_id', 'status': 'status'},
     ]) }}
 {% endmacro %}
 

@@ -8,7 +8,7 @@ with entities as (
         {{ warehouse.bronze_value(bronze, 'account_id', 'text') }} as account_id,
         '{{ list.level }}' as level,
         {{ warehouse.bronze_value(bronze, list.id, 'text') }} as entity_id,
-        {{ warehouse.bronze_value(bronze, list.name, 'text') }} as entity_name,
+        {{ warehouse.bronze_value(bronze, list.name, 'text') if list.name else 'null::text' }} as entity_name,
         {{ warehouse.matched(warehouse.bronze_value(bronze, list.parent, 'text') if list.parent else 'null::text', '[^:]+$') }} as parent_id,
         {{ warehouse.bronze_value(bronze, list.status, 'text') }} as status,
         {{ warehouse.bronze_value(bronze, list.objective, 'text') if list.objective else 'null::text' }} as objective,
