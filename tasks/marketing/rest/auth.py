@@ -19,8 +19,6 @@ from tasks.marketing.rest.secrets import HIDDEN, Secrets
 # A token is renewed this long before it ends, so that it does not end on its way.
 _EARLY = timedelta(seconds=60)
 _ASSERTION_SECONDS = 3_600
-# Pauses before it is believed that a refused refresh token was not replaced by somebody else.
-_OTHERS_SECONDS = (0, 1, 2, 4)
 
 # Sends one form to an address and returns status and body; the client lends its own connection for it.
 Post = Callable[[str, Mapping[str, str]], tuple[int, Any]]
@@ -108,7 +106,10 @@ class TokenStore(Protocol):
         ...
 
     def alone(self, key: str) -> AbstractContextManager[object]:
-        """Return what holds up others that would use the token of a key at the same time, as far as that can be."""
+        """Return what holds up others that would use the token of a key, until it is replaced.
+
+        Who shows a replaced token may end the new one, too (RFC 9700, 4.14.2).
+        """
         ...
 
 
@@ -212,19 +213,6 @@ class OAuthRefresh(_Token):
         """See `Auth`."""
         with self._tokens.alone(self._key):
             return super().refresh(post)
-
-    def _fetch(self, post: Post) -> tuple[int, Any]:
-        used = self._tokens.get(self._key)
-        status, body = super()._fetch(post)
-        for seconds in _OTHERS_SECONDS:
-            if status == 200:
-                break
-            # Another pod may have used it at the same time, and is about to keep what it was given.
-            self._clock.sleep(seconds)
-            newest = self._tokens.get(self._key)
-            if newest != used:
-                used, (status, body) = newest, super()._fetch(post)
-        return status, body
 
     def _form(self) -> tuple[str, Mapping[str, str]]:
         client, secret = self._client

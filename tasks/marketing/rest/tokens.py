@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ def token_store(settings: Settings) -> TokenStore:
     always there.
     """
     prefect = urlsplit(os.environ.get("PREFECT_API_URL", "")).hostname
-    return FileTokens(settings.home / _FILE) if prefect in _HERE else BlockTokens()
+    return FileTokens(settings.home / _FILE) if prefect in _HERE else BlockTokens(settings)
 
 
 class FileTokens:
@@ -77,7 +77,14 @@ class FileTokens:
 
 
 class BlockTokens:
-    """Secret blocks of Prefect, `channel-token-<source>`: encrypted, and within reach of every pod."""
+    """Secret blocks of Prefect, `channel-token-<source>`: encrypted, and within reach of every pod.
+
+    Args:
+        settings: Where the warehouse is, by whose locks pods take turns: Prefect holds up nobody.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
     def get(self, key: str) -> str | None:
         """See `TokenStore`."""
@@ -97,9 +104,15 @@ class BlockTokens:
 
         Secret(value=SecretStr(token)).save(_block(key), overwrite=True)
 
-    def alone(self, key: str) -> AbstractContextManager[object]:
-        """See `TokenStore`; blocks hold up nobody."""
-        return nullcontext()
+    @contextmanager
+    def alone(self, key: str) -> Iterator[None]:
+        """See `TokenStore`."""
+        from tasks.database import connect
+
+        # A lock of a transaction: a connection pooler may give each transaction another session.
+        with connect(self._settings.database_url()) as connection:
+            connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [_block(key)])
+            yield
 
 
 def _block(key: str) -> str:

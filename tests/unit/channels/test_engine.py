@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import logging
 import zipfile
@@ -454,21 +453,6 @@ def test_a_refresh_token_that_was_granted_anew_counts_before_what_replaced_the_o
         again.tokens = first.tokens
         again.pull("things")
     assert tokens.number == 71 and len(again.last("things")) == len(ROWS)
-
-
-def test_a_refresh_token_that_another_process_replaced_meanwhile_is_no_refusal(tmp_path: Path) -> None:
-    tokens = Tokens()
-    tokens.number = 5
-
-    def answer(asked: Asked) -> Any:
-        if asked.path == "token" and not pulls.tokens.tokens:
-            pulls.tokens.put(f"shop {hashlib.sha256(b'refresh-0').hexdigest()[:12]}", "refresh-5")
-        return tokens(asked)
-
-    with serving(api=Script(answer)) as url:
-        pulls = Pulls(tmp_path, rest(url, auth=oauth(url)))
-        pulls.pull("things")
-    assert list(pulls.tokens.tokens.values()) == ["refresh-6"] and len(pulls.last("things")) == len(ROWS)
 
 
 def test_tables_that_are_read_at_once_do_not_use_up_each_others_token(tmp_path: Path) -> None:
