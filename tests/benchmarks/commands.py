@@ -96,7 +96,10 @@ def _idle(place: peers.Place, folder: Path) -> dict[str, float]:
     commands = {"--help": ["--help"], "check": ["check"], "run --plan": ["run", "--plan"], "status": ["status"]}
     for arguments in commands.values():
         _warehouse(place, folder, *arguments)
-    return {name: _warehouse(place, folder, *arguments) for name, arguments in commands.items()}
+    seconds = {name: _warehouse(place, folder, *arguments) for name, arguments in commands.items()}
+    # A plan starts the servers that it asks, and leaves them.
+    _warehouse(place, folder, "down")
+    return seconds
 
 
 def _write_sources(place: peers.Place, folder: Path) -> None:
