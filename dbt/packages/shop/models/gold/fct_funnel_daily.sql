@@ -1,15 +1,18 @@
 {#- Visitors by the day of their first look at a product, and by channel and device of the visit in which that was; each
 later step counts only after the one before it and in time, in whichever visit. #}
 {%- set hours = warehouse.setting('funnel_window_hours') -%}
-with viewed as (
+with firsts as (
 
-    select date_day, visitor_id, viewed_at, channel_group, device_type
+    select date_day, visitor_id, viewed_at, source, medium, campaign_hint, device_type
     from (
         select
             {{ warehouse.reporting_date('viewed_at') }} as date_day,
             visitor_id,
             viewed_at,
-            {{ warehouse.channel_group('source', 'medium', 'campaign_hint') }} as channel_group,
+            {#- Empty and missing are one to the rules of channels. #}
+            coalesce(source, '') as source,
+            coalesce(medium, '') as medium,
+            coalesce(campaign_hint, '') as campaign_hint,
             coalesce(device_type, 'unknown') as device_type,
             row_number() over (
                 partition by {{ warehouse.reporting_date('viewed_at') }}, visitor_id order by viewed_at, session_id
@@ -18,6 +21,29 @@ with viewed as (
         where viewed_at is not null and visitor_id is not null and not is_bot
     ) as looks
     where place = 1
+
+),
+
+{#- The rules are dozens of patterns: tried once for each combination, not for each visit. #}
+channels as (
+
+    select
+        source,
+        medium,
+        campaign_hint,
+        {{ warehouse.channel_group('source', 'medium', 'campaign_hint') }} as channel_group
+    from (select distinct source, medium, campaign_hint from firsts) as combinations
+
+),
+
+viewed as (
+
+    select firsts.date_day, firsts.visitor_id, firsts.viewed_at, channels.channel_group, firsts.device_type
+    from firsts
+    inner join channels
+        on channels.source = firsts.source
+        and channels.medium = firsts.medium
+        and channels.campaign_hint = firsts.campaign_hint
 
 ),
 

@@ -12,59 +12,69 @@ with orders as (
 
 ),
 
-{#- The visits of the buyer: the order's own, those in which the buyer was known, those on a browser of the buyer's. #}
-visits as (
-
-    select orders.order_id, sessions.session_id
-    from orders
-    inner join {{ ref('fct_session') }} as sessions on sessions.session_id = orders.session_id
-    union
-    select orders.order_id, sessions.session_id
-    from orders
-    inner join {{ ref('fct_session') }} as sessions on sessions.customer_id = orders.customer_id
-    where orders.customer_id <> 'unknown'
-    union
-    select orders.order_id, sessions.session_id
-    from orders
-    inner join {{ ref('int_shop__visitors') }} as visitors on visitors.customer_id = orders.customer_id
-    inner join {{ ref('fct_session') }} as sessions
-        on sessions.visitor_id = visitors.visitor_id and sessions.customer_id is null
-
-),
-
-touches as (
-
-    select
-        orders.order_id,
+{#- The visits of the buyer: the order's own, those in which the buyer was known, those on a browser of the buyer's. Each
+brings all that is needed of it: to look its session up once more, Postgres would first join orders and sessions by time. #}
+{%- set visit -%}
+    orders.order_id,
+        orders.placed_at,
         sessions.session_id,
         sessions.visitor_id,
         sessions.started_at,
         sessions.channel_id,
         sessions.source,
         sessions.campaign,
-        sessions._built_at as session_built_at,
+        sessions._built_at as session_built_at
+{%- endset %}
+{%- set in_time -%}
+    not sessions.is_bot
+        and sessions.started_at <= orders.placed_at
+        and sessions.started_at >= orders.placed_at - interval '{{ warehouse.setting('attribution_lookback_days') }}' day
+{%- endset %}
+visits as (
+
+    select
+        {{ visit }}
+    from orders
+    inner join {{ ref('fct_session') }} as sessions on sessions.session_id = orders.session_id
+    where {{ in_time }}
+    union
+    select
+        {{ visit }}
+    from orders
+    inner join {{ ref('fct_session') }} as sessions on sessions.customer_id = orders.customer_id
+    where orders.customer_id <> 'unknown'
+        and {{ in_time }}
+    union
+    select
+        {{ visit }}
+    from orders
+    inner join {{ ref('int_shop__visitors') }} as visitors on visitors.customer_id = orders.customer_id
+    inner join {{ ref('fct_session') }} as sessions
+        on sessions.visitor_id = visitors.visitor_id and sessions.customer_id is null
+    where {{ in_time }}
+
+),
+
+touches as (
+
+    select
+        *,
         row_number() over later as touches_to_go,
         row_number() over earlier as touch_number,
-        count(*) over (partition by orders.order_id) as touches,
+        count(*) over (partition by order_id) as touches,
         {#- Of an order whose visits were all direct, the last one. #}
         row_number() over (
-            partition by orders.order_id
-            order by (sessions.source = '(direct)'), sessions.started_at desc, sessions.session_id desc
+            partition by order_id order by (source = '(direct)'), started_at desc, session_id desc
         ) as from_last_non_direct,
         power(
             0.5::numeric,
-            {{ warehouse.hours_between('sessions.started_at', 'orders.placed_at') }}
+            {{ warehouse.hours_between('started_at', 'placed_at') }}
             / {{ warehouse.setting('attribution_half_life_hours') }}
         ) as decay
-    from orders
-    inner join visits on visits.order_id = orders.order_id
-    inner join {{ ref('fct_session') }} as sessions on sessions.session_id = visits.session_id
-    where not sessions.is_bot
-        and sessions.started_at <= orders.placed_at
-        and sessions.started_at >= orders.placed_at - interval '{{ warehouse.setting('attribution_lookback_days') }}' day
+    from visits
     window
-        earlier as (partition by orders.order_id order by sessions.started_at, sessions.session_id),
-        later as (partition by orders.order_id order by sessions.started_at desc, sessions.session_id desc)
+        earlier as (partition by order_id order by started_at, session_id),
+        later as (partition by order_id order by started_at desc, session_id desc)
 
 ),
 
