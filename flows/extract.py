@@ -12,6 +12,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import plans, table_tasks
 from flows.blocks import BlockState
+from flows.launch import extraction
 from monitoring.hooks import RECORDED
 from tasks.errors import MissingCollection, WarehouseError
 from tasks.planning import Target
@@ -87,9 +88,12 @@ def extract_table(
     shared: Shared | None = None,
 ) -> None:
     """Land what is new in one table, or one range of it, or some days of it again."""
-    table_tasks.measured(
-        "extract", target, lambda parsed: _extract(parsed, at_once, full, window, waits, block, shared)
-    )
+    try:
+        table_tasks.measured(
+            "extract", target, lambda parsed: _extract(parsed, at_once, full, window, waits, block, shared)
+        )
+    finally:
+        extraction.end_table(target)
 
 
 def _gone(settings: Settings, ref: TableRef, error: MissingCollection) -> MissingCollection:

@@ -135,8 +135,60 @@ def tags_of(parent_run_id: str, step_name: str) -> list[str]:
 
 # Set when the process is to end: table tasks look at it between rows, since threads cannot be interrupted.
 stopping = threading.Event()
-# Groups of this process whose extraction has ended: who waits for more of it looks at this.
-over: set[str] = set()
+
+
+class Extraction:
+    """What has ended of the extraction in this process, for those who load while it goes on."""
+
+    # How often who waits looks whether the process is to end: nobody wakes them for that.
+    _LOOK_SECONDS = 0.5
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._tables: set[str] = set()
+        self._groups: set[str] = set()
+        self._told: Callable[[str], None] | None = None
+
+    def begin(self, told: Callable[[str], None] | None = None) -> None:
+        """Begin anew.
+
+        Args:
+            told: Called with the name of each table whose extract has ended, in the thread that did it.
+        """
+        with self._changed:
+            self._tables.clear()
+            self._groups.clear()
+            self._told = told
+
+    def end_table(self, name: str) -> None:
+        """Note that a table's extract has ended, well or not."""
+        try:
+            # Before somebody loads it: who is told looks at what waits.
+            if self._told is not None:
+                self._told(name)
+        finally:
+            with self._changed:
+                self._tables.add(name)
+                self._changed.notify_all()
+
+    def end_group(self, group: str) -> None:
+        """Note that nothing more comes of a group."""
+        with self._changed:
+            self._groups.add(group)
+            self._changed.notify_all()
+
+    def is_over(self, group: str) -> bool:
+        """Return whether waiting for more of a group is in vain."""
+        return group in self._groups
+
+    def wait_for(self, name: str, group: str) -> None:
+        """Wait until a table's extract has ended, or nothing more comes of its group, or the process ends."""
+        with self._changed:
+            while not (name in self._tables or group in self._groups or stopping.is_set()):
+                self._changed.wait(self._LOOK_SECONDS)
+
+
+extraction = Extraction()
 
 
 class InProcess:
@@ -159,7 +211,7 @@ class InProcess:
 
     def end(self, step: Step) -> None:
         """Tell the step's tasks that they wait in vain."""
-        over.add(str(step.parameters["group"]))
+        extraction.end_group(str(step.parameters["group"]))
 
     def abandon(self, cancel: bool) -> None:
         """Tell the table tasks of this process to stop."""

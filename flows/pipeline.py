@@ -6,7 +6,8 @@ It never moves data: what it hands to a subflow are names, what it learns from o
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -18,7 +19,7 @@ from prefect.states import Completed, Failed
 
 from flows import plans, table_tasks
 from flows.dbt_transform import cool_down, warm_up
-from flows.launch import Launcher, Outcome, Step, is_handed_over, make_launcher, over, stopping
+from flows.launch import Launcher, Outcome, Step, extraction, is_handed_over, make_launcher, stopping
 from flows.plans import How
 from monitoring.hooks import RECORDED
 from tasks import planning
@@ -77,7 +78,6 @@ def pipeline(
     settings = get_settings()
     run_id, attempt = str(flow_run.id), int(flow_run.run_count or 1)
     stopping.clear()
-    over.clear()
     launcher = make_launcher(settings.execution, run_id, attempt, settings.pod_patience)
     progress = Progress()
     try:
@@ -109,7 +109,8 @@ def _run(
     wanted = Models(settings, [sources.table(name) for name in names], whole=len(names) == len(list(sources.refs())))
     if models:
         wanted.begin()
-    move(launcher, units, how, progress, Batches(), wanted.landed)
+    extraction.begin(wanted.landed)
+    move(launcher, units, how, progress, Batches())
     if models and wanted.needed():
         parameters = {"tables": None if wanted.whole else list(names), "group": "pipeline", "changed": True}
         progress.add(launcher.run(Step("dbt-transform", "dbt-transform", "medium", parameters)))
@@ -129,7 +130,8 @@ class Models:
         self._settings, self._refs = settings, refs
         # Where each step has a process of its own, that of dbt-transform starts dbt itself.
         self._here = settings.execution == "in_process"
-        self._feeding: frozenset[str] | None = None
+        self._feeding: frozenset[str] = frozenset()
+        self._starting = threading.Lock()
 
     def begin(self) -> None:
         """Have dbt started at once where it is known already that it will have to build or parse."""
@@ -140,11 +142,13 @@ class Models:
         elif self._here:
             self._feeding = dbt.feeding(self._settings, self._refs)
 
-    def landed(self, unit: Unit) -> None:
-        """Have dbt started while a unit is loaded that brings something which models read."""
-        if self._feeding and any(self._brings_rows(name) for name in unit.tables if name in self._feeding):
-            warm_up(self._settings)
-            self._feeding = None
+    def landed(self, name: str) -> None:
+        """Have dbt started while the rest is moved, once a table brings something which models read; thread-safe."""
+        if name in self._feeding and self._brings_rows(name):
+            with self._starting:
+                if self._feeding:
+                    warm_up(self._settings)
+                self._feeding = frozenset()
 
     def needed(self) -> bool:
         """Return whether dbt has to run; true also where only dbt can tell, because the project was never parsed."""
@@ -262,13 +266,11 @@ def move(
     how: How,
     progress: Progress,
     batches: Batches,
-    landed: Callable[[Unit], None] = lambda unit: None,
 ) -> None:
     """Extract and load every unit, units side by side; a unit is loaded when all its extracts have ended.
 
     The load follows a failed extract too: the group's other tables are waiting, and batches of earlier runs may be. A
-    unit whose tables are loaded ahead needs no other load, unless something is left. `landed` is told of each unit once
-    its extracts have ended.
+    unit whose tables are loaded ahead needs no other load, unless something is left.
     """
     pool = ThreadPoolExecutor(max_workers=launcher.parallel, thread_name_prefix="step")
     running: dict[Future[Outcome], _Moving] = {}
@@ -287,10 +289,7 @@ def move(
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 moving = running.pop(future)
-                is_ready = _ended(launcher, moving, future.result(), progress, batches)
-                if future.result().step.flow == "extract" and not moving.extracts:
-                    landed(moving.unit)
-                if is_ready:
+                if _ended(launcher, moving, future.result(), progress, batches):
                     start(load_step(moving.unit), moving)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

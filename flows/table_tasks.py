@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.cache_policies import NO_CACHE
 
-from flows.launch import over, stopping
+from flows.launch import extraction, stopping
 from monitoring import log, taxonomy
 from tasks import resources
 from tasks.errors import TRANSIENT, QuotaExhausted, WarehouseError, redact
@@ -89,7 +89,16 @@ def check_stopping(rows: int = 0) -> None:
 def is_over(group: str) -> bool:
     """Return whether waiting for a group's extraction is in vain, because it has ended."""
     check_stopping()
-    return group in over
+    return extraction.is_over(group)
+
+
+def was_landed(name: str) -> bool:
+    """Return whether a batch of a table was ever landed and is still there."""
+    from tasks.landing import Landing
+    from tasks.settings import get_settings
+
+    settings = get_settings()
+    return bool(Landing.open(settings.landing_root()).batches(*read_sources(settings).table(name).key))
 
 
 def measured(stage: str, name: str, work: Callable[[Target], TableMetrics | None]) -> None:

@@ -153,7 +153,8 @@ def plan(loads: Iterable[TableLoad], spread: bool = False) -> list[Unit]:
     """Return the units of a run: every table in exactly one, the longest first.
 
     Loading a table for the first time begins while it is extracted, as soon as a part of it is landed. A run that has
-    a pod of its own would hold it for that, so small tables do without it there.
+    a pod of its own would hold it for that, so small tables do without it there. Where all happens in one process, a
+    group that is alone loads each of its tables as soon as that is extracted.
 
     Args:
         loads: The tables, each once.
@@ -171,8 +172,11 @@ def plan(loads: Iterable[TableLoad], spread: bool = False) -> list[Unit]:
     for resources in ("medium", "small"):
         shared = [load for load in ordered if effective_class(load) == resources]
         units += [_unit_shared(resources, number, pack) for number, pack in enumerate(_pack(shared), start=1)]
-    first = {load.name for load in ordered if load.first and not (spread and effective_class(load) == "small")}
-    return [replace(unit, ahead=tuple(name for name in unit.tables if name in first)) for unit in units]
+    early = {load.name for load in ordered if load.first and not (spread and effective_class(load) == "small")}
+    if len(units) == 1 and not spread:
+        # Nothing else would run beside its extract.
+        early = set(names)
+    return [replace(unit, ahead=tuple(name for name in unit.tables if name in early)) for unit in units]
 
 
 def with_batch(unit: Unit, batch_id: str, count: int) -> Unit:

@@ -115,6 +115,41 @@ def test_cdc_tables_of_a_database_share_a_stream_and_fail_alone(
     assert logged == [("ghosts", "Failed"), ("orders", "Completed"), ("tags", "Completed")]
 
 
+def test_a_table_is_loaded_again_while_the_rest_of_its_group_is_extracted(
+    shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.bronze import pending
+    from tasks.landing import Landing
+
+    assert run_pipeline().is_completed()
+    loaded, load_batch, commit = threading.Event(), pending.load_batch, Landing.commit
+
+    def tell(url: str, landing: Any, manifest: Any, *more: Any) -> Any:
+        result = load_batch(url, landing, manifest, *more)
+        if manifest.table == "orders":
+            loaded.set()
+        return result
+
+    def wait_and_commit(landing: Landing, source: str, table: str, *arguments: Any, **more: Any) -> Any:
+        assert table != "tags" or loaded.wait(60), "orders waited for the extract of tags"
+        return commit(landing, source, table, *arguments, **more)
+
+    monkeypatch.setattr(pending, "load_batch", tell)
+    monkeypatch.setattr(Landing, "commit", wait_and_commit)
+    with MongoClient(shop.uri) as client:
+        client[shop.database]["orders"].insert_one({"_id": 201, "total": 5, "updated_at": 201})
+        client[shop.database]["tags"].delete_one({"_id": "tag-3"})
+    state = run_pipeline()
+    assert state.is_completed(), state.message
+    assert (shop.count("shop__orders"), shop.count("shop__tags")) == (201, 6)
+    steps = shop.query(
+        "select flow_name from monitoring.pipeline_log where parent_run_id = %s and table_name is null "
+        "and flow_name <> 'monitoring' order by 1",
+        str(state.state_details.flow_run_id),
+    )
+    assert steps == [("extract",), ("load-bronze",)], "nothing is left for another load"
+
+
 @pytest.mark.parametrize("resources", ["large", "small"])
 def test_a_table_is_loaded_the_first_time_while_it_is_extracted(
     resources: str, shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch

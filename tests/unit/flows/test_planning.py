@@ -75,6 +75,13 @@ def test_first_loads_begin_early_but_for_small_tables_that_would_hold_a_pod() ->
     assert [unit.ahead for unit in plan(loads, spread=True)] == [("shop.large",), ("shop.medium",), ()]
 
 
+def test_a_group_that_is_alone_in_its_process_loads_each_table_as_soon_as_it_is_extracted() -> None:
+    alone = [TableLoad("shop.new", first=True), TableLoad("shop.known")]
+    assert [unit.ahead for unit in plan(alone)] == [("shop.known", "shop.new")]
+    assert [unit.ahead for unit in plan(alone, spread=True)] == [()]
+    assert [unit.ahead for unit in plan([*alone, TableLoad("shop.large", "large")])] == [(), ("shop.new",)]
+
+
 @pytest.mark.parametrize(
     ("load", "count"),
     [
