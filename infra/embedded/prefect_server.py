@@ -24,6 +24,7 @@ def create_app() -> _Application:
         from prefect.server.api import server
 
         give_up_sooner()
+        wait_before_reading()
         return one_by_one(server.create_app())
 
 
@@ -44,6 +45,24 @@ def give_up_sooner() -> None:
         cursor.close()
 
     AioSqliteConfiguration.setup_sqlite = setup_sqlite  # type: ignore[method-assign, assignment]
+
+
+def wait_before_reading() -> None:
+    """Let a transaction wait for another one as it begins, where Prefect 3.8 lets it wait only once it writes.
+
+    What it has read by then may have been changed, and SQLite refuses such a write at once, whatever time it may wait:
+    Prefect answers 503, and its clients wait two seconds before they try again, then four, and so on. A block of a
+    checkpoint, which is read and then written, hardly got past the server's own writers while tasks ran. Remove this
+    when Prefect's transactions on SQLite begin IMMEDIATE.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    prefects_own = AioSqliteConfiguration.begin_transaction
+
+    def begin_transaction(self: AioSqliteConfiguration, session: Any, with_for_update: bool = False) -> Any:
+        return prefects_own(self, session, with_for_update=True)
+
+    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign, assignment]
 
 
 def one_by_one(app: _Application) -> _Application:
