@@ -54,7 +54,7 @@ def up(home: Path, progress: Progress = silent, *, worker: bool = True) -> str:
             if attempt:
                 _spawn_server(folder)
             if _wait(home, progress):
-                _blocks_file(folder).touch()
+                _known_file(folder).touch()
                 break
             process.stop(folder)
         else:
@@ -183,8 +183,8 @@ def _for_runs(folder: Path) -> Path:
     return folder / "for-runs"
 
 
-def _blocks_file(folder: Path) -> Path:
-    """Return the file that is there once this Prefect has registered its block types in the folder's database."""
+def _known_file(folder: Path) -> Path:
+    """Return the file that is there once this Prefect has migrated the folder's database and registered its blocks."""
     return folder / f"blocks-of-{version('prefect')}"
 
 
@@ -196,6 +196,7 @@ def _spawn_server(folder: Path) -> None:
     port = process.choose_port(process.read_record(folder).port)
     # What `prefect server start` runs, without its command line, whose imports are a tenth of the start.
     program = [sys.executable, "-P", "-m", "uvicorn", "--factory", "infra.embedded.prefect_server:create_app"]
+    is_known = _known_file(folder).exists()
     environment = {
         **_environment(folder, None),
         # Without this the user interface asks the API at Prefect's usual port, whatever --port says.
@@ -203,7 +204,9 @@ def _spawn_server(folder: Path) -> None:
         # Only to see whether its block types are registered, Prefect imports every integration, dbt and Kubernetes
         # included, which is half of its start; they are known once the same version has started here.
         "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
-        "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": str(not _blocks_file(folder).exists()).lower(),
+        "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": str(not is_known).lower(),
+        # A tenth of its start as well.
+        "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": str(not is_known).lower(),
         # Prefect 3.8's worker can overlook a run that is cancelled as its process starts; only this time-out ends it.
         # Above the 30 s that a worker gives a process to end, below Prefect's 300 s, for which a person would wait.
         "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "45",

@@ -1,108 +1,57 @@
-"""Requests to the embedded Prefect server: changes wait for each other, readings wait for nobody."""
+"""The embedded Prefect server's transactions on SQLite wait for each other, and not for ever."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
 from contextlib import closing
-from typing import Any
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from prefect.server.database.configurations import AioSqliteConfiguration
 
-from infra.embedded.prefect_server import BUSY_MILLISECONDS, give_up_sooner, one_by_one
+from infra.embedded.prefect_server import BUSY_MILLISECONDS, give_up_sooner, wait_before_reading
 
-
-class Application:
-    """Keeps each request until all that can be there at once are there; notes how many were."""
-
-    def __init__(self) -> None:
-        self.inside = self.most = 0
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.inside += 1
-        self.most = max(self.most, self.inside)
-        # Everything else that can run does, before the loop comes back.
-        for _ in range(10):
-            await asyncio.sleep(0)
-        self.inside -= 1
-        if scope["path"] == "/broken":
-            raise ValueError("no answer")
+WRITERS = 4
 
 
-def received(*messages: dict[str, Any]) -> Any:
-    """What a client sends, after which it waits for the answer."""
-    left = [*messages]
-
-    async def receive() -> dict[str, Any]:
-        return left.pop(0) if left else await asyncio.Event().wait()  # type: ignore[return-value]
-
-    return receive
+@pytest.fixture(autouse=True)
+def prefects_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put in the place of Prefect's own is set back afterwards."""
+    for name in ("setup_sqlite", "begin_transaction"):
+        monkeypatch.setattr(AioSqliteConfiguration, name, getattr(AioSqliteConfiguration, name))
 
 
-WHOLE = {"type": "http.request", "body": b"{}", "more_body": False}
-
-
-@pytest.mark.parametrize(
-    ("requests", "together"),
-    [
-        ([("POST", "/api/flow_runs/"), ("PATCH", "/api/flow_runs/1"), ("DELETE", "/api/flow_runs/2")], 1),
-        ([("POST", "/api/flow_runs/"), ("GET", "/api/flow_runs/1"), ("POST", "/api/flow_runs/filter")], 3),
-        ([("GET", "/api/health"), ("GET", "/api/health")], 2),
-    ],
-)
-def test_changes_wait_for_each_other(requests: list[tuple[str, str]], together: int) -> None:
-    application = Application()
-
-    async def ask() -> None:
-        served = one_by_one(application)
-        scopes = [{"type": "http", "method": method, "path": path} for method, path in requests]
-        await asyncio.gather(*(served(scope, received(WHOLE), None) for scope in scopes))  # type: ignore[arg-type]
-
-    asyncio.run(ask())
-    assert application.most == together
-
-
-def test_a_change_that_fails_keeps_nobody_waiting() -> None:
-    async def ask() -> None:
-        served = one_by_one(Application())
-        with pytest.raises(ValueError, match="no answer"):
-            await served({"type": "http", "method": "POST", "path": "/broken"}, received(WHOLE), None)  # type: ignore[arg-type]
-        await asyncio.wait_for(served({"type": "http", "method": "POST", "path": "/"}, received(WHOLE), None), 10)  # type: ignore[arg-type]
-
-    asyncio.run(ask())
-
-
-def test_a_request_reaches_the_application_as_it_was_sent() -> None:
-    sent = [{"type": "http.request", "body": part, "more_body": part != b"c"} for part in (b"a", b"b", b"c")]
-    seen: list[bytes] = []
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        seen.extend([(await receive())["body"] for _ in sent])
-
-    asyncio.run(one_by_one(application)({"type": "http", "method": "POST", "path": "/"}, received(*sent), None))  # type: ignore[arg-type]
-    assert seen == [b"a", b"b", b"c"]
-
-
-def test_a_client_that_stops_while_it_sends_keeps_nobody_waiting() -> None:
-    async def ask() -> None:
-        served = one_by_one(Application())
-        scope = {"type": "http", "method": "POST", "path": "/"}
-        half = asyncio.ensure_future(served(scope, received(WHOLE | {"more_body": True}), None))  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        await asyncio.wait_for(served(scope, received(WHOLE), None), 10)  # type: ignore[arg-type]
-        assert not half.done()
-        half.cancel()
-
-    asyncio.run(ask())
-
-
-def test_a_write_waits_for_another_one_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from prefect.server.database.configurations import AioSqliteConfiguration
-
-    # Set back afterwards.
-    monkeypatch.setattr(AioSqliteConfiguration, "setup_sqlite", AioSqliteConfiguration.setup_sqlite)
+def test_a_write_waits_for_another_one_as_long_as_it_is_told() -> None:
     give_up_sooner()
     with closing(sqlite3.connect(":memory:")) as connection:
         AioSqliteConfiguration("sqlite+aiosqlite:///:memory:").setup_sqlite(connection, None)  # type: ignore[arg-type]
         assert connection.execute("pragma busy_timeout").fetchone() == (BUSY_MILLISECONDS,)
         assert connection.execute("pragma foreign_keys").fetchone() == (1,)
+
+
+def test_what_is_read_and_then_written_is_neither_refused_nor_lost(tmp_path: Path) -> None:
+    wait_before_reading()
+    file = tmp_path / "prefect.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            "pragma journal_mode = wal; create table block (n integer); insert into block select 0"
+        )
+    configuration = AioSqliteConfiguration(f"sqlite+aiosqlite:///{file}")
+
+    async def change() -> None:
+        engine = await configuration.engine()
+        async with await configuration.session(engine) as session, configuration.begin_transaction(session):
+            read = (await session.execute(sa.text("select n from block"))).scalar_one()
+            # The others begin meanwhile, as requests do that come at the same time.
+            await asyncio.sleep(0.05)
+            await session.execute(sa.text("update block set n = :n"), {"n": read + 1})
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(change() for _ in range(WRITERS)))
+        await (await configuration.engine()).dispose()
+
+    asyncio.run(all_at_once())
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("select n from block").fetchone() == (WRITERS,)
