@@ -57,4 +57,4 @@ def wait_before_reading() -> None:
     def begin_transaction(self: AioSqliteConfiguration, session: Any, with_for_update: bool = False) -> Any:
         return prefects_own(self, session, with_for_update=True)
 
-    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign, assignment]
+    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]
