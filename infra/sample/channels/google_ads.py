@@ -15,6 +15,8 @@ _QUERY = re.compile(
 )
 _PATH = re.compile(r"^(?P<version>v\d+)/customers/(?P<customer>\d+)/googleAds:searchStream$")
 _BATCH = 1_000
+# By name what is counted: whether it is among `conversions`, or among `all_conversions` alone.
+_ACTIONS = {"Purchase": True, "Add to cart": False}
 _LEVELS: dict[str, Level] = {
     "customer": "account",
     "campaign": "campaign",
@@ -74,10 +76,7 @@ class GoogleAdsFake(Fake):
         account = self.facts.account(customer)
         if account is None:
             return refused(403, "authorizationError", "CUSTOMER_NOT_ENABLED", "The customer account can't be accessed.")
-        results = _results(account, query, fields)
-        batches = [results[start : start + _BATCH] for start in range(0, len(results), _BATCH)] or [[]]
-        mask = ",".join(map(_camel, fields))
-        return Answer([{"results": batch, "fieldMask": mask, "requestId": "r1"} for batch in batches if batch])
+        return _of_account(account, query, fields)
 
     def _of_manager(self, resource: str, fields: list[str]) -> Answer:
         if resource != "customer_client":
@@ -102,6 +101,18 @@ class GoogleAdsFake(Fake):
         return Answer([{"results": rows, "requestId": "r0"}])
 
 
+def _of_account(account: AdAccount, query: re.Match[str], fields: list[str]) -> Answer:
+    if _by_action(fields) and not {"metrics.cost_micros", "metrics.clicks", "metrics.impressions"}.isdisjoint(fields):
+        # Each action would tell the whole spend again.
+        return refused(
+            400, "queryError", "PROHIBITED_SEGMENT_WITH_METRIC_IN_SELECT_OR_WHERE_CLAUSE", "Cannot select both."
+        )
+    results = _results(account, query, fields)
+    batches = [results[start : start + _BATCH] for start in range(0, len(results), _BATCH)]
+    mask = ",".join(map(_camel, fields))
+    return Answer([{"results": batch, "fieldMask": mask, "requestId": "r1"} for batch in batches])
+
+
 def _results(account: AdAccount, query: re.Match[str], fields: list[str]) -> list[dict[str, Any]]:
     level = _LEVELS[query["resource"]]
     if query["first"] is not None:
@@ -109,10 +120,19 @@ def _results(account: AdAccount, query: re.Match[str], fields: list[str]) -> lis
         rows = summed(account.between(first, last), level)
     else:
         rows = [AdDay(date.min)] if level == "account" else account.members(level)
-    return [_row(account, row, fields) for row in rows]
+    actions: list[str | None] = [*_ACTIONS] if _by_action(fields) else [None]
+    return [_row(account, row, fields, action) for row in rows for action in actions]
 
 
-def _row(account: AdAccount, row: AdDay, fields: list[str]) -> dict[str, Any]:
+def _by_action(fields: list[str]) -> bool:
+    return any(field.startswith("segments.conversion_action") for field in fields)
+
+
+def _row(account: AdAccount, row: AdDay, fields: list[str], action: str | None) -> dict[str, Any]:
+    counted = action is None or _ACTIONS[action]
+    # Each purchase was put into the cart once.
+    times = len(_ACTIONS) if action is None else 1
+    number = 0 if action is None else list(_ACTIONS).index(action)
     values: dict[str, Any] = {
         "segments.date": row.day.isoformat(),
         # Numbers of 64 bits travel as text, doubles as numbers.
@@ -140,13 +160,13 @@ def _row(account: AdAccount, row: AdDay, fields: list[str]) -> dict[str, Any]:
         "metrics.impressions": str(row.impressions),
         "metrics.clicks": str(row.clicks),
         "metrics.cost_micros": str(int(row.spend * 1_000_000)),
-        "metrics.conversions": float(row.conversions),
-        "metrics.conversions_value": float(row.value),
-        "metrics.all_conversions": float(row.conversions),
+        "metrics.conversions": float(row.conversions) if counted else 0.0,
+        "metrics.conversions_value": float(row.value) if counted else 0.0,
+        "metrics.all_conversions": times * float(row.conversions),
         "metrics.view_through_conversions": "0",
-        "segments.conversion_action": f"customers/{account.id}/conversionActions/1",
-        "segments.conversion_action_name": "Purchase",
-        "segments.conversion_action_category": "PURCHASE",
+        "segments.conversion_action": f"customers/{account.id}/conversionActions/{number}",
+        "segments.conversion_action_name": action,
+        "segments.conversion_action_category": "PURCHASE" if action == "Purchase" else "ADD_TO_CART",
     }
     return _nested(
         {field: values[field] for field in fields if field in values},

@@ -439,6 +439,24 @@ def test_actions_of_meta_are_counted_once(tmp_path: Path) -> None:
     }
 
 
+# -- google ads -----------------------------------------------------------------------------------------------
+
+
+def test_conversions_of_google_by_action_are_those_of_the_campaign_and_tell_no_spend(tmp_path: Path) -> None:
+    tables = {"campaigns": {}, "conversions": {}}
+    with serving(google_ads=google_ads.GoogleAdsFake(facts())) as url:
+        pulls = Pulls(tmp_path, source("google_ads", url, "") | {"tables": tables})
+        for table in tables:
+            pulls.pull(table)
+    whole, by_action = (pulls.last(table) for table in tables)
+    for metric in ("conversions", "conversions_value", "all_conversions"):
+        figures = [sum(Decimal(str(row[metric])) for row in rows) for rows in (whole, by_action)]
+        assert figures[0] == figures[1] > 0, metric
+    assert (len(whole), len(by_action)) == (18, 36)
+    assert {row["segments_conversion_action_name"] for row in by_action} == {"Purchase", "Add to cart"}
+    assert not any("cost_micros" in row for row in by_action)
+
+
 # -- analytics ------------------------------------------------------------------------------------------------
 
 
@@ -670,7 +688,7 @@ def test_googles_messages_take_every_level_of_the_ads_fake() -> None:
                 listed[name] = [str(row.ad_group_ad.ad.id or row.campaign.id or row.customer.id) for row in rows]
     assert spent == {
         **{"accounts": [2_200_000], "campaigns": [2_200_000], "ad_groups": [2_200_000]},
-        **{"ads": [1_100_000, 1_100_000], "conversions": [0]},
+        **{"ads": [1_100_000, 1_100_000], "conversions": [0, 0]},
     }
     assert listed == {"account_list": [FIRST], "campaign_list": ["11"], "ad_list": ["31", "32"]}
 
@@ -697,21 +715,3 @@ def test_metas_client_reads_the_same_insights(monkeypatch: pytest.MonkeyPatch) -
         assert job[AdReportRun.Field.async_status] == "Job Completed"
         rows = [dict(row) for row in job.get_insights(params={"limit": 2})]
     assert [(row["campaign_id"], row["spend"]) for row in rows] == [("1", "10.10"), ("2", "11.10"), ("3", "12.10")]
-
-
-# -- documentation --------------------------------------------------------------------------------------------
-
-
-def test_the_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:
-    import re
-
-    from tasks.sources import load_sources
-
-    text = (Path(__file__).parents[3] / "docs/sources/channels.md").read_text()
-    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    for number, example in enumerate(examples):
-        path = tmp_path / f"{number}.yaml"
-        path.write_text(example)
-        names = re.findall(r"\$\{(\w+)\}", example)
-        assert load_sources(path, dict.fromkeys(names, "given")).refs()
-    assert len(examples) == 2
