@@ -279,9 +279,13 @@ EVENTS = [
     ],
 ]
 RATES = [
-    {"_id": "2026-02-27", "Date": date(2026, 2, 27), "USD": Decimal("2"), "GBP": Decimal("0.8")},
+    {"_id": "2026-02-27", "Date": date(2026, 2, 27), "USD": Decimal("2"), "GBP": Decimal("0.8"), "HRK": Decimal("7.5")},
     {"_id": "2026-03-06", "Date": date(2026, 3, 6), "USD": Decimal("1.25"), "GBP": Decimal("0.8")},
     {"_id": "2026-03-09", "Date": date(2026, 3, 9), "USD": Decimal("1.60"), "GBP": "N/A"},
+    *(
+        {"_id": f"2026-04-{day:02}", "Date": date(2026, 4, day), "USD": Decimal("1.60"), "GBP": Decimal("0.8")}
+        for day in (1, 2, 3, 7)
+    ),
 ]
 GOOGLE = [
     {
@@ -410,6 +414,15 @@ def test_currencies_are_added_up_at_the_rate_of_their_day(gold: psycopg.Connecti
     # A rate that was not published on the ninth holds on from before.
     pound = "select published_on, rate from gold.fct_exchange_rate where currency = 'GBP' and date_day = '2026-03-10'"
     assert rows(gold, pound) == [(date(2026, 3, 6), Decimal("1.25"))]
+
+
+def test_a_currency_that_ended_has_no_rate_for_long(gold: psycopg.Connection[Any]) -> None:
+    kuna = "select min(date_day), max(date_day) from gold.fct_exchange_rate where currency = 'HRK'"
+    # Left out of six publications; the pound, left out of one, goes on, and so does every currency after the last one.
+    assert rows(gold, kuna) == [(date(2026, 2, 27), date(2026, 3, 6))]
+    pound = "select count(*), max(date_day) >= current_date from gold.fct_exchange_rate where currency = 'GBP'"
+    ((days, is_known_today),) = rows(gold, pound)
+    assert is_known_today and days > (date(2026, 11, 1) - date(2026, 2, 27)).days
 
 
 def test_costs_and_margins(gold: psycopg.Connection[Any]) -> None:

@@ -8,15 +8,31 @@ with published as (
 
 ),
 
-{#- A rate holds until the next one is published: over weekends and holidays. #}
+{#- Counted, as days without any rate (weekends, holidays, a file that is late) say nothing of a currency. #}
+publications as (
+
+    select published_on, row_number() over (order by published_on) as publication
+    from (select distinct published_on from published) as days_with_rates
+
+),
+
+{#- A rate holds until the next one is published: over weekends and holidays. A currency that is left out five times in a row
+is suspended or has ended: its rate holds for a week, and amounts of later days have none. #}
 periods as (
 
     select
-        currency,
-        published_on,
-        units_per_euro,
-        coalesce(lead(published_on) over (partition by currency order by published_on) - 1, current_date + 1) as until
+        published.currency,
+        published.published_on,
+        published.units_per_euro,
+        case
+            when coalesce(lead(publications.publication) over later, last_one.publication + 1) - publications.publication > 5
+                then least(published.published_on + 7, lead(published.published_on) over later - 1)
+            else coalesce(lead(published.published_on) over later - 1, current_date + 1)
+        end as until
     from published
+    inner join publications on publications.published_on = published.published_on
+    cross join (select max(publication) as publication from publications) as last_one
+    window later as (partition by published.currency order by published.published_on)
 
 ),
 
