@@ -67,6 +67,8 @@ class MicrosoftAdsFake(Fake):
         self.tokens_given = 0
         # How a job ends, by its number; default it succeeds at the second look.
         self.endings: dict[int, str] = {}
+        # Where files are fetched; default here.
+        self.storage: str | None = None
 
     def answer(self, asked: Asked) -> Answer:
         """See `Fake`."""
@@ -125,7 +127,8 @@ class MicrosoftAdsFake(Fake):
         job = self.jobs[name]
         job.looks += 1
         ending = self.endings.get(list(self.jobs).index(name))
-        address = f"http://{asked.headers['host']}/microsoft_ads/files/{name}?sig=s1"
+        storage = self.storage or f"http://{asked.headers['host']}/microsoft_ads"
+        address = f"{storage}/files/{name}?sig=s1"
         if job.is_bulk:
             ending = ending or "Completed" if job.looks > 1 else "InProgress"
             percent = 50 if ending == "InProgress" else 100

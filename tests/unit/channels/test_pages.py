@@ -1,9 +1,12 @@
-"""The page of each channel: its example is checked and run against the fake, and its versions are the known ones."""
+"""The page of each channel: its example is checked and run at the service's own addresses, its versions are known."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,12 @@ from ruamel.yaml import YAML
 
 from infra.sample.channels import ga4, klaviyo
 from infra.sample.channels.facts import AdDay
-from infra.sample.channels.server import Fake
+from infra.sample.channels.microsoft_ads import MicrosoftAdsFake
+from infra.sample.channels.server import Answer, Asked, Fake
+from infra.sample.connectors.proxy import Internet
 from tasks.marketing import versions
 from tasks.marketing.rest.check import check
-from tests.channels import NOW, Pulls, serving
+from tests.channels import NOW, Pulls, Script
 from tests.unit.channels.test_channels import FAKES, facts, key_of_service_account, visits
 
 PAGES = Path(__file__).parents[3] / "docs/sources"
@@ -30,6 +35,28 @@ SECRETS = {
     "MICROSOFT_DEVELOPER_TOKEN": "developer-token",
     "MICROSOFT_REFRESH_TOKEN": "microsoft-refresh-0",
     "KLAVIYO_KEY": "pk_secret",
+}
+STORAGE = "storage.example"
+HOSTS = {
+    "ga4": ("analyticsdata.googleapis.com",),
+    "google_ads": ("googleads.googleapis.com",),
+    "klaviyo": ("a.klaviyo.com",),
+    "linkedin_ads": ("api.linkedin.com",),
+    "meta_ads": ("graph.facebook.com",),
+    "microsoft_ads": (
+        "reporting.api.bingads.microsoft.com",
+        "bulk.api.bingads.microsoft.com",
+        "clientcenter.api.bingads.microsoft.com",
+        STORAGE,
+    ),
+    "tiktok_ads": ("business-api.tiktok.com",),
+}
+GOOGLE = ("oauth2.googleapis.com", "token")
+TOKENS = {
+    "ga4": GOOGLE,
+    "google_ads": GOOGLE,
+    "linkedin_ads": ("www.linkedin.com", "oauth/v2/accessToken"),
+    "microsoft_ads": ("login.microsoftonline.com", "common/oauth2/v2.0/token"),
 }
 # What the fakes' managers are called.
 MANAGER = {"123-456-7890": "100-000-0001"}
@@ -58,8 +85,8 @@ def fake_of(kind: str) -> Fake:
     return fake
 
 
-def example(kind: str, url: str) -> dict[str, Any]:
-    """Return the page's example with the fake's secrets and addresses in place of the service's own."""
+def example(kind: str) -> dict[str, Any]:
+    """Return the page's example with the fake's secrets in place of the service's own."""
     (text,) = re.findall(r"```yaml\n(.*?)```", (PAGES / f"{kind}.md").read_text(), re.DOTALL)
     known = {**SECRETS, "GA4_SERVICE_ACCOUNT": ""}
     (source,) = (
@@ -68,12 +95,8 @@ def example(kind: str, url: str) -> dict[str, Any]:
         .values()
     )
     assert source["kind"] == kind
-    source["base_url"] = f"{url}/{kind}"
-    holder = source.get("credentials", source)
-    if "refresh_token" in holder:
-        holder["token_url"] = f"{url}/{kind}/token"
     if kind == "ga4":
-        holder["key"] = key_of_service_account(f"{url}/{kind}/token")
+        source["credentials"]["key"] = key_of_service_account(f"https://{'/'.join(GOOGLE)}")
     if "manager" in source:
         source["manager"] = MANAGER[source["manager"]]
     for table in source["tables"].values():
@@ -84,10 +107,33 @@ def example(kind: str, url: str) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def internet(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Serve a fake at the addresses of its service; fail unless all of them were asked, and no other."""
+    fake = fake_of(kind)
+    hosts: dict[str, Fake] = dict.fromkeys(HOSTS[kind], fake)
+    if isinstance(fake, MicrosoftAdsFake):
+        fake.storage = f"https://{STORAGE}"
+
+    def token(asked: Asked) -> Answer:
+        return fake.handle(replace(asked, path="token" if asked.path == TOKENS[kind][1] else "none"))
+
+    if kind in TOKENS:
+        hosts[TOKENS[kind][0]] = Script(token)
+    with Internet(hosts, folder) as served:
+        for name, value in served.environment.items():
+            monkeypatch.setenv(name, value)
+        yield
+    assert {asked.headers["host"] for asked in fake.log} == hosts.keys()
+    assert served.refused == set()
+
+
 @pytest.mark.parametrize("kind", sorted(versions.CURRENT))
-def test_the_example_of_a_page_passes_the_check_and_each_of_its_tables_is_read(kind: str, tmp_path: Path) -> None:
-    with serving(**{kind: fake_of(kind)}) as url:
-        pulls = Pulls(tmp_path, example(kind, url))
+def test_the_example_of_a_page_passes_the_check_and_each_of_its_tables_is_read(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with internet(kind, tmp_path, monkeypatch):
+        pulls = Pulls(tmp_path, example(kind))
         refs = pulls.sources.refs()
         found = list(check("shop", refs[0].source, pulls.open()))  # type: ignore[arg-type]
         rows = {ref.table_name: pulls.pull(ref.table_name).metrics.rows_landed for ref in refs}
