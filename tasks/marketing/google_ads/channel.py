@@ -95,6 +95,7 @@ class GoogleAdsChannel(ApiChannel):
             headers=headers,
             budget=shared(name, 10, 1, clock, concurrent=4),
             clock=clock,
+            upgrade=versions.ending("google_ads", source.version).upgrade,
         )
 
     def accounts(self) -> list[Account]:

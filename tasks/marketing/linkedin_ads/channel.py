@@ -67,6 +67,7 @@ class LinkedinAdsChannel(ApiChannel):
             headers={"LinkedIn-Version": source.version, "X-Restli-Protocol-Version": "2.0.0"},
             budget=shared(name, 6, 10, clock, concurrent=2),
             clock=clock,
+            upgrade=versions.ending("linkedin_ads", source.version).upgrade,
         )
 
     def accounts(self) -> list[Account]:

@@ -141,6 +141,7 @@ class MetaAdsChannel(ApiChannel):
             budget=shared(name, 10, 1, clock, concurrent=4),
             clock=clock,
             pace=pace,
+            upgrade=versions.ending("meta_ads", source.version).upgrade,
         )
 
     def accounts(self) -> list[Account]:

@@ -123,6 +123,7 @@ class Client:
         clock: What waits go by.
         pace: Returns from an answer's headers the seconds that nobody should ask in, as usage nears its limit.
         also: Base URLs of the service's other hosts, where credentials may go too.
+        upgrade: What to do when the service says that its version has ended.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Client:
         clock: Clock | None = None,
         pace: Callable[[Mapping[str, str]], float] | None = None,
         also: Iterable[str] = (),
+        upgrade: str | None = None,
     ) -> None:
         self._base = base_url.rstrip("/") + "/"
         self._own = {urlsplit(address)[:2] for address in (base_url, *also)}
@@ -145,6 +147,7 @@ class Client:
         self._rules = tuple(rules)
         self._headers = dict(headers or {})
         self._budget, self._pace = budget, pace
+        self._upgrade = upgrade or "upgrade to a release that knows a later version"
         self.clock = clock or Clock()
         self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
         self._refreshing = threading.Lock()
@@ -369,7 +372,7 @@ class Client:
         if rule.action == "skip_account":
             return SkipAccount(said, reply.where, rule.advice or "grant the user the account, or take it out")
         if rule.action == "version":
-            return VersionEnded(said, reply.where, rule.advice or "upgrade to a release that knows a later version")
+            return VersionEnded(said, reply.where, rule.advice or self._upgrade)
         if rule.action == "refresh":
             return SourceAuthError(said, reply.where, rule.advice or "renew the credentials")
         return SourceError(

@@ -147,6 +147,7 @@ class DeclaredChannel(ApiChannel):
             if budget
             else None,
             clock=clock,
+            upgrade=next((ending.upgrade for ending in endings), None),
         )
 
     def accounts(self) -> list[Account]:

@@ -239,13 +239,22 @@ def test_throttling_is_waited_for(kind: str, answer: Answer, waited: int, tmp_pa
     assert len(pulls.last(table)) == 18
 
 
-@pytest.mark.parametrize("kind", ["google_ads", "linkedin_ads", "meta_ads"])
-def test_an_ended_version_is_named(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "version", "advice"),
+    [
+        ("google_ads", "v22", "set `version` to v26"),
+        ("google_ads", "v26", "upgrade to the product's next release"),
+        ("linkedin_ads", "202511", "set `version` to 202610"),
+        ("meta_ads", "v24.0", "set `version` to v26.0"),
+    ],
+)
+def test_an_ended_version_is_named_with_what_to_do(kind: str, version: str, advice: str, tmp_path: Path) -> None:
     table, _ = TABLES[kind]
     with serving(**{kind: FAKES[kind](facts(), versions=())}) as url:
-        pulls = Pulls(tmp_path, source(kind, url, table))
-        with pytest.raises(VersionEnded, match="has ended"):
+        pulls = Pulls(tmp_path, source(kind, url, table, version=version))
+        with pytest.raises(VersionEnded, match="has ended") as raised:
             pulls.pull(table)
+    assert version in str(raised.value) and raised.value.action == advice
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,9 @@ def test_a_missing_scope_and_an_ended_revision_say_what_to_do(tmp_path: Path) ->
         assert any(
             "has ended on 2026-10-15" in one.message for one in check("shop", old.ref("events").source, old.open())
         )  # type: ignore[arg-type]
-        with pytest.raises(VersionEnded):
+        with pytest.raises(VersionEnded) as raised:
             old.pull("events")
+    assert raised.value.action == "set `version` to 2026-10-15"
 
 
 def test_a_table_that_is_not_described_is_a_mistake_with_its_line(tmp_path: Path) -> None:
