@@ -9,8 +9,8 @@ from typing import Any
 from infra.sample.channels.facts import AdAccount, AdDay, Facts, Level, summed
 from infra.sample.channels.server import Answer, Asked, Fake
 
-_DAY = r"\(year:(\d+),month:(\d+),day:(\d+)\)"
-_RANGE = re.compile(rf"dateRange=\(start:{_DAY},end:{_DAY}\)")
+# The names within a structure may come in any order.
+_DAY = re.compile(r"(?<=[(,])(start|end):\(([a-z]+:\d+(?:,[a-z]+:\d+)*)\)")
 _ACCOUNTS = re.compile(r"accounts=List\(urn%3Ali%3AsponsoredAccount%3A(\d+)\)")
 _MOST_FIELDS = 20
 
@@ -74,20 +74,29 @@ class LinkedinAdsFake(Fake):
         return Answer({"access_token": self.token, "expires_in": 600, "refresh_token": self.refresh_tokens[-1]})
 
     def _analytics(self, asked: Asked) -> Answer:
-        days, accounts = _RANGE.search(asked.raw_query), _ACCOUNTS.search(asked.raw_query)
+        days, accounts = _days(asked.raw_query), _ACCOUNTS.search(asked.raw_query)
         fields = asked.query["fields"].split(",")
-        if days is None or accounts is None or len(fields) > _MOST_FIELDS:
+        if days.keys() != {"start", "end"} or accounts is None or len(fields) > _MOST_FIELDS:
             return refused(400, "Invalid query parameters passed to request", "ILLEGAL_ARGUMENT")
         account = self.facts.account(accounts[1])
         if account is None:
             return refused(403, "Not enough permissions to access the account", "ACCESS_DENIED")
-        first, last = date(*map(int, days.groups()[:3])), date(*map(int, days.groups()[3:]))
         level, urn = _PIVOTS[asked.query["pivot"]]
         rows = [
             _row(row, fields, f"urn:li:{urn}:{account.id if level == 'account' else getattr(row, f'{level}_id')}")
-            for row in summed(account.between(first, last), level)
+            for row in summed(account.between(days["start"], days["end"]), level)
         ]
         return Answer({"elements": rows, "paging": {"start": 0, "count": 10, "links": []}})
+
+
+def _days(query: str) -> dict[str, date]:
+    """Return the ends of the range of days by their names."""
+    _, _, asked = query.partition("dateRange=(")
+    found = {}
+    for name, text in _DAY.findall("(" + asked.partition("&")[0]):
+        parts = dict(part.split(":") for part in text.split(","))
+        found[name] = date(int(parts["year"]), int(parts["month"]), int(parts["day"]))
+    return found
 
 
 def _account(account: AdAccount) -> dict[str, Any]:
