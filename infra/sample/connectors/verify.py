@@ -75,8 +75,12 @@ class Trial:
             self._states[table] = found.moved(self._states.get(table, {}))
         return found
 
-    def compare(self, table: str) -> int:
+    def compare(self, table: str, when: str = "") -> int:
         """Read a table, and return the number of its rows.
+
+        Args:
+            table: The table.
+            when: What has happened before, as a message begins with it.
 
         Raises:
             NotVerified: They are not what the fake holds.
@@ -93,7 +97,7 @@ class Trial:
             lacking = [f"lacks {one}" for one in served if one not in landed]
             odd = [f"has {one}" for one in landed if one not in served]
             raise NotVerified(
-                f"{len(served)} rows were served and {len(landed)} landed: {'; '.join([*lacking[:2], *odd[:2]])}",
+                f"{when}{len(served)} rows were served and {len(landed)} landed: {'; '.join([*lacking[:2], *odd[:2]])}",
                 f"{SOURCE}.{table}",
             )
         return len(landed)
@@ -134,7 +138,8 @@ def verify(connector: str, folder: Path) -> Iterator[str]:
             yield f"{table}: {trial.compare(table)} rows are those of the fake"
         trial.service.restate()
         for table in trial.service.tables:
-            yield f"{table}: after a change, {trial.compare(table)} rows are those of the fake"
+            changed = "after a change, "
+            yield f"{table}: {changed}{trial.compare(table, changed)} rows are those of the fake"
         trial.service.refuses = True
         table = next(iter(trial.service.tables))
         known = set(trial.landing.batches(SOURCE, table))

@@ -14,10 +14,13 @@ from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from infra.sample.channels.server import Asked
+from infra.sample.connectors.services import SERVICES, Service
+from infra.sample.connectors.verify import NotVerified, verify
 from tasks.connectors import catalogue, environments
 from tasks.connectors.process import Limits, Process, memory
 from tasks.errors import ConfigError, SourceError
@@ -383,24 +386,96 @@ def test_a_connector_that_is_not_installed_says_how(tmp_path: Path, monkeypatch:
     get_settings.cache_clear()
 
 
+NAME = "snapchat-marketing"
+
+
+def install_toy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the toy where a connector of the catalogue is installed."""
+    place = folder / "connectors" / NAME / hashlib.sha256(catalogue.lock(NAME).read_bytes()).hexdigest()[:16]
+    (place / "bin").mkdir(parents=True)
+    (place / "connector.json").write_text(json.dumps({"name": NAME, "version": "1", "lock": "", "spec": ""}))
+    program = place / "bin" / catalogue.entries()[NAME].program
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {TOY} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("WAREHOUSE_CONNECTORS", str(folder / "connectors"))
+    get_settings.cache_clear()
+
+
 def test_of_a_connector_that_cannot_be_told_the_first_day_only_the_windows_days_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "snapchat-marketing"
-    place = tmp_path / "connectors" / name / hashlib.sha256(catalogue.lock(name).read_bytes()).hexdigest()[:16]
-    (place / "bin").mkdir(parents=True)
-    (place / "connector.json").write_text(json.dumps({"name": name, "version": "1", "lock": "", "spec": ""}))
-    program = place / "bin" / catalogue.entries()[name].program
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {TOY} "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("WAREHOUSE_CONNECTORS", str(tmp_path / "connectors"))
-    get_settings.cache_clear()
-    toy = Toy(tmp_path, program=[], connector=name, first_day=None, last_day=None)
+    install_toy(tmp_path, monkeypatch)
+    toy = Toy(tmp_path, program=[], connector=NAME, first_day=None, last_day=None)
     toy.serve(rows={"one": [row(1, "2024-02-29"), row(2, DAYS[0]), row(3, DAYS[2])]})
     toy.pulls.pull("spend")
     assert sorted(found["id"] for found in toy.pulls.last("spend")) == [2, 3]
     toy.serve(rows={"one": [row(4, "2026-11-25")]})
     assert "outside of the days asked for" in str(toy.failure())
+    get_settings.cache_clear()
+
+
+# -- verify ------------------------------------------------------------------------------------------------------------
+
+
+class ToyService(Service):
+    """What the toy reads: it has a file of its own, which says what this holds, or something else."""
+
+    hosts = ("toy.example",)
+    tables: ClassVar = {"spend": {"mode": "full"}}
+    config: ClassVar[dict[str, Any]] = {}
+    told: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, today: date) -> None:
+        super().__init__(today)
+        self.write()
+
+    def make(self, table: str) -> list[dict[str, Any]]:
+        return [{"id": number, "name": f"campaign {number}"} for number in range(3)]
+
+    def give(self, asked: Asked) -> Any:
+        return None
+
+    def restate(self) -> None:
+        super().restate()
+        if "stale" not in self.told:
+            self.write()
+
+    def write(self, **told: Any) -> None:
+        rows = self.records["spend"][: self.told.get("rows", 3)]
+        Path(self.config["script"]).write_text(json.dumps({"rows": {"one": rows}, **told}))
+
+    @property
+    def refuses(self) -> bool:
+        return False
+
+    @refuses.setter
+    def refuses(self, value: bool) -> None:
+        if value and "patient" not in self.told:
+            self.write(faults={"one": {"how": "exit", "after": 0}})
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"rows": 2}, "^3 rows were served and 2 landed: lacks"),
+        ({"stale": True}, "^after a change, 2 rows were served and 3 landed"),
+        ({"patient": True}, "^the service refused, and the connector called the stream complete"),
+        ({}, ""),
+    ],
+)
+def test_verify_says_in_which_case_a_connector_reads_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any], said: str
+) -> None:
+    config = {"script": str(tmp_path / "script.json"), "token": TOKEN, "accounts": ["one"]}
+    monkeypatch.setattr(ToyService, "config", config)
+    monkeypatch.setattr(ToyService, "told", told)
+    monkeypatch.setitem(SERVICES, NAME, ToyService)
+    install_toy(tmp_path, monkeypatch)
+    if not said:
+        assert list(verify(NAME, tmp_path))[-1] == "no other host was asked"
+    else:
+        with pytest.raises(NotVerified, match=said):
+            list(verify(NAME, tmp_path))
     get_settings.cache_clear()
 
 
