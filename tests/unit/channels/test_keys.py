@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.landing import Landing
 from tasks.marketing.rest.keys import Keys
 from tests.benchmarks import channels, steps
 from tests.channels import serving
@@ -45,6 +46,15 @@ def test_files_of_keys_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not list(tmp_path.iterdir())
 
 
-def test_the_benchmark_reads_all_rows(tmp_path: Path) -> None:
+def test_the_benchmark_reads_each_row_as_it_was_served(tmp_path: Path) -> None:
+    count = 2 * channels.PAGE + 500
     with serving(ads=channels.Pages()) as url:
-        assert steps.channel(url, 1_200, str(tmp_path / "landing"))["rows"] == 1_200
+        assert steps.channel(url, count, str(tmp_path / "landing"))["rows"] == count
+    landing = Landing.open(str(tmp_path / "landing"))
+    (batch,) = landing.batches("bench", "ads")
+    manifest = landing.manifest("bench", "ads", batch)
+    landed = pl.concat([landing.read(manifest, part) for part in manifest.of_kind("rows")])
+    served = pl.DataFrame([channels.row(number) for number in range(count)])
+    for name in served.columns:
+        (column,) = (found for found in landed.columns if found.rpartition("|")[0] == name)
+        assert landed[column].cast(pl.String).to_list() == served[name].cast(pl.String).to_list(), name

@@ -21,7 +21,7 @@ from infra.sample.channels.server import Answer, Asked, Fake
 from infra.sample.connectors.proxy import Internet
 from tasks.marketing import versions
 from tasks.marketing.rest.check import check
-from tests.channels import NOW, Pulls, Script
+from tests.channels import NOW, Pulls, Script, serving
 from tests.unit.channels.test_channels import FAKES, facts, key_of_service_account, visits
 
 PAGES = Path(__file__).parents[3] / "docs/sources"
@@ -140,6 +140,37 @@ def test_the_example_of_a_page_passes_the_check_and_each_of_its_tables_is_read(
     assert [one for one in found if one.level == "wrong"] == []
     assert any(one.level == "ok" and "the first rows" in one.message for one in found)
     assert [name for name, count in rows.items() if not count] == []
+
+
+def test_the_example_of_any_other_api_reads_one(tmp_path: Path) -> None:
+    programs = [{"id": "p1", "tz": "Europe/Berlin"}, {"id": "p2", "tz": "Pacific/Auckland"}]
+
+    def answer(asked: Asked) -> Any:
+        if asked.headers.get("authorization") != "Bearer given":
+            return Answer({}, 401)
+        if asked.path == "programs":
+            # One on each page.
+            start = int(asked.query.get("after", 0))
+            return {"data": programs[start : start + 1], "meta": {"next": "1"} if not start else {}}
+        if asked.path.endswith("members"):
+            return {"data": [{"id": "m1", "name": "Ann"}]}
+        return {"data": [{"day": f"{YESTERDAY}", "member_id": "m1", "amount": "0.10"}]}
+
+    _, text = re.findall(r"```yaml\n(.*?)```", (PAGES / "channels.md").read_text(), re.DOTALL)
+    source = YAML(typ="safe").load(text.replace("${LOYALTY_TOKEN}", "given"))["sources"]["loyalty"]
+    fake = Script(answer)
+    fake.fail(Answer({"code": 40100, "retry_after": 7}), where=lambda asked: asked.path.endswith("points"))
+    with serving(api=fake) as url:
+        pulls = Pulls(tmp_path, source | {"base_url": f"{url}/api"})
+        pulls.pull("points")
+        pulls.pull("members")
+    points = [(row["account_id"], row["day"], row["amount"]) for row in pulls.last("points")]
+    assert points == [(name, YESTERDAY, "0.10") for name in ("p1", "p2")]
+    assert [row["name"] for row in pulls.last("members")] == ["Ann", "Ann"]
+    assert 7 in pulls.clock.slept
+    # The days are those of each program's own zone: it is the 25th in Auckland.
+    asked = [one.query for one in fake.log if one.path.endswith("points")]
+    assert {(one["from"], one["to"]) for one in asked} == {("2026-11-17", "2026-11-24"), ("2026-11-18", "2026-11-25")}
 
 
 @pytest.mark.parametrize("kind", sorted(versions.CURRENT))
