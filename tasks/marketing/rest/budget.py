@@ -1,4 +1,4 @@
-"""How often a service may be asked: one budget for all tables of an account that a process reads."""
+"""How often a service may be asked: one budget for all tables of a source that a process reads."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class Budget:
             return max(-self._left * self._each, paused, 0.0)
 
 
-_shared: dict[tuple[str, float, float, int], Budget] = {}
+_shared: dict[tuple[str, float, float, Clock], Budget] = {}
 _making = threading.Lock()
 
 
 def shared(key: str, requests: float, seconds: float, clock: Clock, concurrent: int = 8) -> Budget:
     """Return the budget of a key, which all that ask for it in this process share."""
     with _making:
-        return _shared.setdefault((key, requests, seconds, id(clock)), Budget(requests, seconds, clock, concurrent))
+        return _shared.setdefault((key, requests, seconds, clock), Budget(requests, seconds, clock, concurrent))

@@ -18,6 +18,10 @@ class Clock:
         time.sleep(seconds)
 
 
+MACHINE = Clock()
+"""What all sources of this process go by: they share a budget only where they share the time."""
+
+
 class ManualClock(Clock):
     """A clock that stands still but for what is waited for, and a microsecond each time it is asked.
 

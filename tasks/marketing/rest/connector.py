@@ -92,11 +92,11 @@ class ChannelConnector(Connector[_Source, ChannelTable]):
         return f"{len(accounts)} account(s){final}{open_days}"
 
     def _open(self, name: str, source: _Source) -> Channel:
-        from tasks.marketing.rest.clock import Clock
+        from tasks.marketing.rest import clock
         from tasks.marketing.rest.tokens import token_store
         from tasks.settings import get_settings
 
-        return self.open(name, source, token_store(get_settings()), Clock())
+        return self.open(name, source, token_store(get_settings()), clock.MACHINE)
 
 
 class DeclaredConnector(ChannelConnector[_Source]):
