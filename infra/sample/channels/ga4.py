@@ -111,7 +111,10 @@ class Ga4Fake(Fake):
         answer: dict[str, Any] = {
             **headers,
             "metadata": {"currencyCode": found.currency, "timeZone": found.timezone, **found.flags},
-            "propertyQuota": {"tokensPerDay": {"consumed": 1, "remaining": self.tokens_left}},
+            # What is zero is left out.
+            "propertyQuota": {
+                "tokensPerDay": {"consumed": 1} | ({"remaining": self.tokens_left} if self.tokens_left else {})
+            },
             "kind": "analyticsData#runReport",
         }
         if summed:

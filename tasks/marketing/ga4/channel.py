@@ -43,6 +43,8 @@ _RULES = (
 # The service keeps on processing for 24 to 48 hours.
 _LOOKBACK = 3
 _OTHER = "(other)"
+# A tenth of the tokens that a standard property has for a day.
+_FEW_TOKENS = 20_000
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # Metrics of whole numbers; all others are read as decimals.
 _WHOLE = re.compile(r"(sessions|users|events|count|views|transactions|purchases|items\w+|conversions)$", re.IGNORECASE)
@@ -65,6 +67,8 @@ class Ga4Channel(ApiChannel):
 
     def __init__(self, name: str, source: Ga4Source, tokens: TokenStore, clock: Clock) -> None:
         self._name, self._source = name, source
+        # By property the tokens that its last answer left for the day.
+        self._left: dict[str, int] = {}
         self.client = Client(
             source.base_url or _URL,
             name,
@@ -110,6 +114,12 @@ class Ga4Channel(ApiChannel):
         """See `Channel`."""
         return [versions.ending("ga4", self._source.version)]
 
+    def warnings(self) -> Iterator[str]:
+        """See `Channel`."""
+        for name, left in self._left.items():
+            if left < _FEW_TOKENS:
+                yield f"property {name} has {left:,} tokens of its quota left until midnight Pacific time"
+
     def read(self, ask: Ask) -> Iterator[dict[str, Any]]:
         """See `Channel`."""
         assert ask.window is not None  # noqa: S101  every table has a day
@@ -149,7 +159,11 @@ class Ga4Channel(ApiChannel):
 
     def _report(self, name: str, body: dict[str, Any]) -> Reply:
         path = f"{self._source.version}/properties/{name}:runReport"
-        return self.client.send(Request(path, "POST", json=body))
+        reply = self.client.send(Request(path, "POST", json=body))
+        if tokens := at(reply.body, "propertyQuota.tokensPerDay"):
+            # What is zero is left out of an answer.
+            self._left[name] = int(tokens.get("remaining", 0))
+        return reply
 
 
 def _named(reply: Reply, rows: Sequence[Any], account: Account) -> Iterator[dict[str, Any]]:

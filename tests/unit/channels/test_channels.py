@@ -512,6 +512,23 @@ def test_all_pages_of_analytics_are_read_whatever_the_order_of_their_headers(tmp
     assert fake.tokens_given == 1
 
 
+def test_what_analytics_says_of_the_quality_of_a_report_stands_in_its_rows(tmp_path: Path) -> None:
+    plain, hidden = ga4.Property("1"), ga4.Property("2")
+    plain.put(TODAY, [{"sessionSource": source, "sessions": 1} for source in ("news", "(other)")])
+    hidden.put(TODAY, [{"sessionSource": "news", "sessions": 1}])
+    hidden.flags = {"subjectToThresholding": True, "samplingMetadatas": [{"samplesReadCount": "5"}]}
+    with serving(ga4=ga4.Ga4Fake(plain, hidden)) as url:
+        pulls = analytics(tmp_path, url)
+        pulls.pull("sessions")
+    columns = ("account_id", "session_source", "is_other_row", "subject_to_thresholding")
+    found = {tuple(row[name] for name in columns): row.get("samples_read") for row in pulls.last("sessions")}
+    assert found == {
+        ("1", "news", False, False): None,
+        ("1", "(other)", True, False): None,
+        ("2", "news", False, True): 5,
+    }
+
+
 @contextmanager
 def read_once(tmp_path: Path) -> Iterator[tuple[ga4.Property, Pulls, int]]:
     """One property of Analytics whose last days were read: itself, its pulls, and how many batches that made."""
@@ -564,6 +581,17 @@ def test_a_count_that_does_not_reconcile_fails(tmp_path: Path) -> None:
     said = "25 rows came where the report counts 26"
     with serving(ga4=ga4.Ga4Fake(*properties(), count_off=1)) as url, pytest.raises(AccountsFailed, match=said):
         analytics(tmp_path, url).pull("sessions")
+
+
+@pytest.mark.parametrize(("left", "told"), [(20_005, None), (20_004, "19,999"), (5, "0")])
+def test_few_tokens_that_are_left_are_told(left: int, told: str | None, tmp_path: Path) -> None:
+    fake = ga4.Ga4Fake(*properties())
+    fake.tokens_left = left
+    with serving(ga4=fake) as url:
+        # One request for the zone, and one for each of four days.
+        warnings = analytics(tmp_path, url, properties=["1"], tables={"sessions": {}}).pull("sessions").warnings
+    said = f"property 1 has {told} tokens of its quota left until midnight Pacific time"
+    assert warnings == ((said,) if told else ())
 
 
 def test_used_up_tokens_end_the_run(tmp_path: Path) -> None:
