@@ -226,6 +226,7 @@ def test_one_forbidden_account_is_named_and_stops_no_other(kind: str, tmp_path: 
         ("meta_ads", meta_ads.refused(17, "User request limit reached"), 60),
         ("tiktok_ads", tiktok_ads.said(40100, "Requests made too frequently"), 5),
         ("linkedin_ads", Answer({"message": "slow down"}, 429, {"retry-after": "7"}), 7),
+        ("microsoft_ads", microsoft_ads.refused(400, 117, "CallRateExceeded"), 60),
     ],
 )
 def test_throttling_is_waited_for(kind: str, answer: Answer, waited: int, tmp_path: Path) -> None:
