@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -138,7 +138,10 @@ stopping = threading.Event()
 
 
 class Extraction:
-    """What has ended of the extraction in this process, for those who load while it goes on."""
+    """What has ended of the extraction in this process, for those who load while it goes on.
+
+    In a process that only loads nothing of it is ever known, so nobody waits there.
+    """
 
     # How often who waits looks whether the process is to end: nobody wakes them for that.
     _LOOK_SECONDS = 0.5
@@ -149,23 +152,32 @@ class Extraction:
         self._groups: set[str] = set()
         self._told: Callable[[str], None] | None = None
 
-    def begin(self, told: Callable[[str], None] | None = None) -> None:
-        """Begin anew.
+    @contextmanager
+    def followed(self, told: Callable[[str], None]) -> Iterator[None]:
+        """Begin anew, and follow the extraction of a pipeline that runs in this process.
 
         Args:
             told: Called with the name of each table whose extract has ended, in the thread that did it.
         """
+        self._follow(told)
+        try:
+            yield
+        finally:
+            self._follow(None)
+
+    def _follow(self, told: Callable[[str], None] | None) -> None:
         with self._changed:
             self._tables.clear()
             self._groups.clear()
             self._told = told
+            self._changed.notify_all()
 
     def end_table(self, name: str) -> None:
         """Note that a table's extract has ended, well or not."""
         try:
             # Before somebody loads it: who is told looks at what waits.
-            if self._told is not None:
-                self._told(name)
+            if (told := self._told) is not None:
+                told(name)
         finally:
             with self._changed:
                 self._tables.add(name)
@@ -182,9 +194,9 @@ class Extraction:
         return group in self._groups
 
     def wait_for(self, name: str, group: str) -> None:
-        """Wait until a table's extract has ended, or nothing more comes of its group, or the process ends."""
+        """Wait until a table's extract has ended, or nothing more comes of its group, or nobody follows it here."""
         with self._changed:
-            while not (name in self._tables or group in self._groups or stopping.is_set()):
+            while self._told and not (name in self._tables or group in self._groups or stopping.is_set()):
                 self._changed.wait(self._LOOK_SECONDS)
 
 

@@ -57,19 +57,20 @@ def load_table(target: str, ahead_of: str | None = None) -> None:
         target: Name of the table.
         ahead_of: Name of the group that is extracting the table now.
     """
-    # Before the clock starts: a table's figures are those of its own work.
-    if ahead_of is not None and table_tasks.was_landed(target):
+    grows = ahead_of is not None and not table_tasks.was_landed(target)
+    if ahead_of is not None and not grows:
+        # Before the clock starts: a table's figures are those of its own work.
         extraction.wait_for(target, ahead_of)
-    table_tasks.measured("load", target, lambda parsed: _load(parsed, ahead_of))
+    table_tasks.measured("load", target, lambda parsed: _load(parsed, ahead_of, grows))
 
 
-def _load(target: Target, ahead_of: str | None) -> LoadMetrics | None:
+def _load(target: Target, ahead_of: str | None, grows: bool) -> LoadMetrics | None:
     from tasks.bronze.outcome import LoadMetrics
     from tasks.bronze.pending import load_pending
 
     settings = get_settings()
     ref = table_tasks.read_sources(settings).table(target.table)
-    results = load_pending(ref, settings) if ahead_of is None else _load_ahead(ref, settings, ahead_of)
+    results = load_pending(ref, settings) if ahead_of is None else _load_ahead(ref, settings, ahead_of, grows)
     for warning in (warning for result in results for warning in result.warnings):
         get_run_logger().warning("%s: %s", ref.name, warning)
     if not results:
@@ -78,7 +79,7 @@ def _load(target: Target, ahead_of: str | None) -> LoadMetrics | None:
     return LoadMetrics.of(results)
 
 
-def _load_ahead(ref: TableRef, settings: Settings, group: str) -> list[LoadResult]:
+def _load_ahead(ref: TableRef, settings: Settings, group: str, grows: bool) -> list[LoadResult]:
     """Load a table that its group is extracting: what is whole, or else its first batch while it grows.
 
     Only an attempt to be early: what it could not do the load that follows does, and says what is wrong.
@@ -89,7 +90,7 @@ def _load_ahead(ref: TableRef, settings: Settings, group: str) -> list[LoadResul
     from tasks.errors import WarehouseError
 
     try:
-        if table_tasks.was_landed(ref.name):
+        if not grows:
             return load_pending(ref, settings)
         result = load_ahead(ref, settings, partial(table_tasks.is_over, group))
         if not isinstance(result, Deferred):

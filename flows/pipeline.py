@@ -109,8 +109,8 @@ def _run(
     wanted = Models(settings, [sources.table(name) for name in names], whole=len(names) == len(list(sources.refs())))
     if models:
         wanted.begin()
-    extraction.begin(wanted.landed)
-    move(launcher, units, how, progress, Batches())
+    with extraction.followed(wanted.landed):
+        move(launcher, units, how, progress, Batches())
     if models and wanted.needed():
         parameters = {"tables": None if wanted.whole else list(names), "group": "pipeline", "changed": True}
         progress.add(launcher.run(Step("dbt-transform", "dbt-transform", "medium", parameters)))

@@ -150,6 +150,22 @@ def test_a_table_is_loaded_again_while_the_rest_of_its_group_is_extracted(
     assert steps == [("extract",), ("load-bronze",)], "nothing is left for another load"
 
 
+def test_a_load_in_a_process_of_its_own_waits_for_no_extract_that_it_cannot_see(
+    shop: Shop, prefect_server: str
+) -> None:
+    from flows.extract import extract
+    from flows.launch import extraction
+    from flows.load_bronze import load_bronze
+
+    # Landed by a run whose load failed; the next run extracts elsewhere, and loads ahead of it here.
+    assert extract(tables=["shop.tags"], return_state=True).is_completed()
+    # Forget what this process knows of that.
+    with extraction.followed(lambda name: None):
+        pass
+    assert load_bronze(tables=["shop.tags"], group="large-shop-tags", ahead=True, return_state=True).is_completed()
+    assert shop.count("shop__tags") == 7
+
+
 @pytest.mark.parametrize("resources", ["large", "small"])
 def test_a_table_is_loaded_the_first_time_while_it_is_extracted(
     resources: str, shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch

@@ -13,8 +13,8 @@ from flows.launch import Extraction, stopping
 @pytest.fixture
 def extraction() -> Iterator[Extraction]:
     found = Extraction()
-    found.begin()
-    yield found
+    with found.followed(lambda name: None):
+        yield found
     stopping.clear()
 
 
@@ -57,20 +57,35 @@ def test_nobody_waits_in_a_process_that_ends(extraction: Extraction) -> None:
     assert not thread.is_alive()
 
 
-def test_who_is_told_comes_before_who_loads_even_where_it_fails(extraction: Extraction) -> None:
-    told: list[str] = []
-    thread = waiting(extraction)
+def test_a_process_that_only_loads_waits_for_nobody() -> None:
+    thread = waiting(Extraction())
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_nobody_waits_once_the_pipeline_has_ended() -> None:
+    extraction = Extraction()
+    with extraction.followed(lambda name: None):
+        thread = waiting(extraction)
+        thread.join(0.1)
+        assert thread.is_alive()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_who_is_told_comes_before_who_loads_even_where_it_fails() -> None:
+    extraction, told = Extraction(), list[str]()
 
     def tell(name: str) -> None:
         assert thread.is_alive()
         told.append(name)
         raise OSError("no dbt")
 
-    extraction.begin(tell)
-    with pytest.raises(OSError, match="no dbt"):
-        extraction.end_table("shop.orders")
-    thread.join(10)
+    with extraction.followed(tell):
+        thread = waiting(extraction)
+        with pytest.raises(OSError, match="no dbt"):
+            extraction.end_table("shop.orders")
+        thread.join(10)
     assert told == ["shop.orders"] and not thread.is_alive()
-    extraction.begin()
     extraction.end_table("shop.tags")
     assert told == ["shop.orders"]
