@@ -26,7 +26,7 @@ periods as (
         published.units_per_euro,
         case
             when coalesce(lead(publications.publication) over later, last_one.publication + 1) - publications.publication > 5
-                then least(published.published_on + 7, lead(published.published_on) over later - 1)
+                then least(published.published_on + 7, coalesce(lead(published.published_on) over later - 1, current_date + 1))
             else coalesce(lead(published.published_on) over later - 1, current_date + 1)
         end as until
     from published
