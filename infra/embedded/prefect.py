@@ -193,6 +193,7 @@ def _spawn_server(folder: Path) -> None:
         raise EmbeddedError("Prefect is not installed", "package prefect", "run `make setup`")
     if not (folder / "prefect.db").exists():
         prefect_schema.create(folder / "prefect.db")
+        _known_file(folder).unlink(missing_ok=True)
     port = process.choose_port(process.read_record(folder).port)
     # What `prefect server start` runs, without its command line, whose imports are a tenth of the start.
     program = [sys.executable, "-P", "-m", "uvicorn", "--factory", "infra.embedded.prefect_server:create_app"]

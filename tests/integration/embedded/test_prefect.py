@@ -38,6 +38,11 @@ def test_a_server_starts_from_the_schema_with_prefects_own_block_types_and_again
         assert connection.execute("select version_num from alembic_version").fetchall() == [(revision(),)]
     assert prefect.down(home)
     assert "secret" in block_types(prefect.up(home, worker=False))
+    # A database that somebody removed is looked at as a new one.
+    assert prefect.down(home)
+    for file in (home / "prefect").glob("prefect.db*"):
+        file.unlink()
+    assert "secret" in block_types(prefect.up(home, worker=False))
 
 
 def test_a_server_started_for_runs_ends_with_the_last_of_them(home: Path) -> None:
