@@ -18,6 +18,7 @@ from tasks.landing import Landing, Manifest
 from tasks.marketing.rest.auth import MemoryTokens
 from tasks.marketing.rest.channel import Channel
 from tasks.marketing.rest.clock import ManualClock
+from tasks.marketing.rest.common import Common
 from tasks.marketing.rest.extract import extract_table
 from tasks.sources import TableRef, load_sources
 from tasks.sources.window import Window
@@ -63,7 +64,7 @@ class Pulls:
 
     def open(self) -> Channel:
         ref = next(iter(self.sources.refs()))
-        channel: Channel = ref.connector.open(self.name, ref.source, self.tokens, self.clock)  # type: ignore[attr-defined]
+        channel: Channel = ref.connector.open(self.name, ref.source, Common(self.tokens, self.clock))  # type: ignore[attr-defined]
         return channel
 
     def pull(

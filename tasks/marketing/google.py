@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import SecretStr, model_validator
 
-from tasks.marketing.rest.auth import Auth, OAuthRefresh, ServiceAccount, TokenStore
-from tasks.marketing.rest.clock import Clock
+from tasks.marketing.rest.auth import Auth, OAuthRefresh, ServiceAccount
+from tasks.marketing.rest.common import Common
 from tasks.marketing.rest.config import Address
 from tasks.marketing.rest.errors import Rule
 from tasks.sources.config import Strict
@@ -59,10 +59,10 @@ class GoogleCredentials(Strict):
             raise ValueError("give key, or client_id, client_secret and refresh_token")
         return self
 
-    def auth(self, scope: str, where: str, tokens: TokenStore, clock: Clock) -> Auth:
+    def auth(self, scope: str, where: str, common: Common) -> Auth:
         """Return how requests are signed."""
         if self.key is not None:
-            return ServiceAccount(self.key.get_secret_value(), scope, where=where, clock=clock)
+            return ServiceAccount(self.key.get_secret_value(), scope, where=where, clock=common.clock)
         assert self.client_id and self.client_secret and self.refresh_token  # noqa: S101  the validator has seen to it
         return OAuthRefresh(
             self.token_url,
@@ -70,6 +70,6 @@ class GoogleCredentials(Strict):
             self.client_secret.get_secret_value(),
             self.refresh_token.get_secret_value(),
             where=where,
-            clock=clock,
-            tokens=tokens,
+            clock=common.clock,
+            tokens=common.tokens,
         )

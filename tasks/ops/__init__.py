@@ -16,6 +16,7 @@
 | `relations` | `ops.tables` | relation of bronze |
 | `resets` | `ops.resets` | reset of a table |
 | `schema_changes` | `ops.schema_changes` | change of a source's schema |
+| `turns` | `ops.turns` | source that is asked at most so often |
 | `usual_fields` | `ops.usual_fields` | relation of bronze whose fields are watched |
 | `waits` | `ops.waits` | source that gives nothing for a time |
 

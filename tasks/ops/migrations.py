@@ -699,6 +699,15 @@ MIGRATIONS: tuple[str, ...] = (
     comment on column monitoring.incidents.waits is
         'The next run heals it as a rule: nobody is told before another look finds it, too.';
     """,
+    """
+    create unlogged table ops.turns (
+        source text primary key,
+        due timestamptz not null,
+        not_before timestamptz
+    );
+    comment on table ops.turns is
+        'When the next request of a source may be sent. Unlogged: after a crash of the server all have their turn.';
+    """,
 )
 
 

@@ -16,9 +16,9 @@ from tasks.connectors.process import Limits
 from tasks.errors import ConfigError, SourceError
 from tasks.marketing.airbyte.config import AirbyteSource, AirbyteTable
 from tasks.marketing.airbyte.protocol import SURE_DIGITS, Program, Reading
-from tasks.marketing.rest.auth import TokenStore
 from tasks.marketing.rest.channel import ACCOUNT, Account, Ask, Channel, Ending, Layout
 from tasks.marketing.rest.clock import Clock
+from tasks.marketing.rest.common import Common
 from tasks.marketing.rest.rows import iso_day
 from tasks.marketing.rest.secrets import Secrets
 from tasks.marketing.rest.windows import today
@@ -41,12 +41,11 @@ class AirbyteChannel(Channel):
     Args:
         name: The source's name.
         source: Its configuration.
-        tokens: Keeps what a connector rewrites in its configuration, such as a refresh token.
-        clock: The time it goes by.
+        common: What it shares with other processes, and the time it goes by.
     """
 
-    def __init__(self, name: str, source: AirbyteSource, tokens: TokenStore, clock: Clock) -> None:
-        self._name, self._source, self._tokens, self._clock = name, source, tokens, clock
+    def __init__(self, name: str, source: AirbyteSource, common: Common) -> None:
+        self._name, self._source, self._tokens, self._clock = name, source, common.tokens, common.clock
         self._config = source.config.get_secret_value()
         self._secrets = Secrets(*_secret_texts(self._config, source.keys.account))
         self._bytes = 0

@@ -11,8 +11,7 @@ from tasks.sources.connector import Offer
 
 if TYPE_CHECKING:
     from tasks.marketing.airbyte.channel import AirbyteChannel
-    from tasks.marketing.rest.auth import TokenStore
-    from tasks.marketing.rest.clock import Clock
+    from tasks.marketing.rest.common import Common
     from tasks.marketing.rest.config import ChannelTable
     from tasks.sources.config import TableRef
 
@@ -27,18 +26,19 @@ class AirbyteConnector(ChannelConnector[AirbyteSource]):
         """See `Connector`."""
         return "incremental" if ref.source.tables[ref.table_name].mode == "incremental" else "window"
 
-    def open(self, name: str, source: AirbyteSource, tokens: TokenStore, clock: Clock) -> AirbyteChannel:
+    def open(self, name: str, source: AirbyteSource, common: Common) -> AirbyteChannel:
         """See `ChannelConnector`."""
         from tasks.marketing.airbyte.channel import AirbyteChannel
 
-        return AirbyteChannel(name, source, tokens, clock)
+        return AirbyteChannel(name, source, common)
 
     def offers(self, name: str, source: AirbyteSource) -> Iterator[Offer]:
         """See `Connector`."""
         from tasks.marketing.rest.auth import MemoryTokens
         from tasks.marketing.rest.clock import Clock
+        from tasks.marketing.rest.common import Common
 
-        for stream, told in sorted(self.open(name, source, MemoryTokens(), Clock()).streams().items()):
+        for stream, told in sorted(self.open(name, source, Common(MemoryTokens(), Clock())).streams().items()):
             modes = {"incremental"} & {*told.get("supported_sync_modes", ())}
             key = tuple(".".join(path) for path in told.get("source_defined_primary_key") or ())
             fields = tuple((told.get("json_schema") or {}).get("properties") or ())

@@ -11,11 +11,9 @@ from tasks.errors import SourceError
 from tasks.marketing import versions
 from tasks.marketing.ga4.config import REPORTS, Ga4Source
 from tasks.marketing.google import refusals
-from tasks.marketing.rest.auth import TokenStore
-from tasks.marketing.rest.budget import shared
 from tasks.marketing.rest.channel import Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Reply, Request
-from tasks.marketing.rest.clock import Clock
+from tasks.marketing.rest.common import Common
 from tasks.marketing.rest.decode import positional
 from tasks.marketing.rest.errors import Rule, Wait, at
 from tasks.marketing.rest.rows import iso_day
@@ -61,22 +59,21 @@ class Ga4Channel(ApiChannel):
     Args:
         name: The source's name.
         source: Its configuration.
-        tokens: Keeps refresh tokens.
-        clock: The time it goes by.
+        common: What it shares with other processes, and the time it goes by.
     """
 
-    def __init__(self, name: str, source: Ga4Source, tokens: TokenStore, clock: Clock) -> None:
+    def __init__(self, name: str, source: Ga4Source, common: Common) -> None:
         self._name, self._source = name, source
         # By property the tokens that its last answer left for the day.
         self._left: dict[str, int] = {}
         self.client = Client(
             source.base_url or _URL,
             name,
-            auth=source.credentials.auth(_SCOPE, name, tokens, clock),
+            auth=source.credentials.auth(_SCOPE, name, common),
             rules=_RULES,
             # Ten at once for a property, shared with whoever else asks.
-            budget=shared(name, 10, 1, clock, concurrent=4),
-            clock=clock,
+            budget=common.budget(name, 10, 1, concurrent=4),
+            clock=common.clock,
         )
 
     def accounts(self) -> list[Account]:

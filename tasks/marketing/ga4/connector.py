@@ -8,9 +8,8 @@ from tasks.marketing.ga4.config import Ga4Source
 from tasks.marketing.rest.connector import ChannelConnector
 
 if TYPE_CHECKING:
-    from tasks.marketing.rest.auth import TokenStore
     from tasks.marketing.rest.channel import Channel
-    from tasks.marketing.rest.clock import Clock
+    from tasks.marketing.rest.common import Common
 
 
 class Ga4Connector(ChannelConnector[Ga4Source]):
@@ -18,8 +17,8 @@ class Ga4Connector(ChannelConnector[Ga4Source]):
 
     config = Ga4Source
 
-    def open(self, name: str, source: Ga4Source, tokens: TokenStore, clock: Clock) -> Channel:
+    def open(self, name: str, source: Ga4Source, common: Common) -> Channel:
         """See `ChannelConnector`."""
         from tasks.marketing.ga4.channel import Ga4Channel
 
-        return Ga4Channel(name, source, tokens, clock)
+        return Ga4Channel(name, source, common)

@@ -10,11 +10,9 @@ from tasks.errors import SourceError
 from tasks.marketing import versions
 from tasks.marketing.google import refusals
 from tasks.marketing.google_ads.config import ENTITIES, REPORTS, GoogleAdsSource
-from tasks.marketing.rest.auth import TokenStore
-from tasks.marketing.rest.budget import shared
 from tasks.marketing.rest.channel import Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
-from tasks.marketing.rest.clock import Clock
+from tasks.marketing.rest.common import Common
 from tasks.marketing.rest.decode import elements
 from tasks.marketing.rest.errors import Rule, Wait, at
 
@@ -76,16 +74,15 @@ class GoogleAdsChannel(ApiChannel):
     Args:
         name: The source's name.
         source: Its configuration.
-        tokens: Keeps refresh tokens.
-        clock: The time it goes by.
+        common: What it shares with other processes, and the time it goes by.
     """
 
-    def __init__(self, name: str, source: GoogleAdsSource, tokens: TokenStore, clock: Clock) -> None:
+    def __init__(self, name: str, source: GoogleAdsSource, common: Common) -> None:
         self._name, self._source = name, source
         headers = {"developer-token": source.developer_token.get_secret_value()}
         if source.manager:
             headers["login-customer-id"] = source.manager
-        auth = source.credentials.auth(_SCOPE, name, tokens, clock)
+        auth = source.credentials.auth(_SCOPE, name, common)
         auth.secrets.add(headers["developer-token"])
         self.client = Client(
             source.base_url or _URL,
@@ -93,8 +90,8 @@ class GoogleAdsChannel(ApiChannel):
             auth=auth,
             rules=_RULES,
             headers=headers,
-            budget=shared(name, 10, 1, clock, concurrent=4),
-            clock=clock,
+            budget=common.budget(name, 10, 1, concurrent=4),
+            clock=common.clock,
             upgrade=versions.ending("google_ads", source.version).upgrade,
         )
 

@@ -8,9 +8,8 @@ from tasks.marketing.google_ads.config import GoogleAdsSource
 from tasks.marketing.rest.connector import ChannelConnector
 
 if TYPE_CHECKING:
-    from tasks.marketing.rest.auth import TokenStore
     from tasks.marketing.rest.channel import Channel
-    from tasks.marketing.rest.clock import Clock
+    from tasks.marketing.rest.common import Common
 
 
 class GoogleAdsConnector(ChannelConnector[GoogleAdsSource]):
@@ -18,8 +17,8 @@ class GoogleAdsConnector(ChannelConnector[GoogleAdsSource]):
 
     config = GoogleAdsSource
 
-    def open(self, name: str, source: GoogleAdsSource, tokens: TokenStore, clock: Clock) -> Channel:
+    def open(self, name: str, source: GoogleAdsSource, common: Common) -> Channel:
         """See `ChannelConnector`."""
         from tasks.marketing.google_ads.channel import GoogleAdsChannel
 
-        return GoogleAdsChannel(name, source, tokens, clock)
+        return GoogleAdsChannel(name, source, common)

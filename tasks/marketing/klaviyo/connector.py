@@ -8,8 +8,7 @@ from tasks.marketing.klaviyo.config import KlaviyoSource
 from tasks.marketing.rest.connector import DeclaredConnector
 
 if TYPE_CHECKING:
-    from tasks.marketing.rest.auth import TokenStore
-    from tasks.marketing.rest.clock import Clock
+    from tasks.marketing.rest.common import Common
     from tasks.marketing.rest.config import ChannelTable
     from tasks.marketing.rest.declared import DeclaredChannel
     from tasks.sources.config import TableRef
@@ -24,9 +23,9 @@ class KlaviyoConnector(DeclaredConnector[KlaviyoSource]):
         """See `Connector`."""
         return "incremental" if ref.source.declared().tables[ref.table_name].cursor else "window"
 
-    def open(self, name: str, source: KlaviyoSource, tokens: TokenStore, clock: Clock) -> DeclaredChannel:
+    def open(self, name: str, source: KlaviyoSource, common: Common) -> DeclaredChannel:
         """See `ChannelConnector`."""
         from tasks.marketing import versions
         from tasks.marketing.rest.declared import DeclaredChannel
 
-        return DeclaredChannel(name, source.declared(), tokens, clock, [versions.ending("klaviyo", source.version)])
+        return DeclaredChannel(name, source.declared(), common, [versions.ending("klaviyo", source.version)])

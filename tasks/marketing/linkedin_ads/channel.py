@@ -10,11 +10,10 @@ from urllib.parse import quote
 from tasks.errors import SourceError
 from tasks.marketing import versions
 from tasks.marketing.linkedin_ads.config import ENTITIES, PIVOTS, LinkedinAdsSource
-from tasks.marketing.rest.auth import Auth, HeaderAuth, OAuthRefresh, TokenStore
-from tasks.marketing.rest.budget import shared
+from tasks.marketing.rest.auth import Auth, HeaderAuth, OAuthRefresh
 from tasks.marketing.rest.channel import Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
-from tasks.marketing.rest.clock import Clock
+from tasks.marketing.rest.common import Common
 from tasks.marketing.rest.decode import merge
 from tasks.marketing.rest.errors import Rule, SplitWindow, Wait
 from tasks.marketing.rest.paging import Parameter, Token, listed, read_pages
@@ -53,20 +52,19 @@ class LinkedinAdsChannel(ApiChannel):
     Args:
         name: The source's name.
         source: Its configuration.
-        tokens: Keeps refresh tokens.
-        clock: The time it goes by.
+        common: What it shares with other processes, and the time it goes by.
     """
 
-    def __init__(self, name: str, source: LinkedinAdsSource, tokens: TokenStore, clock: Clock) -> None:
+    def __init__(self, name: str, source: LinkedinAdsSource, common: Common) -> None:
         self._name, self._source = name, source
         self.client = Client(
             source.base_url or _URL,
             name,
-            auth=_auth(name, source, tokens, clock),
+            auth=_auth(name, source, common),
             rules=_RULES,
             headers={"LinkedIn-Version": source.version, "X-Restli-Protocol-Version": "2.0.0"},
-            budget=shared(name, 6, 10, clock, concurrent=2),
-            clock=clock,
+            budget=common.budget(name, 6, 10, concurrent=2),
+            clock=common.clock,
             upgrade=versions.ending("linkedin_ads", source.version).upgrade,
         )
 
@@ -152,7 +150,7 @@ class LinkedinAdsChannel(ApiChannel):
             yield from map(_named, records)
 
 
-def _auth(name: str, source: LinkedinAdsSource, tokens: TokenStore, clock: Clock) -> Auth:
+def _auth(name: str, source: LinkedinAdsSource, common: Common) -> Auth:
     if source.access_token is not None:
         token = source.access_token.get_secret_value()
         return HeaderAuth("Authorization", f"Bearer {token}", token)
@@ -163,8 +161,8 @@ def _auth(name: str, source: LinkedinAdsSource, tokens: TokenStore, clock: Clock
         source.client_secret.get_secret_value(),
         source.refresh_token.get_secret_value(),
         where=name,
-        clock=clock,
-        tokens=tokens,
+        clock=common.clock,
+        tokens=common.tokens,
     )
 
 

@@ -8,9 +8,8 @@ from tasks.marketing.linkedin_ads.config import LinkedinAdsSource
 from tasks.marketing.rest.connector import ChannelConnector
 
 if TYPE_CHECKING:
-    from tasks.marketing.rest.auth import TokenStore
     from tasks.marketing.rest.channel import Channel
-    from tasks.marketing.rest.clock import Clock
+    from tasks.marketing.rest.common import Common
 
 
 class LinkedinAdsConnector(ChannelConnector[LinkedinAdsSource]):
@@ -18,8 +17,8 @@ class LinkedinAdsConnector(ChannelConnector[LinkedinAdsSource]):
 
     config = LinkedinAdsSource
 
-    def open(self, name: str, source: LinkedinAdsSource, tokens: TokenStore, clock: Clock) -> Channel:
+    def open(self, name: str, source: LinkedinAdsSource, common: Common) -> Channel:
         """See `ChannelConnector`."""
         from tasks.marketing.linkedin_ads.channel import LinkedinAdsChannel
 
-        return LinkedinAdsChannel(name, source, tokens, clock)
+        return LinkedinAdsChannel(name, source, common)

@@ -16,11 +16,10 @@ from tasks.errors import SourceError
 from tasks.marketing import versions
 from tasks.marketing.meta_ads.actions import action_rows, counted
 from tasks.marketing.meta_ads.config import ENTITIES, LEVELS, METRICS, MetaAdsSource
-from tasks.marketing.rest.auth import HeaderAuth, TokenStore
-from tasks.marketing.rest.budget import shared
+from tasks.marketing.rest.auth import HeaderAuth
 from tasks.marketing.rest.channel import ACCOUNT, Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
-from tasks.marketing.rest.clock import Clock
+from tasks.marketing.rest.common import Common
 from tasks.marketing.rest.errors import Rule, Wait, at
 from tasks.marketing.rest.jobs import Look, Orders, Patience, run_job
 from tasks.marketing.rest.paging import Parameter, Token, read_pages
@@ -116,13 +115,12 @@ class MetaAdsChannel(ApiChannel):
     Args:
         name: The source's name.
         source: Its configuration.
-        tokens: Not needed: the token of a system user does not end.
-        clock: The time it goes by.
+        common: What it shares with other processes, and the time it goes by.
     """
 
     ahead = 8
 
-    def __init__(self, name: str, source: MetaAdsSource, tokens: TokenStore, clock: Clock) -> None:
+    def __init__(self, name: str, source: MetaAdsSource, common: Common) -> None:
         self._name, self._source = name, source
         token = source.access_token.get_secret_value()
         # In a header, though the documentation has it in the address: addresses are logged on the way.
@@ -138,8 +136,8 @@ class MetaAdsChannel(ApiChannel):
             name,
             auth=auth,
             rules=_RULES,
-            budget=shared(name, 10, 1, clock, concurrent=4),
-            clock=clock,
+            budget=common.budget(name, 10, 1, concurrent=4),
+            clock=common.clock,
             pace=pace,
             upgrade=versions.ending("meta_ads", source.version).upgrade,
         )

@@ -8,9 +8,8 @@ from tasks.marketing.meta_ads.config import MetaAdsSource
 from tasks.marketing.rest.connector import ChannelConnector
 
 if TYPE_CHECKING:
-    from tasks.marketing.rest.auth import TokenStore
     from tasks.marketing.rest.channel import Channel
-    from tasks.marketing.rest.clock import Clock
+    from tasks.marketing.rest.common import Common
 
 
 class MetaAdsConnector(ChannelConnector[MetaAdsSource]):
@@ -18,8 +17,8 @@ class MetaAdsConnector(ChannelConnector[MetaAdsSource]):
 
     config = MetaAdsSource
 
-    def open(self, name: str, source: MetaAdsSource, tokens: TokenStore, clock: Clock) -> Channel:
+    def open(self, name: str, source: MetaAdsSource, common: Common) -> Channel:
         """See `ChannelConnector`."""
         from tasks.marketing.meta_ads.channel import MetaAdsChannel
 
-        return MetaAdsChannel(name, source, tokens, clock)
+        return MetaAdsChannel(name, source, common)

@@ -12,11 +12,10 @@ from tasks.errors import SourceError
 from tasks.marketing import versions
 from tasks.marketing.microsoft_ads.config import ENTITIES, METRICS, REPORTS, ZONES, Entity, MicrosoftAdsSource
 from tasks.marketing.rest import decode
-from tasks.marketing.rest.auth import OAuthRefresh, TokenStore
-from tasks.marketing.rest.budget import shared
+from tasks.marketing.rest.auth import OAuthRefresh
 from tasks.marketing.rest.channel import Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
-from tasks.marketing.rest.clock import Clock
+from tasks.marketing.rest.common import Common
 from tasks.marketing.rest.errors import Action, Rule, Wait, at
 from tasks.marketing.rest.jobs import Look, Orders, Patience, run_job
 
@@ -106,13 +105,12 @@ class MicrosoftAdsChannel(ApiChannel):
     Args:
         name: The source's name.
         source: Its configuration.
-        tokens: Keeps refresh tokens.
-        clock: The time it goes by.
+        common: What it shares with other processes, and the time it goes by.
     """
 
     ahead = 4
 
-    def __init__(self, name: str, source: MicrosoftAdsSource, tokens: TokenStore, clock: Clock) -> None:
+    def __init__(self, name: str, source: MicrosoftAdsSource, common: Common) -> None:
         self._name, self._source = name, source
         self._orders = Orders()
         auth = OAuthRefresh(
@@ -121,8 +119,8 @@ class MicrosoftAdsChannel(ApiChannel):
             source.client_secret.get_secret_value(),
             source.refresh_token.get_secret_value(),
             where=name,
-            clock=clock,
-            tokens=tokens,
+            clock=common.clock,
+            tokens=common.tokens,
             extra={"scope": _SCOPE},
         )
         token = auth.secrets.add(source.developer_token.get_secret_value())
@@ -132,8 +130,8 @@ class MicrosoftAdsChannel(ApiChannel):
             auth=auth,
             rules=_RULES,
             headers={"DeveloperToken": token, "CustomerId": source.customer},
-            budget=shared(name, 10, 1, clock, concurrent=4),
-            clock=clock,
+            budget=common.budget(name, 10, 1, concurrent=4),
+            clock=common.clock,
             also=() if source.base_url else _URLS.values(),
         )
 

@@ -8,9 +8,8 @@ from tasks.marketing.microsoft_ads.config import MicrosoftAdsSource
 from tasks.marketing.rest.connector import ChannelConnector
 
 if TYPE_CHECKING:
-    from tasks.marketing.rest.auth import TokenStore
     from tasks.marketing.rest.channel import Channel
-    from tasks.marketing.rest.clock import Clock
+    from tasks.marketing.rest.common import Common
 
 
 class MicrosoftAdsConnector(ChannelConnector[MicrosoftAdsSource]):
@@ -18,8 +17,8 @@ class MicrosoftAdsConnector(ChannelConnector[MicrosoftAdsSource]):
 
     config = MicrosoftAdsSource
 
-    def open(self, name: str, source: MicrosoftAdsSource, tokens: TokenStore, clock: Clock) -> Channel:
+    def open(self, name: str, source: MicrosoftAdsSource, common: Common) -> Channel:
         """See `ChannelConnector`."""
         from tasks.marketing.microsoft_ads.channel import MicrosoftAdsChannel
 
-        return MicrosoftAdsChannel(name, source, tokens, clock)
+        return MicrosoftAdsChannel(name, source, common)

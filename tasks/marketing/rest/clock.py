@@ -19,7 +19,7 @@ class Clock:
 
 
 MACHINE = Clock()
-"""What all sources of this process go by: they share a budget only where they share the time."""
+"""What all sources of this process go by: tables share a budget only where they share the time."""
 
 
 class ManualClock(Clock):

@@ -16,9 +16,8 @@ from tasks.sources.connector import Connector, Finding
 
 if TYPE_CHECKING:
     from tasks.extract import ExtractContext, ExtractResult
-    from tasks.marketing.rest.auth import TokenStore
     from tasks.marketing.rest.channel import Channel
-    from tasks.marketing.rest.clock import Clock
+    from tasks.marketing.rest.common import Common
     from tasks.marketing.rest.declared import DeclaredChannel
     from tasks.sources.window import Window
 
@@ -34,7 +33,7 @@ class ChannelConnector(Connector[_Source, ChannelTable]):
     reads_whole = False
 
     @abstractmethod
-    def open(self, name: str, source: _Source, tokens: TokenStore, clock: Clock) -> Channel:
+    def open(self, name: str, source: _Source, common: Common) -> Channel:
         """Open the service of a source; nothing is asked of it yet."""
 
     def mode(self, ref: TableRef[_Source, ChannelTable]) -> str:
@@ -44,9 +43,13 @@ class ChannelConnector(Connector[_Source, ChannelTable]):
     def check(self, name: str, source: _Source) -> Iterator[Finding]:
         """See `Connector`."""
         from tasks.marketing.rest.check import check
+        from tasks.marketing.rest.clock import MACHINE
+        from tasks.marketing.rest.common import Common
+        from tasks.marketing.rest.tokens import token_store
+        from tasks.settings import get_settings
 
-        with_channel = self._open(name, source)
-        return check(name, source, with_channel)
+        # Turns of this process alone: a source can be checked without a warehouse.
+        return check(name, source, self.open(name, source, Common(token_store(get_settings()), MACHINE)))
 
     def extract(self, ref: TableRef[_Source, ChannelTable], context: ExtractContext) -> ExtractResult:
         """See `Connector`."""
@@ -92,18 +95,21 @@ class ChannelConnector(Connector[_Source, ChannelTable]):
         return f"{len(accounts)} account(s){final}{open_days}"
 
     def _open(self, name: str, source: _Source) -> Channel:
-        from tasks.marketing.rest import clock
+        """Open the service as a run does: its turns are kept in the warehouse, for all processes that read it."""
+        from tasks.marketing.rest.budget import SharedTurns
+        from tasks.marketing.rest.clock import MACHINE
+        from tasks.marketing.rest.common import Common
         from tasks.marketing.rest.tokens import token_store
         from tasks.settings import get_settings
 
-        return self.open(name, source, token_store(get_settings()), clock.MACHINE)
+        return self.open(name, source, Common(token_store(get_settings()), MACHINE, SharedTurns))
 
 
 class DeclaredConnector(ChannelConnector[_Source]):
     """An API whose requests are described, so that they can be told before they are sent."""
 
     @abstractmethod
-    def open(self, name: str, source: _Source, tokens: TokenStore, clock: Clock) -> DeclaredChannel:
+    def open(self, name: str, source: _Source, common: Common) -> DeclaredChannel:
         """See `ChannelConnector`."""
 
     def requests(
@@ -115,11 +121,12 @@ class DeclaredConnector(ChannelConnector[_Source]):
         from tasks.marketing.rest.auth import MemoryTokens
         from tasks.marketing.rest.channel import Account
         from tasks.marketing.rest.clock import Clock
+        from tasks.marketing.rest.common import Common
         from tasks.marketing.rest.rounds import Rounds
         from tasks.marketing.rest.state import TableState
 
         before = TableState.read(state)
-        with closing(self.open(ref.source_name, ref.source, MemoryTokens(), Clock())) as channel:
+        with closing(self.open(ref.source_name, ref.source, Common(MemoryTokens(), Clock()))) as channel:
             yield from map(channel.client.shown, channel.account_requests())
             names = before.accounts or ["{account}"]
             accounts = channel.known_accounts() or [Account(name, channel.timezone) for name in names]
@@ -136,8 +143,8 @@ class RestConnector(DeclaredConnector[RestSource]):
 
     config = RestSource
 
-    def open(self, name: str, source: RestSource, tokens: TokenStore, clock: Clock) -> DeclaredChannel:
+    def open(self, name: str, source: RestSource, common: Common) -> DeclaredChannel:
         """See `ChannelConnector`."""
         from tasks.marketing.rest.declared import DeclaredChannel
 
-        return DeclaredChannel(name, source, tokens, clock)
+        return DeclaredChannel(name, source, common)

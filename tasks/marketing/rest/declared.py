@@ -9,17 +9,16 @@ from typing import Any
 from tasks.errors import SourceError
 from tasks.marketing.rest import auth as auths
 from tasks.marketing.rest import config, decode, paging, template
-from tasks.marketing.rest.budget import shared
 from tasks.marketing.rest.channel import ACCOUNT, Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
-from tasks.marketing.rest.clock import Clock
+from tasks.marketing.rest.common import Common
 from tasks.marketing.rest.errors import Rule, Wait, at, every
 from tasks.marketing.rest.jobs import Look, Patience, run_job
 
 _UNITS: Mapping[str, Any] = {"seconds": 1.0, "minutes": 60.0, "milliseconds": 0.001, "unix": "unix"}
 
 
-def make_auth(found: config.AnyAuth | None, where: str, clock: Clock, tokens: auths.TokenStore) -> auths.Auth:
+def make_auth(found: config.AnyAuth | None, where: str, common: Common) -> auths.Auth:
     """Return how requests are signed, from what sources.yaml says."""
     match found:
         case None:
@@ -36,12 +35,12 @@ def make_auth(found: config.AnyAuth | None, where: str, clock: Clock, tokens: au
             return auths.BasicAuth(found.user, found.password.get_secret_value())
         case config.Google():
             return auths.ServiceAccount(
-                found.key.get_secret_value(), found.scope, where=where, clock=clock, subject=found.subject
+                found.key.get_secret_value(), found.scope, where=where, clock=common.clock, subject=found.subject
             )
     secret = found.client_secret.get_secret_value()
     if found.refresh_token is None:
         return auths.ClientCredentials(
-            found.token_url, found.client_id, secret, where=where, clock=clock, scope=found.scope
+            found.token_url, found.client_id, secret, where=where, clock=common.clock, scope=found.scope
         )
     return auths.OAuthRefresh(
         found.token_url,
@@ -49,8 +48,8 @@ def make_auth(found: config.AnyAuth | None, where: str, clock: Clock, tokens: au
         secret,
         found.refresh_token.get_secret_value(),
         where=where,
-        clock=clock,
-        tokens=tokens,
+        clock=common.clock,
+        tokens=common.tokens,
         extra={"scope": found.scope} if found.scope else None,
     )
 
@@ -122,8 +121,7 @@ class DeclaredChannel(ApiChannel):
     Args:
         name: The source's name.
         source: Its configuration.
-        tokens: Keeps refresh tokens.
-        clock: The time it goes by.
+        common: What it shares with other processes, and the time it goes by.
         endings: When versions end, where that is known beside `ends`.
     """
 
@@ -131,8 +129,7 @@ class DeclaredChannel(ApiChannel):
         self,
         name: str,
         source: config.RestSource,
-        tokens: auths.TokenStore,
-        clock: Clock,
+        common: Common,
         endings: Sequence[Ending] = (),
     ) -> None:
         self._name, self._source, self._endings = name, source, endings
@@ -140,13 +137,13 @@ class DeclaredChannel(ApiChannel):
         self.client = Client(
             source.base_url,
             name,
-            auth=make_auth(source.auth, name, clock, tokens),
+            auth=make_auth(source.auth, name, common),
             rules=[make_rule(rule) for rule in source.errors],
             headers=source.headers,
-            budget=shared(name, budget.requests, budget.per.total_seconds(), clock, budget.concurrent)
+            budget=common.budget(name, budget.requests, budget.per.total_seconds(), budget.concurrent)
             if budget
             else None,
-            clock=clock,
+            clock=common.clock,
             upgrade=next((ending.upgrade for ending in endings), None),
         )
 

@@ -8,11 +8,10 @@ from typing import Any
 
 from tasks.errors import SourceError
 from tasks.marketing import versions
-from tasks.marketing.rest.auth import HeaderAuth, TokenStore
-from tasks.marketing.rest.budget import shared
+from tasks.marketing.rest.auth import HeaderAuth
 from tasks.marketing.rest.channel import Account, ApiChannel, Ask, Ending, Layout
 from tasks.marketing.rest.client import Client, Request
-from tasks.marketing.rest.clock import Clock
+from tasks.marketing.rest.common import Common
 from tasks.marketing.rest.errors import Rule, Wait
 from tasks.marketing.rest.paging import Numbered, Parameter, listed, read_pages
 from tasks.marketing.tiktok_ads.config import ADVERTISER, ENTITIES, REPORTS, TiktokAdsSource
@@ -48,11 +47,10 @@ class TiktokAdsChannel(ApiChannel):
     Args:
         name: The source's name.
         source: Its configuration.
-        tokens: Not needed: the token does not end.
-        clock: The time it goes by.
+        common: What it shares with other processes, and the time it goes by.
     """
 
-    def __init__(self, name: str, source: TiktokAdsSource, tokens: TokenStore, clock: Clock) -> None:
+    def __init__(self, name: str, source: TiktokAdsSource, common: Common) -> None:
         self._name, self._source = name, source
         self.client = Client(
             source.base_url or _URL,
@@ -60,8 +58,8 @@ class TiktokAdsChannel(ApiChannel):
             auth=HeaderAuth("Access-Token", source.access_token.get_secret_value()),
             rules=_RULES,
             # Ten a second for an app.
-            budget=shared(name, 10, 1, clock, concurrent=4),
-            clock=clock,
+            budget=common.budget(name, 10, 1, concurrent=4),
+            clock=common.clock,
         )
 
     def accounts(self) -> list[Account]:

@@ -8,9 +8,8 @@ from tasks.marketing.rest.connector import ChannelConnector
 from tasks.marketing.tiktok_ads.config import TiktokAdsSource
 
 if TYPE_CHECKING:
-    from tasks.marketing.rest.auth import TokenStore
     from tasks.marketing.rest.channel import Channel
-    from tasks.marketing.rest.clock import Clock
+    from tasks.marketing.rest.common import Common
 
 
 class TiktokAdsConnector(ChannelConnector[TiktokAdsSource]):
@@ -18,8 +17,8 @@ class TiktokAdsConnector(ChannelConnector[TiktokAdsSource]):
 
     config = TiktokAdsSource
 
-    def open(self, name: str, source: TiktokAdsSource, tokens: TokenStore, clock: Clock) -> Channel:
+    def open(self, name: str, source: TiktokAdsSource, common: Common) -> Channel:
         """See `ChannelConnector`."""
         from tasks.marketing.tiktok_ads.channel import TiktokAdsChannel
 
-        return TiktokAdsChannel(name, source, tokens, clock)
+        return TiktokAdsChannel(name, source, common)

@@ -16,10 +16,7 @@ import pytest
 
 from infra.sample.channels.server import Answer, Asked
 from tasks.errors import ConfigError, QuotaExhausted, SourceAuthError, SourceError
-from tasks.extract import ExtractContext, extract_table
-from tasks.marketing.rest import clock
 from tasks.marketing.rest.auth import TokenStore
-from tasks.marketing.rest.clock import ManualClock
 from tasks.marketing.rest.errors import VersionEnded
 from tasks.marketing.rest.extract import AccountsFailed
 from tasks.marketing.rest.tokens import BlockTokens, FileTokens, token_store
@@ -371,18 +368,16 @@ def test_a_long_wait_ends_the_run_with_its_progress_kept(tmp_path: Path) -> None
     assert [row["id"] for row in pulls.last("things")] == ["things/a", "things/b"]
 
 
-def test_tables_of_a_source_share_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    time = ManualClock(NOW)
-    monkeypatch.setattr(clock, "MACHINE", time)
+def test_tables_of_a_source_share_its_budget(tmp_path: Path) -> None:
     table = {"path": "things", "records": "data", "key": ["id"]}
     with serving(api=Script(lambda asked: {"data": ROWS})) as url:
         source = rest(url, budget={"requests": 2, "per": "60s"})
         pulls = Pulls(tmp_path, source | {"tables": {f"t{number}": table for number in range(4)}})
         for ref in pulls.sources.refs():
             # As a run does: each table opens the source anew.
-            extract_table(ref, ExtractContext(pulls.landing))
+            pulls.pull(ref.table_name)
     # Two may be asked for at once; then one each half a minute.
-    assert time.slept == [pytest.approx(30, abs=0.01)] * 2
+    assert pulls.clock.slept == [pytest.approx(30, abs=0.01)] * 2
 
 
 def test_one_forbidden_account_stops_no_other(tmp_path: Path) -> None:
