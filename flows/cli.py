@@ -334,7 +334,7 @@ def sql(
 def run(
     tables: Tables = None,
     source: Annotated[list[str] | None, typer.Option(help="Every table of this source; may be repeated.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Print what would be read, and stop.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", "--dry-run", help="Print what would be read, and stop.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Read everything again, whatever the checkpoints say.")] = False,
     first: Annotated[datetime | None, FROM] = None,
     last: Annotated[datetime | None, TO] = None,

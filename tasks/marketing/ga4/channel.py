@@ -113,6 +113,7 @@ class Ga4Channel(ApiChannel):
 
     def warnings(self) -> Iterator[str]:
         """See `Channel`."""
+        yield from super().warnings()
         for name, left in self._left.items():
             if left < _FEW_TOKENS:
                 yield f"property {name} has {left:,} tokens of its quota left until midnight Pacific time"

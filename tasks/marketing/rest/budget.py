@@ -106,20 +106,21 @@ class Budget:
         turns: Whose turn it is.
         clock: What waits go by.
         concurrent: How many may be on their way at once.
+        limit: What it allows, for people.
     """
 
-    def __init__(self, turns: Turns, clock: Clock, concurrent: int) -> None:
-        self._turns, self._clock = turns, clock
+    def __init__(self, turns: Turns, clock: Clock, concurrent: int, limit: str) -> None:
+        self._turns, self._clock, self.limit = turns, clock, limit
         self._slots = threading.BoundedSemaphore(concurrent)
 
     @contextmanager
-    def request(self) -> Iterator[None]:
-        """Wait for one's turn, and hold one of the slots until the answer is there."""
+    def request(self) -> Iterator[float]:
+        """Wait for one's turn, and hold one of the slots until the answer is there; yields the seconds waited."""
         with self._slots:
             wait = self._turns.take()
             if wait > 0:
                 self._clock.sleep(wait)
-            yield
+            yield wait
 
     def pause(self, seconds: float) -> None:
         """Let nobody ask for so long: the service told one of us to wait, and means all."""

@@ -230,6 +230,10 @@ class ApiChannel(Channel):
         """See `Channel`."""
         return self.client.bytes
 
+    def warnings(self) -> Iterator[str]:
+        """See `Channel`."""
+        yield from self.client.long_waits()
+
     def close(self) -> None:
         """Close connections."""
         self.client.__exit__()

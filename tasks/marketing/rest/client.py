@@ -42,6 +42,7 @@ _FIRST_PAUSE, _MOST_PAUSE = 1.0, 60.0
 _MOST_PAGE_BYTES = 256 << 20
 _SPOOL_BYTES = 16 << 20
 _CHUNK = 1 << 20
+_LONG_SECONDS = 60.0
 _SAID = (
     "error.message",
     "error.error_user_msg",
@@ -151,8 +152,8 @@ class Client:
         self.clock = clock or Clock()
         self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
         self._refreshing = threading.Lock()
-        self.requests = 0
-        self.waited = 0.0
+        self._requests = 0
+        self._waited = self._queued = 0.0
         self.bytes = 0
 
     def __enter__(self) -> Client:
@@ -160,6 +161,16 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
+
+    def long_waits(self) -> Iterator[str]:
+        """Yield why reading took long, where waiting was a part of it."""
+        if self._waited >= _LONG_SECONDS:
+            yield f"waited {self._waited:,.0f} s in {self._requests:,} request(s), as the service was busy or told to"
+        if self._budget and self._queued >= _LONG_SECONDS:
+            yield (
+                f"{self._requests:,} request(s) waited {self._queued:,.0f} s for their turn: the budget is"
+                f" {self._budget.limit} for all that read the source"
+            )
 
     def hide(self, text: str) -> str:
         """Return a text without any secret of the source."""
@@ -270,8 +281,9 @@ class Client:
         # An address that carries its own query keeps it as it is: some services want brackets and colons as such.
         url = httpx.URL(address).copy_merge_params(params) if params else httpx.URL(address)
         found = self._http.build_request(request.method, url, headers=headers, json=request.json, data=request.form)
-        self.requests += 1
-        with self._budget.request() if self._budget else nullcontext():
+        self._requests += 1
+        with self._budget.request() if self._budget else nullcontext(0.0) as queued:
+            self._queued += queued
             response = self._http.send(found, stream=True)
         if self._pace is not None and (seconds := self._pace(response.headers)) > 0:
             self._pause(seconds, most=MOST_WAIT_SECONDS)
@@ -388,7 +400,7 @@ class Client:
 
     def _pause(self, seconds: float, most: float = _MOST_PAUSE) -> None:
         seconds = min(seconds, most)
-        self.waited += seconds
+        self._waited += seconds
         self.clock.sleep(seconds)
 
 

@@ -40,7 +40,8 @@ class Common:
         with _making:
             known = _budgets.get((name, requests, seconds, self.clock, self.turns))
             if known is None:
-                known = Budget(self.turns(name, requests, seconds, self.clock), self.clock, concurrent)
+                limit = f"{requests:g} request(s) in {seconds:g} s"
+                known = Budget(self.turns(name, requests, seconds, self.clock), self.clock, concurrent, limit)
                 _budgets[name, requests, seconds, self.clock, self.turns] = known
             return known
 

@@ -432,8 +432,9 @@ def test_usage_near_its_limit_slows_down(tmp_path: Path) -> None:
     fake.usage = 96.0
     with serving(meta_ads=fake) as url:
         pulls = Pulls(tmp_path, source("meta_ads", url, "campaigns", options={"lookback": "5d"}))
-        pulls.pull("campaigns")
+        result = pulls.pull("campaigns")
     assert 240.0 in pulls.clock.slept
+    assert any("waited" in told and "busy" in told for told in result.warnings)
 
 
 def test_actions_of_meta_are_counted_once(tmp_path: Path) -> None:

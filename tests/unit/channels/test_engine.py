@@ -380,6 +380,15 @@ def test_tables_of_a_source_share_its_budget(tmp_path: Path) -> None:
     assert pulls.clock.slept == [pytest.approx(30, abs=0.01)] * 2
 
 
+def test_a_long_wait_for_the_budget_is_told_with_the_budget(tmp_path: Path) -> None:
+    with serving(api=Script(lambda asked: {"data": [{"id": asked.path}]})) as url:
+        source = rest(url, {"path": "things/{account}"}, accounts=["a", "b", "c"], budget={"requests": 1, "per": "45s"})
+        result = Pulls(tmp_path, source, name="slow").pull("things")
+    assert result.warnings == (
+        "3 request(s) waited 90 s for their turn: the budget is 1 request(s) in 45 s for all that read the source",
+    )
+
+
 def test_one_forbidden_account_stops_no_other(tmp_path: Path) -> None:
     def answer(asked: Asked) -> Any:
         if asked.path == "accounts":
