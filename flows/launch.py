@@ -379,7 +379,7 @@ class Deployments:
 
     def _warehouse_tags(self) -> list[str]:
         """Return the parent's warehouse: a child that never starts is then known to be its run, too."""
-        return history.warehouse_tags(self.read(self.parent_run_id))
+        return history.warehouse_tags(self.read(self.parent_run_id).tags)
 
     def wait(self, run_id: str) -> None:
         """Wait until a run has ended, or until the parent ends; end a run whose pod cannot start."""

@@ -308,15 +308,16 @@ def refresh_log(settings: Settings) -> None:
     Raises:
         WarehouseUnreachable: The warehouse did not answer.
     """
-    import httpx
-
+    from monitoring import unseen
     from tasks.database import connect
     from tasks.ops.migrations import migrate
 
     with connect(settings.database_url(), autocommit=True) as connection:
         migrate(connection)
-        if not _prefect_is_known(settings):
+        if not _prefect_is_known(settings) or not unseen.any_runs(connection, os.environ.get("PREFECT_API_URL", "")):
             return
+        import httpx
+
         from monitoring import history
 
         # Without Prefect the log tells what it knows.

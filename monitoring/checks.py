@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
-from monitoring import freshness, incidents, lineage, measures, queries, reconciliation, retention, source_freshness
+from monitoring import freshness, incidents, lineage, measures, reconciliation, retention, source_freshness
 from tasks.errors import WarehouseError
 
 if TYPE_CHECKING:
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
 
     from tasks.settings import Settings
     from tasks.sources import Sources
-
-
-NOBODY = (
-    "Nobody is told of failures: no notification block is called `warehouse-alert` (docs/alerts.md). "
-    "Look at this report every day until one is."
-)
-"""What every report says while there is no channel."""
 
 
 def check_freshness(connection: psycopg.Connection[Any], settings: Settings, now: datetime) -> None:
@@ -107,31 +100,6 @@ def promises_of(sources: Sources) -> freshness.Promises:
     return freshness.Promises(
         {name: timedelta(seconds=lineage.seconds_of(span)) for name, span in said.items() if span}
     )
-
-
-def verdicts(connection: psycopg.Connection[Any]) -> list[freshness.Verdict]:
-    """Return the verdicts of the last monitoring run; a promise that was broken since is."""
-    return [
-        freshness.Verdict(
-            *(row.layer, row.relation, row.as_of, timedelta(seconds=row.sla_seconds), row.state, row.since),
-            *(row.because, row.owner),
-        )
-        for row in queries.freshness(connection)
-    ]
-
-
-def notes(connection: psycopg.Connection[Any]) -> list[str]:
-    """Return what every report says of monitoring itself: that nobody is told, what is open, what it cannot read."""
-    said = []
-    look = connection.execute("select told from monitoring.looks").fetchone()
-    if look is not None and look[0] == 0:
-        said.append(NOBODY)
-    open_ = queries.incidents(connection, open_only=True)
-    if open_:
-        waiting = sum(one.acknowledged_at is None for one in open_)
-        said.append(f"{len(open_)} open incident(s), {waiting} not acknowledged: `warehouse incidents list`.")
-    said += [f"Configuration: {relation}: {problem}." for relation, problem in lineage.problems(connection)]
-    return said
 
 
 def _sources(settings: Settings) -> Sources:

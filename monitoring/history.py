@@ -70,7 +70,7 @@ def look(
     """
     now = datetime.now(UTC)
     _end_dead_processes(client, connection)
-    own = _warehouse_tag(connection)
+    own = warehouse_tag(connection)
     recent = recent_runs(client, now - since)
     runs = [(run, name) for run, name in recent if str(run.id) != but and _may_be_of(own, run, now)]
     known = log.states(connection, [str(run.id) for run, _ in runs])
@@ -82,23 +82,24 @@ def look(
 
 def mark(client: SyncPrefectClient, connection: psycopg.Connection[Any], run: FlowRun) -> None:
     """Tag a run with the warehouse that it works on, so that no other takes it for one of its own."""
-    tag = _warehouse_tag(connection)
-    if not warehouse_tags(run):
+    tag = warehouse_tag(connection)
+    if not warehouse_tags(run.tags):
         client.update_flow_run(run.id, tags=[*run.tags, tag])
 
 
-def _warehouse_tag(connection: psycopg.Connection[Any]) -> str:
+def warehouse_tag(connection: psycopg.Connection[Any]) -> str:
+    """Return the tag of this warehouse's runs."""
     return f"{_WAREHOUSE_TAG}{identity.read(connection)}"
 
 
-def warehouse_tags(run: FlowRun) -> list[str]:
-    """Return the tag of the warehouse that a run works on; none before it has started."""
-    return [tag for tag in run.tags if tag.startswith(_WAREHOUSE_TAG)]
+def warehouse_tags(tags: Sequence[str]) -> list[str]:
+    """Return the tag of the warehouse that a run works on, of all its tags; none before it has started."""
+    return [tag for tag in tags if tag.startswith(_WAREHOUSE_TAG)]
 
 
 def _may_be_of(own: str, run: FlowRun, now: datetime) -> bool:
     """Return whether a run is that of a warehouse; without a tag, whether it ended so or waits too long."""
-    if tags := warehouse_tags(run):
+    if tags := warehouse_tags(run.tags):
         return own in tags
     waiting = waits_since(run)
     return run.state is None or run.state.is_final() or (waiting is not None and now - waiting > LATE_AFTER)
@@ -227,7 +228,7 @@ def _lost_rows(
             said = f"Prefect no longer knows this run, which was {row['state']} when it was last seen"
             rows.append({**row, "state": "Lost", "error_class": "resource", "error_message": said})
             continue
-        if warehouse_tags(run) not in ([], [own]):
+        if warehouse_tags(run.tags) not in ([], [own]):
             # It waited too long, and then started at another warehouse.
             log.remove(connection, run.id)
         elif run.state is not None and run.state.name != row["state"]:

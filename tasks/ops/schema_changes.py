@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from tasks.bronze import names
-from tasks.bronze.plan import FieldChange
 from tasks.ops import Executor, TableKey
 
 if TYPE_CHECKING:
     import psycopg
+
+    from tasks.bronze.plan import FieldChange
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,9 @@ class Dated(NamedTuple):
 
 def write(cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, changes: Iterable[FieldChange]) -> None:
     """Add changes."""
+    # Names bring polars along, which a report does not wait for.
+    from tasks.bronze.names import stored
+
     cursor.executemany(
         """
         insert into ops.schema_changes
@@ -64,7 +67,7 @@ def write(cursor: psycopg.Cursor[Any], key: TableKey, batch_id: str, changes: It
         [
             (
                 *key,
-                names.stored(change.field),
+                stored(change.field),
                 change.change,
                 change.old_type,
                 change.new_type,
@@ -81,13 +84,15 @@ def news(db: Executor, key: TableKey, changes: Sequence[FieldChange]) -> list[Fi
     """Return the changes of which no open entry of the table tells already."""
     if not changes:
         return []
+    from tasks.bronze.names import stored
+
     rows = db.execute(
         "select field, change, old_type, new_type from ops.schema_changes"
         " where (source, table_name) = (%s, %s) and resolved_at is null and change = any(%s)",
         [*key, list({one.change for one in changes})],
     ).fetchall()
     told = set(rows)
-    return [one for one in changes if (names.stored(one.field), one.change, one.old_type, one.new_type) not in told]
+    return [one for one in changes if (stored(one.field), one.change, one.old_type, one.new_type) not in told]
 
 
 def has(db: Executor, key: TableKey, batch_id: str, change: str) -> bool:

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from prefect.client.orchestration import get_client
 
-from monitoring import history, incidents, log, read
+from monitoring import history, incidents, log, read, unseen
 from tasks.ops.migrations import migrate
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ def look(shop: Shop) -> int:
     with history.prefect_client() as client, psycopg.connect(shop.warehouse, autocommit=True) as connection:
         migrate(connection)
         return history.look(client, connection)
+
+
+def has_unseen(shop: Shop) -> bool:
+    with psycopg.connect(shop.warehouse, autocommit=True) as connection:
+        migrate(connection)
+        return unseen.any_runs(connection, os.environ["PREFECT_API_URL"])
 
 
 def headline(shop: Shop, run_id: object = None) -> str:
@@ -59,6 +65,7 @@ pipeline.pipeline(models=False)
 
 def test_a_killed_run_is_told_as_killed_and_is_the_last(shop: Shop, run_pipeline: Run) -> None:
     assert run_pipeline().is_completed()
+    assert not has_unseen(shop)
     process = subprocess.Popen(
         [sys.executable, "-c", _KILLED], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -70,6 +77,7 @@ def test_a_killed_run_is_told_as_killed_and_is_the_last(shop: Shop, run_pipeline
     finally:
         process.kill()
         process.wait()
+    assert has_unseen(shop)
     look(shop)
     ((state, error_class, message),) = shop.query(
         "select state, error_class, error_message from monitoring.pipeline_log where stage = 'pipeline' "
@@ -86,6 +94,7 @@ def test_a_killed_run_is_told_as_killed_and_is_the_last(shop: Shop, run_pipeline
         assert state is not None and state.is_crashed()
     before = told(shop)
     assert (look(shop), told(shop)) == (0, before), "a second look has nothing to add"
+    assert not has_unseen(shop)
     with psycopg.connect(shop.warehouse, autocommit=True) as connection:
         assert [(one.subject, one.is_incident) for one in incidents.problems(connection)] == [
             ("pipeline pipeline", True)
@@ -123,6 +132,7 @@ def test_a_run_that_no_worker_takes_is_told_after_some_minutes(shop: Shop, prefe
     due = datetime.now(UTC) - timedelta(minutes=30)
     with get_client(sync_client=True) as client:
         run = client.create_flow_run(pipeline, state=Scheduled(scheduled_time=due))
+        assert has_unseen(shop)
         look(shop)
         one = (
             "select state, started_at, expected_at, error_class, error_message "
@@ -139,6 +149,16 @@ def test_a_run_that_no_worker_takes_is_told_after_some_minutes(shop: Shop, prefe
     assert state == "Lost" and "Prefect no longer knows this run" in message
 
 
+_REPORT = """
+import sys
+from pathlib import Path
+from flows import runs
+from tasks.settings import get_settings
+runs.write_report(get_settings(), "", Path(sys.argv[1]))
+print({"prefect", "polars"} & sys.modules.keys())
+"""
+
+
 def test_the_report_is_written_from_prefect_when_the_warehouse_is_gone(
     shop: Shop, run_pipeline: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -147,6 +167,9 @@ def test_the_report_is_written_from_prefect_when_the_warehouse_is_gone(
 
     state = run_pipeline()
     assert state.is_completed()
+    # Of what the log knows it is written without the imports of Prefect's client and of polars, half of its time.
+    said = subprocess.run([sys.executable, "-c", _REPORT, tmp_path / "a.html"], check=True, capture_output=True)
+    assert said.stdout == b"set()\n" and str(state.state_details.flow_run_id) in (tmp_path / "a.html").read_text()
     monkeypatch.setenv("WAREHOUSE_URL", "postgresql://someone:secret-word@127.0.0.1:1/none")
     get_settings.cache_clear()
     page = runs.write_report(get_settings(), "", tmp_path / "report.html").read_text()

@@ -16,7 +16,6 @@ import pytest
 
 from monitoring import (
     anomalies,
-    checks,
     freshness,
     incidents,
     lineage,
@@ -24,6 +23,7 @@ from monitoring import (
     measures,
     prometheus,
     queries,
+    read,
     reconciliation,
     retention,
     source_freshness,
@@ -133,7 +133,7 @@ def test_what_is_wrong_in_the_projects_configuration_is_an_incident_until_it_is_
     assert open_now(connection) == ["gold.fct: configuration"]
     (one,) = queries.incidents(connection)
     assert (one.error_class, one.severity, one.owner) == ("config", "low", "owner of the model")
-    assert checks.notes(connection)[-1] == "Configuration: gold.fct: meta.sla: 'soon' is no span of time."
+    assert read.notes(connection)[-1] == "Configuration: gold.fct: meta.sla: 'soon' is no span of time."
     save(connection, node("fct"), node("rpt"))
     assert open_now(connection) == []
 
