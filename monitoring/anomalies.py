@@ -105,6 +105,8 @@ _LEVEL_DAYS = 14
 _MOST_GAPS = 2
 # A constant series has no spread; no figure is steadier than one percent.
 _LEAST_DEVIATION = 0.01
+# Where days differ by less, trade doubles nothing, not even a sale.
+_STEADY = 0.05
 
 
 def band(series: Series, limits: Limits) -> Band | None:
@@ -205,13 +207,9 @@ def never_zero(series: Series, limits: Limits, expected: Band | None) -> Finding
 def doubled(series: Series, limits: Limits, expected: Band | None) -> Finding | None:
     """Nearly exactly twice what was expected: a file or a window that was read twice."""
     value = series.values.get(series.day)
-    if (
-        value is None
-        or expected is None
-        or limits.direction == "down"
-        or expected.expected <= 0
-        or limits.excuses(series.day)
-    ):
+    if value is None or expected is None or limits.direction == "down" or expected.expected <= 0:
+        return None
+    if limits.excuses(series.day) and expected.deviation > _STEADY:
         return None
     near = max(0.1, expected.deviation)
     if value <= expected.high or not 2 - near <= value / expected.expected <= 2 + near or near > 0.25:

@@ -211,6 +211,11 @@ def _spawn_server(folder: Path) -> None:
         # Prefect 3.8's worker can overlook a run that is cancelled as its process starts; only this time-out ends it.
         # Above the 30 s that a worker gives a process to end, below Prefect's 300 s, for which a person would wait.
         "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "45",
+        # Each of these looks into the database every five seconds, a sixth of what an idle server takes. Nobody waits
+        # for them: a run is late after minutes, ours never pause, and a changed schedule may wait a moment.
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "15",
+        "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "60",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "15",
     }
     process.spawn(
         [*program, "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"],

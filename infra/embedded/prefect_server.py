@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasks.imports import uncollected
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
 
 BUSY_MILLISECONDS = 20_000
 """How long a write of the server waits for another one: many times what one takes on a busy machine."""
+LOOKS_FOR_WORK = timedelta(seconds=1)
+"""How often the server looks into the queue of its own services, of which none is due oftener than every second."""
 
 
 def create_app() -> FastAPI:
@@ -20,6 +24,7 @@ def create_app() -> FastAPI:
 
         give_up_sooner()
         wait_before_reading()
+        look_for_work_less_often()
         return server.create_app()
 
 
@@ -58,3 +63,15 @@ def wait_before_reading() -> None:
         return prefects_own(self, session, with_for_update=True)
 
     AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]
+
+
+def look_for_work_less_often() -> None:
+    """Let the server look for work of its own services once a second, where Prefect 3.8 does four times.
+
+    That was a seventh of what an idle server takes. Remove this when Prefect has a setting for it.
+    """
+    from docket import Worker
+    from prefect.server.api import background_workers
+
+    patient = partial(Worker, minimum_check_interval=LOOKS_FOR_WORK, scheduling_resolution=LOOKS_FOR_WORK)
+    background_workers.Worker = patient  # type: ignore[attr-defined, assignment]

@@ -1,4 +1,4 @@
-"""The embedded Prefect server's transactions on SQLite wait for each other, and not for ever."""
+"""What the embedded Prefect server does otherwise than Prefect's own: how its transactions wait, and its services."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from docket import Docket
+from prefect.server.api import background_workers
 from prefect.server.database.configurations import AioSqliteConfiguration
 
-from infra.embedded.prefect_server import BUSY_MILLISECONDS, give_up_sooner, wait_before_reading
+from infra.embedded.prefect_server import (
+    BUSY_MILLISECONDS,
+    LOOKS_FOR_WORK,
+    give_up_sooner,
+    look_for_work_less_often,
+    wait_before_reading,
+)
 
 WRITERS = 4
 
@@ -21,6 +29,7 @@ def prefects_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is put in the place of Prefect's own is set back afterwards."""
     for name in ("setup_sqlite", "begin_transaction"):
         monkeypatch.setattr(AioSqliteConfiguration, name, getattr(AioSqliteConfiguration, name))
+    monkeypatch.setattr(background_workers, "Worker", background_workers.Worker)
 
 
 def test_a_write_waits_for_another_one_as_long_as_it_is_told() -> None:
@@ -55,3 +64,9 @@ def test_what_is_read_and_then_written_is_neither_refused_nor_lost(tmp_path: Pat
     asyncio.run(all_at_once())
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("select n from block").fetchone() == (WRITERS,)
+
+
+def test_the_workers_of_its_services_look_for_work_once_a_second() -> None:
+    look_for_work_less_often()
+    worker = background_workers.Worker(Docket("services", "memory://"))
+    assert (worker.minimum_check_interval, worker.scheduling_resolution) == (LOOKS_FOR_WORK, LOOKS_FOR_WORK)

@@ -97,6 +97,10 @@ def test_more_is_expected_in_the_week_of_black_friday_and_nothing_less() -> None
     known = {friday - timedelta(days=back): 100.0 for back in range(1, 60)}
     assert look(Series({**known, friday: 400.0}, friday), LIMITS) is None
     assert look(Series({**known, friday: 20.0}, friday), LIMITS) is not None
+    twice = look(Series({**known, friday: 200.0}, friday), LIMITS)
+    assert twice is not None and twice.rule == "doubled", "no sale doubles what never differs"
+    uneven = {day: value + 20 * (day.day % 3) for day, value in known.items()}
+    assert look(Series({**uneven, friday: 240.0}, friday), LIMITS) is None
     assert look(Series({**known, friday: 400.0}, friday), Limits(grows_in_sales=False)) is not None
 
 
