@@ -18,6 +18,12 @@ DEFAULT_SLA = timedelta(hours=26)
 _DAYS = 30
 
 
+OWNER = "analytics engineer"
+"""Who acts on a mart that is stale, where its model names nobody."""
+FIRST_STEP = "Mend what it waits for, or start a run; the page Freshness tells what each mart is made of."
+"""What to do first about a mart that is not as fresh as promised."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """What is known of one bronze table.

@@ -187,7 +187,11 @@ def _end_dead_processes(client: SyncPrefectClient, connection: psycopg.Connectio
         host, _, number = process.rpartition(":")
         if host != socket.gethostname() or is_alive(int(number)):
             continue
-        said = f"its process is gone (host {host}, process {number}): it was killed, or the machine was restarted"
+        what = "its process is gone: it was killed, or the machine was restarted"
+        action = (
+            "run again, it goes on from its checkpoints; if often, look in the machine's log whether memory ran out"
+        )
+        said = f"{what} | host {host}, process {number} | {action}"
         try:
             run = client.read_flow_run(run_id)
         except ObjectNotFound:

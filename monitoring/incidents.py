@@ -9,10 +9,10 @@ from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from monitoring import lineage, queries
+from monitoring import freshness, lineage, queries
 from monitoring.history import OPEN
 from monitoring.masking import mask
-from monitoring.taxonomy import CLASSES, first_line
+from monitoring.taxonomy import CLASSES, action_of, first_line
 from tasks.errors import WarehouseUnreachable
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Problem:
         error_class: Key of its class.
         message: One sentence.
         owner: Who acts, where it is somebody else than the class says.
+        first_step: What to do first, where it is something else than the error or its class says.
         severity: `high` may disturb at night, `low` waits for the morning.
         times: How often in a row.
         killed: Whether the run was killed, was evicted or crashed, and does not go on.
@@ -46,6 +47,7 @@ class Problem:
     error_class: str
     message: str
     owner: str = ""
+    first_step: str = ""
     severity: str = "high"
     times: int = 1
     killed: bool = False
@@ -125,7 +127,7 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
     """Yield what failed and has not ended well since; a run whose tables tell the reason is not repeated.
 
     Tables and models are well by their next good end. A run is by that of its flow for all that it was asked for; the
-    end of a whole pipeline counts for its steps, of which one that has nothing left to do is not even started.
+    end of a whole pipeline counts for its steps and for all models: what failed was built again, or taken back.
     """
     rows = connection.execute(
         """
@@ -183,7 +185,7 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
             select l.*, coalesce(greatest(l.table_well_at, (
                 select max(f.at) from flows f
                 where (f.stage = 'pipeline' and l.stage in ('extract', 'load')
-                        or f.models and l.stage = 'dbt' and l.table_name is null
+                        or f.models and l.stage = 'dbt'
                         or l.table_name is null and f.stage = l.stage and f.name = l.name)
                     and (f.tables is null or l.asked is not null and not exists (
                         select from unnest(l.asked) as one
@@ -205,6 +207,7 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
         order by j.at
         """
     ).fetchall()
+    owners = lineage.owners(connection)
     for stage, source, table, flow, error_class, message, state, run_state, times in rows:
         name = f"{source}.{table}" if table else str(flow)
         key = error_class if error_class in CLASSES else "code"
@@ -214,7 +217,8 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
             continue
         severity = "low" if key in ("cancelled", "data_quality") else "high"
         killed = run_state in _KILLED or (key == "evicted" and run_state not in OPEN)
-        yield Problem("failure", f"{stage} {name}", key, said, severity=severity, times=times, killed=killed)
+        owner = owners.get(name, "") if stage == "dbt" and key in ("model", "data_quality") else ""
+        yield Problem("failure", f"{stage} {name}", key, said, owner, severity=severity, times=times, killed=killed)
 
 
 def _stale(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
@@ -222,7 +226,9 @@ def _stale(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
         if row.state == "stale":
             since = f"{row.as_of:%Y-%m-%d %H:%M} UTC" if row.as_of else "never"
             said = f"as of {since}, promised within {row.sla_seconds / 3600:g} h, because of {row.because}"
-            yield Problem("freshness", row.relation, "data_quality", said, row.owner or "analytics engineer")
+            yield Problem(
+                "freshness", row.relation, "data_quality", said, row.owner or freshness.OWNER, freshness.FIRST_STEP
+            )
 
 
 def _misconfigured(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
@@ -308,10 +314,14 @@ def _open(connection: psycopg.Connection[Any], problem: Problem, now: datetime) 
         [
             *(problem.fingerprint, problem.kind, problem.severity, problem.error_class, problem.subject),
             f"{problem.subject}: {kind.title if problem.kind == 'failure' else problem.kind}",
-            *(mask(problem.message), problem.owner or kind.who, kind.action, kind.runbook, now, now),
+            *(mask(problem.message), problem.owner or kind.who, _first_step(problem), kind.runbook, now, now),
             problem.is_healing,
         ],
     )
+
+
+def _first_step(problem: Problem) -> str:
+    return problem.first_step or action_of(problem.error_class, problem.message)
 
 
 def news(connection: psycopg.Connection[Any], policy: Policy, now: datetime) -> News:

@@ -154,6 +154,11 @@ def save(connection: psycopg.Connection[Any], project: Project) -> None:
         source_freshness.save(cursor, project.rules)
 
 
+def owners(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """Return who acts for a model, by its relation, where the dbt project names somebody."""
+    return dict(connection.execute("select relation, owner from monitoring.lineage where owner is not null").fetchall())
+
+
 def problems(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
     """Return the relations whose configuration in dbt is wrong, each with what is."""
     return connection.execute(

@@ -34,6 +34,7 @@ def build_report(connection: psycopg.Connection[Any], run_id: str) -> report.Run
         refused=log.refused_files(connection, batches, report.FILES),
         notes=notes(connection),
         incidents=queries.incidents(connection, open_only=True),
+        owners=lineage.owners(connection),
     )
     return report.build(rows, previous, log.schema_changes(connection, batches), context)
 

@@ -198,8 +198,14 @@ def _rows(connection: psycopg.Connection[Any], names: Sequence[str]) -> Iterator
             continue
         held = _held(connection, relation)
         source, _, table = name.partition(".")
-        note = None if name in landed else "the last read was of changes alone; `warehouse verify` compares row by row"
-        yield Line(f"rows of {name}", source, table, "rows", landed.get(name), held, None, note)
+        subject = (f"rows of {name}", source, table, "rows")
+        if name not in landed:
+            changes = "the last read was of changes alone; `warehouse verify` compares row by row"
+            yield Line(*subject, None, held, None, changes)
+            continue
+        kept = _kept(connection, source, table, relation)
+        note = f"{kept} of them were refused: bronze keeps their earlier versions" if kept else None
+        yield Line(*subject, landed[name] + kept, held, None, note)
 
 
 def _held(connection: psycopg.Connection[Any], relation: str) -> Decimal:
@@ -208,6 +214,17 @@ def _held(connection: psycopg.Connection[Any], relation: str) -> Decimal:
 
     query = sql.SQL("select count(*) from bronze.{} where _deleted_at is null").format(sql.Identifier(relation))
     return _one(connection, query)
+
+
+def _kept(connection: psycopg.Connection[Any], source: str, table: str, relation: str) -> Decimal:
+    """Return of how many documents that the last read refused bronze holds an earlier version."""
+    from psycopg import sql
+
+    from tasks.ops import TableKey, rejects
+
+    refused = rejects.held_back(connection, TableKey(source, table))
+    query = sql.SQL("select count(*) from bronze.{} where _deleted_at is null and _id = any(%s)")
+    return _one(connection, query.format(sql.Identifier(relation)), [refused]) if refused else Decimal(0)
 
 
 def _whole_reads(connection: psycopg.Connection[Any]) -> Mapping[str, Decimal]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from monitoring.freshness import Verdict
+from monitoring.freshness import FIRST_STEP, OWNER, Verdict
 from monitoring.log import COUNTS
 from monitoring.queries import Incident
-from monitoring.taxonomy import CLASSES, first_line
+from monitoring.taxonomy import CLASSES, action_of, ended, first_line, what_and_action
 
 # More than this many rows of detail are looked up in the logging table, not read in a report.
 _SLOWEST = 5
@@ -60,38 +60,22 @@ class Failure:
     name: str
     error_class: str
     message: str
+    owner: str = ""
 
     @property
     def who(self) -> str:
-        """Who acts."""
-        return CLASSES.get(self.error_class, CLASSES["code"]).who
+        """Who acts: the owner that a model names, else whom the class names."""
+        return self.owner or CLASSES.get(self.error_class, CLASSES["code"]).who
 
     @property
     def action(self) -> str:
         """What to do first: what the error itself says before what its class does."""
-        own = _parts(self.message)[1]
-        return _sentence(own) if own else CLASSES.get(self.error_class, CLASSES["code"]).action
+        return action_of(self.error_class, self.message)
 
     @property
     def runbook(self) -> str:
         """Where the further steps are."""
         return CLASSES.get(self.error_class, CLASSES["code"]).runbook
-
-
-def _parts(message: str) -> tuple[str, str]:
-    """Return what an error of ours says happened and where, and what is to be done; a foreign one says no more."""
-    what, *others = message.split(" | ")
-    return (f"{what} ({others[0]})", others[1]) if len(others) == 2 else (message, "")
-
-
-def _ended(text: str) -> str:
-    """Return a text that ends as a sentence does."""
-    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
-
-
-def _sentence(text: str) -> str:
-    """Return a text that begins and ends as a sentence does."""
-    return _ended(text[:1].upper() + text[1:])
 
 
 def _urgency(one: Incident) -> tuple[bool, int, datetime]:
@@ -110,6 +94,7 @@ class Context:
         refused: Whole files that were refused, as `source.table: reason`.
         notes: What people should know of monitoring itself, such as that nobody is told of failures.
         incidents: What is wrong and not well again.
+        owners: Who acts for a model, by its relation, where its project names somebody.
     """
 
     freshness: Sequence[Verdict] = ()
@@ -118,6 +103,7 @@ class Context:
     refused: Sequence[str] = ()
     notes: Sequence[str] = ()
     incidents: Sequence[Incident] = ()
+    owners: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def late_marts(self) -> list[Verdict]:
@@ -212,37 +198,48 @@ class RunReport:
         if not self.failures:
             return self._first_incident
         first = self.failures[0]
-        said = first_line(_parts(first.message)[0], _SAID)
+        said = first_line(what_and_action(first.message)[0], _SAID)
         return (
-            f"First: {first.name} ({first.stage}): {_ended(said)} Who acts: {first.who}. "
+            f"First: {first.name} ({first.stage}): {ended(said)} Who acts: {first.who}. "
             f"{first.action} Runbook: {first.runbook}.{self._rows}"
         )
 
     @property
     def _rows(self) -> str:
-        return f" Rows: {', '.join(self.context.rejected[:IDS])}." if self.context.rejected else ""
+        """Which rows were rejected, beside what else is wrong."""
+        count = self._rejected
+        return f" {count:,} row(s) rejected (`warehouse rejects list`{self._ids})." if count else ""
+
+    @property
+    def _rejected(self) -> int:
+        return sum(line.counts["rows_rejected"] or 0 for line in self.tables) or len(self.context.rejected)
+
+    @property
+    def _ids(self) -> str:
+        return f": {', '.join(self.context.rejected[:IDS])}" if self.context.rejected else ""
 
     @property
     def _first_incident(self) -> str:
         if not self.context.incidents:
-            return "See docs/runbooks/README.md."
+            who = next((one.owner for one in self.context.late_marts if one.owner), OWNER)
+            return f"Who acts: {who}. {FIRST_STEP} Runbook: docs/runbooks/README.md.{self._rows}"
         first = min(self.context.incidents, key=_urgency)
         taken = f" Taken by {first.acknowledged_by}." if first.acknowledged_by else ""
+        said = ended(first_line(what_and_action(first.message)[0], _SAID))
         return (
-            f"First: {first.title}: {_ended(first_line(first.message, _SAID))} Who acts: {first.owner}.{taken} "
+            f"First: {first.title}: {said} Who acts: {first.owner}.{taken} "
             f"{first.first_step} Runbook: {first.runbook}.{self._rows}"
         )
 
     @property
     def _look(self) -> str:
-        rejected = sum(line.counts["rows_rejected"] or 0 for line in self.tables)
         warned = sum(line.counts["rows_warned"] or 0 for line in self.tables)
         rescued = sum(line.counts["rows_rescued"] or 0 for line in self.tables)
         most = f"; most: {self.context.rescued[0]}" if self.context.rescued else ""
         parts = [
             f"{count:,} {what}"
             for count, what in (
-                (rejected, "rejected (`warehouse rejects list`)"),
+                (self._rejected, f"rejected (`warehouse rejects list`{self._ids})"),
                 (warned, "loaded although they break a rule (`rules` in sources.yaml)"),
                 (rescued, f"rescued (column `_rescued`{most})"),
                 (len(self.schema_changes), "schema changes (`warehouse drift`)"),
@@ -289,7 +286,7 @@ def build(
         started_at=parent.get("started_at"),
         seconds=float(parent.get("seconds") or 0),
         tables=lines,
-        failures=_failures(rows),
+        failures=_failures(rows, context.owners if context else {}),
         models=models,
         slowest_models=slowest[:_SLOWEST],
         schema_changes=list(schema_changes),
@@ -332,17 +329,18 @@ def _table_lines(rows: Sequence[Mapping[str, Any]]) -> list[TableLine]:
     return [lines[key] for key in sorted(lines)]
 
 
-def _failures(rows: Sequence[Mapping[str, Any]]) -> list[Failure]:
+def _failures(rows: Sequence[Mapping[str, Any]], owners: Mapping[str, str]) -> list[Failure]:
     """Return failures, those of tables and nodes first; a run whose tables tell the reason is not repeated."""
     bad = [row for row in rows if row.get("state") in _BAD and row.get("stage") != "pipeline"]
     detailed = [row for row in bad if row.get("table_name")]
     told = {row.get("flow_run_id") for row in detailed}
     whole = [row for row in bad if not row.get("table_name") and row.get("flow_run_id") not in told]
-    found = [_failure(row) for row in (*detailed, *whole)]
+    silent = [row for row in detailed if row.get("state") == "Missing"]
+    found = [*_missing(silent), *(_failure(row, owners) for row in (*detailed, *whole) if row not in silent)]
     if not found:
         # A pipeline that does not start has no state that is bad, but a reason.
         found = [
-            _failure(row)
+            _failure(row, owners)
             for row in rows
             if row.get("stage") == "pipeline" and (row.get("state") in _BAD or row.get("error_class"))
         ]
@@ -352,13 +350,23 @@ def _failures(rows: Sequence[Mapping[str, Any]]) -> list[Failure]:
     return sorted(found, key=lambda item: (stages.get(item.stage, 3), order.index(item.error_class), item.name))
 
 
-def _failure(row: Mapping[str, Any]) -> Failure:
+def _missing(rows: Sequence[Mapping[str, Any]]) -> Iterator[Failure]:
+    """Yield what kept tables from their end: a killed run is one failure of many tables."""
+    groups: dict[Any, list[Failure]] = {}
+    for row in rows:
+        groups.setdefault(row.get("error_message"), []).append(_failure(row, {}))
+    for (first, *_), names in ((group, {one.name for one in group}) for group in groups.values()):
+        yield first if len(names) == 1 else replace(first, name=f"{len(names)} tables, such as {min(names)}")
+
+
+def _failure(row: Mapping[str, Any], owners: Mapping[str, str]) -> Failure:
     name = (
         f"{row['source']}.{row['table_name']}" if row.get("table_name") else str(row.get("flow_name") or row["stage"])
     )
-    key = row.get("error_class")
+    key = str(row.get("error_class"))
     message = first_line(row.get("error_message"), _KEPT) or f"ended as {row.get('state')}"
-    return Failure(str(row["stage"]), name, key if key in CLASSES else "code", message)
+    owner = owners.get(name, "") if row["stage"] == "dbt" and key in ("model", "data_quality") else ""
+    return Failure(str(row["stage"]), name, key if key in CLASSES else "code", message, owner)
 
 
 # -- rendering ------------------------------------------------------------------------------------------------------

@@ -195,6 +195,23 @@ def classify_error(error: BaseException) -> str:
     return classify(names, str(error))
 
 
+def what_and_action(message: str) -> tuple[str, str]:
+    """Return what an error of ours says happened and where, and what is to be done; a foreign one says no more."""
+    what, *others = message.split(" | ")
+    return (f"{what} ({others[0]})", others[1]) if len(others) == 2 else (message, "")
+
+
+def ended(text: str) -> str:
+    """Return a text that ends as a sentence does."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def action_of(key: str, message: str) -> str:
+    """Return what to do first: what the error itself says before what its class does."""
+    own = what_and_action(message)[1]
+    return ended(own[:1].upper() + own[1:]) if own else CLASSES.get(key, CLASSES["code"]).action
+
+
 def first_line(text: str | None, length: int = 300) -> str:
     """Return the first line of an error that says something, cut to `length` characters."""
     for line in (text or "").splitlines():

@@ -111,6 +111,17 @@ def refused_ids(db: Executor, key: TableKey, batch_id: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+def held_back(db: Executor, key: TableKey) -> list[str]:
+    """Return the ids of documents that the last loaded batch of a table did not bring, as they were rejected before."""
+    rows = db.execute(
+        "select distinct document_id from ops.rejects where (source, table_name) = (%(source)s, %(table_name)s)"
+        " and stage <> 'load' and document_id is not null and batch_id = (select max(batch_id) from ops.batches"
+        " where (source, table_name) = (%(source)s, %(table_name)s))",
+        key._asdict(),
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def ids_of(db: Executor, key: TableKey, batch_id: str) -> list[str | None]:
     """Return the ids of a batch's rejected documents; None stands for one that could not be read."""
     rows = db.execute(

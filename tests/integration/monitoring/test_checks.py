@@ -293,6 +293,21 @@ def test_a_killed_build_is_well_once_a_pipeline_with_models_finds_nothing_to_bui
     assert open_now(connection) == []
 
 
+def test_a_model_that_failed_is_well_once_a_pipeline_of_all_has_nothing_left_to_build(
+    connection: psycopg.Connection[Any],
+) -> None:
+    save(connection, replace(node("rpt"), owner="crm team"))
+    broken = {"stage": "dbt", "source": "gold", "table_name": "rpt", "error_message": "column x does not exist"}
+    log.write(connection, [failing("model", 9, **broken)])
+    (one,) = incidents.problems(connection)
+    assert (one.subject, one.owner) == ("dbt gold.rpt", "crm team")
+    for others in ({"models": False}, {"models": True, "tables": ["shop.orders"]}):
+        log.write(connection, [run_of("pipeline", 8, "Completed", **others)])
+        assert len(incidents.problems(connection)) == 1
+    log.write(connection, [run_of("pipeline", 7, "Completed", models=True)])
+    assert incidents.problems(connection) == []
+
+
 def test_an_evicted_run_is_an_incident_unless_it_goes_on(connection: psycopg.Connection[Any]) -> None:
     row = failing("evicted", 5)
     own = run_of("extract", 5, "AwaitingRetry", "shop.orders", flow_run_id=row["flow_run_id"], error_class=None)
@@ -363,6 +378,15 @@ def test_source_bronze_and_gold_line_by_line(connection: psycopg.Connection[Any]
         "customers in gold": "equal",
         "sum of orders' totals": "equal",
     }
+    # A document that was refused as it landed is not among its rows; bronze keeps the version that it has.
+    connection.execute("update ops.batches set rows_landed = 99")
+    connection.execute(
+        "insert into ops.rejects (source, table_name, batch_id, stage, reason, document_id) "
+        "values ('shop', 'orders', '1', 'extract', 'total range', '7')"
+    )
+    assert reconciliation.check(connection, ["shop.orders"], datetime.now(UTC), every=True) == 0
+    kept = next(one for one in queries.reconciliation(connection) if one.line == "rows of shop.orders")
+    assert kept.note == "1 of them were refused: bronze keeps their earlier versions"
     connection.execute("update gold.fct_order set total = total + 0.01 where order_id = 1")
     assert reconciliation.check(connection, ["shop.orders"], datetime.now(UTC)) == 0, "it was done today"
     assert reconciliation.check(connection, ["shop.orders"], datetime.now(UTC), every=True) == 1

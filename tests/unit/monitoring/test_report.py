@@ -107,13 +107,36 @@ def test_causes_come_before_what_follows_from_them_and_rejected_rows_are_named()
     context = report.Context(incidents=[differs, failed], rejected=["shop.products: 7"])
     headline = report.build(GOOD, context=context).headline
     assert "First: a.b: credentials: refused. Who acts: x." in headline
-    assert headline.endswith("Rows: shop.products: 7.")
+    assert headline.endswith("10 row(s) rejected (`warehouse rejects list`: shop.products: 7).")
 
 
 def test_a_run_that_crashed_without_a_word_of_its_tables_is_a_failure() -> None:
     rows = [pipeline("Failed"), row("extract", state="Crashed", error_class="resource", flow_name="extract")]
     (failure,) = report.build(rows).failures
     assert (failure.name, failure.error_class, failure.message) == ("extract", "resource", "ended as Crashed")
+
+
+def test_a_killed_run_of_many_tables_is_one_failure_with_its_own_first_step() -> None:
+    said = "its process is gone: it was killed, or the machine was restarted | host a, process 7 | run again"
+    missing = {"state": "Missing", "error_class": "resource", "error_message": said}
+    tables = [row(stage, f"shop.{name}", **missing) for stage in ("extract", "load") for name in ("orders", "tags")]
+    killed = pipeline("Crashed", error_class="resource", error_message=said)
+    headline = report.build([killed, *tables]).headline
+    assert headline == (
+        "1 failure(s): 0 of 2 table(s) loaded, 0 rows changed in 60 s. First: 2 tables, such as shop.orders (extract): "
+        "its process is gone: it was killed, or the machine was restarted (host a, process 7). "
+        "Who acts: platform engineer. Run again. Runbook: docs/runbooks/classes/resource.md."
+    )
+
+
+def test_a_model_is_its_owners() -> None:
+    said = {"state": "Failed", "error_class": "model", "error_message": "column x does not exist"}
+    rows = [pipeline("Failed"), row("dbt", "gold.rpt_rfm", **said), row("dbt", "gold.fct_order", **said)]
+    built = report.build(rows, context=report.Context(owners={"gold.rpt_rfm": "crm team"}))
+    assert {one.name: one.who for one in built.failures} == {
+        "gold.rpt_rfm": "crm team",
+        "gold.fct_order": "owner of the model",
+    }
 
 
 def test_a_pipeline_that_failed_before_any_step_says_why() -> None:
@@ -212,6 +235,9 @@ def test_all_is_only_well_where_gold_is_as_fresh_as_promised() -> None:
     assert headline.startswith("Not as fresh as promised: 2 of 2 table(s) loaded")
     assert "1 of 2 mart(s) not up to date: fct_order as of 2026-01-01 04:15 (stale)" in headline
     assert "because of shop.orders: no run has read it" in headline
+    assert "Who acts: analytics engineer. Mend what it waits for" in headline
+    owned = report.Context(freshness=[replace(stale, owner="crm team")])
+    assert "Who acts: crm team." in report.build(GOOD, context=owned).headline
     bronze = report.Context(freshness=[verdict("shop.orders", "stale", layer="bronze"), verdict("gold.x", "fresh")])
     assert report.build(GOOD, context=bronze).headline.startswith("All well")
 
@@ -225,7 +251,8 @@ def test_all_is_not_well_while_an_incident_is_open() -> None:
     assert not built.is_well
     assert built.headline == (
         "1 incident(s) open: 2 of 2 table(s) loaded, 900 rows changed in 60 s. First: spend of meta: anomaly: "
-        "twice as much. Who acts: marketing. Look. Runbook: docs/runbooks/x.md."
+        "twice as much. Who acts: marketing. Look. Runbook: docs/runbooks/x.md. "
+        "10 row(s) rejected (`warehouse rejects list`)."
     )
     taken = report.Context(incidents=[replace(opened, acknowledged_by="Ada")])
     assert "Who acts: marketing. Taken by Ada. Look." in report.build(GOOD, context=taken).headline
@@ -252,7 +279,7 @@ def test_a_failure_tells_marts_skipped_nodes_rows_and_runbook() -> None:
         "1 of 1 mart(s) not up to date: fct_lead as of 2026-01-01 04:15.",
         "2 node(s) skipped.",
         "Runbook: docs/runbooks/classes/auth.md.",
-        "Rows: crm.leads: 1, crm.leads: 2, crm.leads: 3, crm.leads: 4, crm.leads: 5.",
+        "(`warehouse rejects list`: crm.leads: 1, crm.leads: 2, crm.leads: 3, crm.leads: 4, crm.leads: 5).",
     ):
         assert part in headline, part
 
