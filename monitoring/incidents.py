@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from monitoring import freshness, lineage, queries
 from monitoring.history import OPEN
 from monitoring.masking import mask
+from monitoring.pages.formats import age
 from monitoring.taxonomy import CLASSES, action_of, first_line
 from tasks.errors import WarehouseUnreachable
 
@@ -225,7 +226,7 @@ def _stale(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
     for row in queries.freshness(connection, "gold"):
         if row.state == "stale":
             since = f"{row.as_of:%Y-%m-%d %H:%M} UTC" if row.as_of else "never"
-            said = f"as of {since}, promised within {row.sla_seconds / 3600:g} h, because of {row.because}"
+            said = f"as of {since}, promised within {age(row.sla_seconds)}, because of {row.because}"
             yield Problem(
                 "freshness", row.relation, "data_quality", said, row.owner or freshness.OWNER, freshness.FIRST_STEP
             )

@@ -44,6 +44,7 @@ class TableLine:
     rows_per_second: float | None = None
     before: int | None = None
     window_from: str | None = None
+    window_to: str | None = None
     failed: bool = False
 
     @property
@@ -268,8 +269,7 @@ def build(
     lines = _table_lines(rows)
     for line in lines:
         earlier_line = before.get(line.name)
-        # A table read whole and one read from its checkpoint on have nothing to compare.
-        if earlier_line and (line.window_from is None) == (earlier_line.window_from is None):
+        if earlier_line and _is_alike(line, earlier_line):
             line.before = earlier_line.counts["rows_read"]
         line.counts["schema_changes"] = sum(
             (change["source"], change["table_name"]) == (line.source, line.table) for change in schema_changes
@@ -293,6 +293,23 @@ def build(
         previous_seconds=float(earlier["seconds"]) if earlier.get("seconds") else None,
         context=context or Context(),
     )
+
+
+def _is_alike(one: TableLine, other: TableLine) -> bool:
+    """Return whether two reads can be compared: both of all, or of about as long a time."""
+    if one.window_from is None or other.window_from is None:
+        return one.window_from == other.window_from
+    lengths = _length(one), _length(other)
+    return 0 in lengths or max(lengths) <= 2 * min(lengths)
+
+
+def _length(line: TableLine) -> float:
+    """Return the seconds that a read covers, 0 where its window is none of times."""
+    try:
+        begin, end = (datetime.fromisoformat(str(text)) for text in (line.window_from, line.window_to))
+        return (end - begin).total_seconds()
+    except (ValueError, TypeError):
+        return 0.0
 
 
 def _second(pair: tuple[str, float]) -> float:
@@ -322,6 +339,7 @@ def _table_lines(rows: Sequence[Mapping[str, Any]]) -> list[TableLine]:
             line.counts[name] = (line.counts[name] or 0) + int(row[name])
         line.seconds += float(row.get("seconds") or 0)
         line.window_from = line.window_from or row.get("window_from")
+        line.window_to = line.window_to or row.get("window_to")
         line.failed = line.failed or row.get("state") in _BAD
     for line in lines.values():
         read = line.counts["rows_read"]
@@ -393,8 +411,8 @@ def table_cells(report: RunReport) -> list[dict[str, Any]]:
             **{title: line.counts[name] for title, name in _COLUMNS},
             "seconds": round(line.seconds, 2),
             "rows per second": round(line.rows_per_second) if line.rows_per_second else None,
-            "read in the run before": line.before,
-            "note": note(line),
+            "read before": line.before,
+            "change": note(line),
         }
         for line in report.tables
     ]
@@ -408,7 +426,7 @@ def note(line: TableLine) -> str:
     if line.before == 0:
         return ""
     change = (read - line.before) / line.before
-    return f"{change:+.0%} rows read" if abs(change) > _NOTABLE else ""
+    return f"{change:+.0%}" if abs(change) > _NOTABLE else ""
 
 
 def render_markdown(report: RunReport) -> str:

@@ -228,7 +228,7 @@ def _failures(found: report.RunReport, links: Links) -> Table:
 
 def _tables(found: report.RunReport) -> Table:
     rows = report.table_cells(found)
-    forms: dict[str, formats.Format] = {"table": "text", "state": "state", "seconds": "number", "note": "text"}
+    forms: dict[str, formats.Format] = {"table": "text", "state": "state", "seconds": "number", "change": "text"}
     return Table(
         "Tables of the run",
         {name: Column(title=name, format=forms.get(name, "count")) for name in _filled(rows)},

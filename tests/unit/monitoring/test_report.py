@@ -147,7 +147,7 @@ def test_a_pipeline_that_failed_before_any_step_says_why() -> None:
 def test_against_the_run_before() -> None:
     before = [pipeline(seconds=30.0), row("extract", "shop.orders", rows_read=100)]
     built = report.build(GOOD, before)
-    assert report.note(built.tables[0]) == "+900% rows read"
+    assert report.note(built.tables[0]) == "+900%"
     assert report.note(built.tables[1]) == ""
     assert "the run before took 30 s" in report.render_text(built)
 
@@ -158,7 +158,18 @@ def test_a_first_whole_read_is_no_measure_for_the_changes_after_it() -> None:
     (line,) = report.build(after, before).tables
     assert (line.before, report.note(line)) == (None, "")
     (line,) = report.build([pipeline(), row("extract", "shop.orders", rows_read=3)], before).tables
-    assert (line.before, report.note(line)) == (100_000, "-100% rows read")
+    assert (line.before, report.note(line)) == (100_000, "-100%")
+
+
+def test_reads_of_other_lengths_are_no_measure_for_each_other() -> None:
+    def read(rows: int, begin: str) -> dict[str, Any]:
+        return row("extract", "meta.ads", rows_read=rows, window_from=begin, window_to="2026-12-01")
+
+    years, month, another = read(9_000, "2024-01-01"), read(60, "2026-11-01"), read(300, "2026-11-03")
+    (line,) = report.build([pipeline(), month], [pipeline(), years]).tables
+    assert line.before is None
+    (line,) = report.build([pipeline(), another], [pipeline(), month]).tables
+    assert (line.before, report.note(line)) == (60, "+400%")
 
 
 def test_schema_changes_are_those_that_people_should_see() -> None:

@@ -10,8 +10,8 @@ columns:
   new_customers: {title: New customers, format: count}
   returning_orders: {title: Returning orders, format: count}
   returning_share: {title: Returning share, format: percent}
-  new_net_revenue: {title: From new ones, format: money, definition: Net revenue of first orders.}
-  returning_net_revenue: {title: From returning ones, format: money, definition: Net revenue of later orders.}
+  new_net_revenue: {title: From new, format: money, definition: Net revenue of first orders.}
+  returning_net_revenue: {title: From returning, format: money, definition: Net revenue of later orders.}
 */
 with sums as (
     select date_day >= %(since)s::date as in_period, {{ new_customers }} as new_customers,

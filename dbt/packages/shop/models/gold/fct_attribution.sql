@@ -14,7 +14,9 @@ with weights as (
         models.attribution_model,
         models.weight,
         sum(models.weight) over (
-            partition by touchpoints.order_id, models.attribution_model order by touchpoints.touch_number
+            -- An order has one day; named here, a reader's period is all that is computed.
+            partition by touchpoints.order_id, touchpoints.ordered_on, models.attribution_model
+            order by touchpoints.touch_number
         ) as running
     from {{ ref('fct_touchpoint') }} as touchpoints
     cross join lateral (
