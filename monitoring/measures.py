@@ -83,13 +83,13 @@ MEASURES = (
         "delay",
         batches.DAILY_DELAY,
         Limits(relative=1.0, absolute=3600, direction="up", never_zero=False, grows_in_sales=False),
-        {"ops.batches": ("loaded_at", "extracted_at")},
+        {},
     ),
     Measure(
         "null rate",
         field_statistics.DAILY_NULL_RATE,
         Limits(relative=0.5, absolute=0.1, never_zero=False, grows_in_sales=False),
-        {"ops.field_statistics": ("path", "present", "null_count", "row_count", "types")},
+        {},
     ),
     Measure(
         "spend",

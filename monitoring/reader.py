@@ -23,14 +23,6 @@ PERSONAL = (
     *("birth_date", "birthday", "date_of_birth", "street", "address", "postal_code", "zip", "ip_address", "iban"),
 )
 """Columns of gold that the role may not see, by name, until a company adds its own (`warehouse reader --hide`)."""
-# Copies of source documents and samples of their values stay out of reach.
-_CONTROL: dict[str, tuple[str, ...]] = {
-    "batches": ("scope", "window_read", "previous_checkpoint"),
-    "schema_changes": ("evidence", "resolved_by", "resolved_why"),
-    "rejects": ("document", "bytes", "document_id"),
-    "models_built": (),
-}
-"""Tables of `ops` that the role may read, each with the columns that it may not."""
 
 
 def apply(connection: psycopg.Connection[Any], role: str, password: str | None, hide: Sequence[str] = ()) -> list[str]:
@@ -56,7 +48,7 @@ def apply(connection: psycopg.Connection[Any], role: str, password: str | None, 
         said = [_create(connection, role, password)]
         readers.hide(connection, (*PERSONAL, *hide))
         readers.add(connection, role)
-        _grant_control(connection, role)
+        _grant_monitoring(connection, role)
         said.append(f"gold: {_grant_gold(connection, role)} relation(s), without personal columns")
     return said
 
@@ -87,25 +79,15 @@ def _create(connection: psycopg.Connection[Any], role: str, password: str | None
     return f"role {role}: {'password set' if exists else 'created'}"
 
 
-def _grant_control(connection: psycopg.Connection[Any], role: str) -> None:
+def _grant_monitoring(connection: psycopg.Connection[Any], role: str) -> None:
     name = sql.Identifier(role)
     database = connection.info.dbname
     connection.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(database), name))
-    connection.execute(sql.SQL("grant usage on schema monitoring, ops to {}").format(name))
+    connection.execute(sql.SQL("grant usage on schema monitoring to {}").format(name))
     connection.execute(sql.SQL("grant select on all tables in schema monitoring to {}").format(name))
     connection.execute(sql.SQL("grant execute on function monitoring.acknowledge(bigint, text) to {}").format(name))
     future = "alter default privileges in schema monitoring grant select on tables to {}"
     connection.execute(sql.SQL(future).format(name))
-    for table, hidden in _CONTROL.items():
-        columns = connection.execute(
-            "select attname from pg_attribute where attrelid = to_regclass('ops.' || %s) and attnum > 0 "
-            "and not attisdropped and not attname = any(%s::text[]) order by attnum",
-            [table, list(hidden)],
-        ).fetchall()
-        if columns:
-            shown = sql.SQL(", ").join(sql.Identifier(row[0]) for row in columns)
-            grant = sql.SQL("grant select ({}) on ops.{} to {}").format(shown, sql.Identifier(table), name)
-            connection.execute(grant)
 
 
 def _grant_gold(connection: psycopg.Connection[Any], role: str) -> int:

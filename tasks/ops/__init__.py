@@ -2,7 +2,7 @@
 
 | module | table | one row per |
 |---|---|---|
-| `batches` | `ops.batches` | loaded batch |
+| `batches` | `ops.batches`, published as `monitoring.loads` | loaded batch |
 | `checkpoints` | `ops.checkpoints`, `ops.checkpoint_history` | table; value that its checkpoint had |
 | `columns` | `ops.columns`, published as the view `ops.bronze_columns` | column of bronze |
 | `dbt_nodes` | `ops.dbt_nodes` | model that readers see |
@@ -12,10 +12,10 @@
 | `models_built` | `ops.models_built` | table that dbt models read |
 | `pulls` | `ops.pulls`, published as the views `ops.account_days`, `ops.restatements` | pull of a day of an account |
 | `readers` | `ops.readers`, `ops.personal_columns` | role that reads gold; name of a column that it may not see |
-| `rejects` | `ops.rejects` | rejected document or row |
+| `rejects` | `ops.rejects`, published as `monitoring.rejects` | rejected document or row |
 | `relations` | `ops.tables` | relation of bronze |
 | `resets` | `ops.resets` | reset of a table |
-| `schema_changes` | `ops.schema_changes` | change of a source's schema |
+| `schema_changes` | `ops.schema_changes`, published as `monitoring.schema_changes` | change of a source's schema |
 | `turns` | `ops.turns` | source that is asked at most so often |
 | `usual_fields` | `ops.usual_fields` | relation of bronze whose fields are watched |
 | `waits` | `ops.waits` | source that gives nothing for a time |

@@ -708,6 +708,25 @@ MIGRATIONS: tuple[str, ...] = (
     comment on table ops.turns is
         'When the next request of a source may be sent. Unlogged: after a crash of the server all have their turn.';
     """,
+    """
+    create view monitoring.loads as
+        select b.source, b.table_name, b.batch_id, b.loaded_at, b.rows_inserted, b.rows_updated, b.rows_deleted,
+            m.built_at
+        from ops.batches b left join ops.models_built m on (m.source, m.table_name) = (b.source, b.table_name);
+    comment on view monitoring.loads is
+        'One row per loaded batch: what it did to bronze, and up to when the models hold the loads of its table.';
+    create view monitoring.schema_changes as
+        select c.id, c.source, c.table_name, c.field, c.change, c.old_type, c.new_type, c.action, c.batch_id, c.seen_at,
+            c.resolved_at
+        from ops.schema_changes c
+        where exists (select from ops.batches b
+            where b.source = c.source and b.table_name = c.table_name and b.batch_id < c.batch_id);
+    comment on view monitoring.schema_changes is
+        'The ledger of drift after the first load of each table, without samples of values.';
+    create view monitoring.rejects as
+        select id, source, table_name, batch_id, stage, path, reason, seen_at, replayed_at, outcome from ops.rejects;
+    comment on view monitoring.rejects is 'What could not be loaded and why, without the documents.';
+    """,
 )
 
 

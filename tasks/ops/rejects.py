@@ -102,15 +102,6 @@ def find(
     return [Reject(*row) for row in rows]
 
 
-def refused_ids(db: Executor, key: TableKey, batch_id: str) -> list[str]:
-    """Return the ids of a batch's documents that Postgres refused."""
-    rows = db.execute(
-        "select document_id from ops.rejects where (source, table_name, batch_id, stage) = (%s, %s, %s, 'load')",
-        [*key, batch_id],
-    ).fetchall()
-    return [row[0] for row in rows]
-
-
 def held_back(db: Executor, key: TableKey) -> list[str]:
     """Return the ids of documents that the last loaded batch of a table did not bring, as they were rejected before."""
     rows = db.execute(

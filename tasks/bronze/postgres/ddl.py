@@ -175,21 +175,6 @@ def with_short_locks(
     )
 
 
-def empty_relations(cursor: psycopg.Cursor[Any], names: Sequence[str]) -> None:
-    """Take all rows out of relations, which are locked at one go.
-
-    Raises:
-        LoadError: A relation was locked for too long.
-    """
-
-    def change() -> None:
-        lock(cursor, names)
-        cursor.execute(sql.SQL("truncate table {}").format(sql.SQL(", ").join(map(relation, names))))
-
-    if names:
-        with_short_locks(cursor, names, change)
-
-
 @dataclass(frozen=True)
 class View:
     """A view above a relation, with all that recreates it."""

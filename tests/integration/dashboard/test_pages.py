@@ -21,9 +21,9 @@ APP = Path(__file__).parents[3] / "monitoring/dashboard/app.py"
 OWN = """/*
 title: Rows by table
 columns: {rows: count}
-filters: {origin: select distinct source from ops.batches order by 1}
+filters: {origin: select distinct source from monitoring.loads order by 1}
 */
-select table_name, count(*) as rows from ops.batches
+select table_name, count(*) as rows from monitoring.loads
 where loaded_at >= %(since)s and (%(origin)s::text is null or source = %(origin)s) group by 1 order by 1
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -31,6 +32,9 @@ LOADING = {
 }
 POSTGRES = "tasks.bronze.postgres"
 
+# The views of `ops` that models read; panels and readers have those of `monitoring`.
+PUBLISHED = {"account_days", "bronze_columns"}
+
 DATABASES = ("psycopg", "sqlalchemy", "tasks.database", "tasks.ops")
 
 # It looks at a MongoDB to propose sources.yaml. To be removed once the contract lets a kind propose its tables.
@@ -57,6 +61,20 @@ def at_import(tree: ast.Module) -> Iterator[str]:
 
 def within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
+
+
+def test_sql_outside_the_control_tables_reads_of_them_what_is_published() -> None:
+    # "delete from" and "create table" are met by the same words.
+    named = re.compile(r"\b(?:from|join|into|update|table|exists|only)\s+ops\.(\w+)", re.IGNORECASE)
+    found = {
+        f"{path.relative_to(ROOT)} names ops.{table}"
+        for part in ("flows", "tasks", "monitoring", "infra", "dbt/packages")
+        for path in (ROOT / part).rglob("*")
+        if path.suffix in (".py", ".sql", ".yaml", ".yml") and not path.is_relative_to(ROOT / "tasks/ops")
+        for table in named.findall(path.read_text())
+        if table not in PUBLISHED
+    }
+    assert found == set()
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

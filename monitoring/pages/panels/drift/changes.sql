@@ -5,7 +5,7 @@ definition: >
   Open ones, newest first, after a table's first load. `warehouse drift write-dbt TABLE` brings the staging model up to it,
   `warehouse drift resolve` closes one. Models are those that read the table, directly or not, by dbt's lineage.
 order: 20
-needs: [ops.schema_changes, ops.batches, monitoring.lineage]
+needs: [monitoring.schema_changes, monitoring.lineage]
 columns:
   seen_at: {title: seen, format: time}
   table: text
@@ -20,7 +20,7 @@ empty: No open schema change in this period.
 */
 select c.seen_at, c.source || '.' || c.table_name as "table", c.field, c.change, c.old_type, c.new_type, c.action,
     models.staging, models.marts
-from ops.schema_changes as c
+from monitoring.schema_changes as c
 cross join lateral (
     select array_agg(l.relation order by l.relation) filter (where l.relation like 'silver.stg%%') as staging,
         count(*) filter (where l.relation like 'gold%%') as marts
@@ -30,9 +30,5 @@ cross join lateral (
 where c.resolved_at is null and c.seen_at >= %(since)s and c.seen_at < %(until)s
     and (%(source)s::text is null or c.source = %(source)s)
     and (%(table)s::text is null or c.table_name = %(table)s)
-    and exists (
-        select from ops.batches as b
-        where b.source = c.source and b.table_name = c.table_name and b.batch_id < c.batch_id
-    )
 order by c.id desc
 limit 100

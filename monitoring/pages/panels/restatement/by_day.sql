@@ -4,7 +4,7 @@ question: When is a day final?
 definition: Rows that were loaded before and came again with other values, by day of the load (UTC); ad platforms restate their last days.
 kind: chart
 order: 10
-needs: [ops.batches]
+needs: [monitoring.loads]
 columns: {day: date, table: text, restated: count, inserted: count}
 chart:
   mark: {type: bar}
@@ -18,7 +18,7 @@ empty: No row was restated in this period.
 */
 select (loaded_at at time zone 'UTC')::date as day, source || '.' || table_name as "table",
     sum(rows_updated + rows_deleted)::bigint as restated, sum(rows_inserted)::bigint as inserted
-from ops.batches
+from monitoring.loads
 where loaded_at >= %(since)s and loaded_at < %(until)s
     and (%(source)s::text is null or source = %(source)s)
     and (%(table)s::text is null or table_name = %(table)s)
