@@ -141,14 +141,16 @@ def band(series: Series, limits: Limits) -> Band | None:
 
 def _at_level_of(values: Mapping[date, float], day: date) -> dict[date, float]:
     """Return the values of the last weeks, each as it would be at the level of the tested day."""
-    now = _level(values, day)
+    # By number, as hundreds of days are looked up for each series.
+    numbered = {one.toordinal(): value for one, value in values.items()}
+    now = _level(numbered, day.toordinal())
     recent = {one: value for one, value in values.items() if day - one <= timedelta(weeks=_WEEKS)}
-    return {one: value * _growth(_level(values, one), now) for one, value in recent.items()}
+    return {one: value * _growth(_level(numbered, one.toordinal()), now) for one, value in recent.items()}
 
 
-def _level(values: Mapping[date, float], until: date) -> float | None:
-    """Return the usual height of the days just before a date, None without any."""
-    near = [values[day] for back in range(1, _LEVEL_DAYS + 1) if (day := until - timedelta(days=back)) in values]
+def _level(values: Mapping[int, float], until: int) -> float | None:
+    """Return the usual height of the days just before a day, None without any."""
+    near = [values[number] for number in range(until - _LEVEL_DAYS, until) if number in values]
     return median(near) if near else None
 
 

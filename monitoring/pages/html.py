@@ -16,7 +16,7 @@ from monitoring import report
 from monitoring.pages import charts, formats
 from monitoring.pages.catalogue import report_pages
 from monitoring.pages.panels import Column, Result, on_page, run
-from monitoring.taxonomy import CLASSES
+from monitoring.taxonomy import CLASSES, what_and_action
 
 if TYPE_CHECKING:
     import jinja2
@@ -214,7 +214,7 @@ def _failures(found: report.RunReport, links: Links) -> Table:
             "kind": CLASSES[item.error_class].title,
             "who": item.who,
             "first": item.action,
-            "error": item.message,
+            "error": what_and_action(item.message)[0],
             "runbook": links.page(item.runbook) or item.runbook,
         }
         for item in found.failures[:_ROWS]
@@ -228,10 +228,12 @@ def _failures(found: report.RunReport, links: Links) -> Table:
 
 def _tables(found: report.RunReport) -> Table:
     rows = report.table_cells(found)
+    # What no table had takes the room of what some had.
+    named = [name for name in _filled(rows) if name == "read" or any(row[name] for row in rows)]
     forms: dict[str, formats.Format] = {"table": "text", "state": "state", "seconds": "number", "change": "text"}
     return Table(
         "Tables of the run",
-        {name: Column(title=name, format=forms.get(name, "count")) for name in _filled(rows)},
+        {name: Column(title=name, format=forms.get(name, "count")) for name in named},
         rows[:_ROWS],
         len(rows) > _ROWS,
     )
