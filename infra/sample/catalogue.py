@@ -192,7 +192,7 @@ _PLANS = (
     ("meta_ads", "instagram", "paid_social", "retargeting_cart", "OUTCOME_SALES", 4.0, 1.9, 190, 0.016, 0.1, 1.0),
     ("tiktok_ads", "tiktok", "paid_social", "spark_unboxing", "CONVERSIONS", 5.0, 0.35, 60, 0.009, 0.3, 1.0),
     ("tiktok_ads", "tiktok", "paid_social", "spring_drop", "TRAFFIC", 3.0, 0.2, 45, 0.010, 0.5, 0.8),
-    ("linkedin_ads", "linkedin", "paid_social", "office_b2b", "WEBSITE_VISITS", 1.5, 0.8, 980, 0.004, 0.4, 1.0),
+    ("linkedin_ads", "linkedin", "paid_social", "office_b2b", "WEBSITE_VISITS", 1.5, 0.8, 140, 0.004, 0.4, 1.0),
 )
 _CLICK_IDS = {"google_ads": "gclid", "tiktok_ads": "ttclid", "linkedin_ads": "li_fat_id"}
 _ACCOUNTS = {"google_ads": "1234567890", "meta_ads": "2088", "tiktok_ads": "70112233", "linkedin_ads": "5050"}

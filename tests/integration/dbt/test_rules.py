@@ -176,7 +176,7 @@ ORDERS = [
     # Guests: one is Ann by her address, one is nobody's, one has no address at all.
     order("guest-ann", "2026-03-08T10:00", ("pen", 1, "5.00"), customer_id=None, email=" ann@MAIL.example "),
     order("guest-eve", "2026-03-08T11:00", ("pen", 1, "5.00"), customer_id=None, email="eve@mail.example"),
-    order("nobody", "2026-03-08T12:00", ("pen", 1, "5.00"), customer_id=None, email=""),
+    order("nobody", "2026-03-08T12:00", ("pen", 1, "5.00"), customer_id=" ", email=" "),
     order(
         "ghost",
         "2026-03-08T13:00",

@@ -111,6 +111,11 @@
     {{ return(expression ~ ' is not null') }}
 {%- endmacro %}
 
+{#- A text as it stands; null where it is empty or blanks alone: what joins people must not join those who gave nothing. -#}
+{% macro not_blank(expression) -%}
+    case when {{ warehouse.is_given(expression, 'text') }} then {{ expression }} end
+{%- endmacro %}
+
 {#-
   The elements of a field as a JSON array, in each shape that bronze holds it in: an array, one object instead (whose fields
   became columns below the path), or either in `_rescued`. Null where there is nothing.

@@ -1,9 +1,9 @@
 {%- set bronze = warehouse.bronze_table('shop', 'events') -%}
 select
     bronze_rows._id as event_id,
-    nullif({{ warehouse.bronze_value(bronze, 'session_id', 'text') }}, '') as session_id,
-    nullif({{ warehouse.bronze_value(bronze, 'visitor_id', 'text') }}, '') as visitor_id,
-    nullif({{ warehouse.bronze_value(bronze, 'customer_id', 'text') }}, '') as customer_id,
+    {{ warehouse.not_blank(warehouse.bronze_value(bronze, 'session_id', 'text')) }} as session_id,
+    {{ warehouse.not_blank(warehouse.bronze_value(bronze, 'visitor_id', 'text')) }} as visitor_id,
+    {{ warehouse.not_blank(warehouse.bronze_value(bronze, 'customer_id', 'text')) }} as customer_id,
     {{ warehouse.bronze_value(bronze, 'type', 'text') }} as event_type,
     {{ warehouse.bronze_value(bronze, 'at', 'timestamptz') }} as happened_at,
     {{ warehouse.bronze_value(bronze, 'url', 'text') }} as url,

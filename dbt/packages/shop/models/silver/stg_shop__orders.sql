@@ -2,7 +2,7 @@
 select
     bronze_rows._id as order_id,
     {{ warehouse.bronze_value(bronze, 'order_number', 'text') }} as order_number,
-    nullif({{ warehouse.bronze_value(bronze, 'customer_id', 'text') }}, '') as customer_id,
+    {{ warehouse.not_blank(warehouse.bronze_value(bronze, 'customer_id', 'text')) }} as customer_id,
     {#- Who orders as a guest leaves an address only. #}
     {{ warehouse.email_hash(warehouse.bronze_value(bronze, ['email', 'guest.email'], 'text')) }} as email_hash,
     {{ warehouse.bronze_value(bronze, 'session_id', 'text') }} as session_id,
