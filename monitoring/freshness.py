@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from monitoring.taxonomy import first_line
+from monitoring.taxonomy import first_line, what_and_action
 
 if TYPE_CHECKING:
     import psycopg
@@ -215,7 +215,7 @@ def _tables(
         [list(names), _DAYS],
     ):
         if state != "Completed":
-            failures.setdefault(name, first_line(message, 160) or f"ended as {state}")
+            failures.setdefault(name, _said(message) or f"ended as {state}")
         elif not landed:
             quiet[name] = began
     # What an earlier run landed may still be waiting, where the load failed.
@@ -252,9 +252,7 @@ def _marts(connection: psycopg.Connection[Any], default: timedelta) -> list[Mart
     ).fetchall()
     parents = {node: tuple(above) for node, _, _, _, _, above, *_ in nodes}
     broken = {
-        node: f"{name} failed: {first_line(message, 160)}"
-        for node, *_, name, _, state, message in nodes
-        if state == "Failed"
+        node: f"{name} failed: {_said(message)}" for node, *_, name, _, state, message in nodes if state == "Failed"
     }
     return [
         Mart(
@@ -281,3 +279,8 @@ def _first_broken(node: str, parents: Mapping[str, Sequence[str]], broken: Mappi
         seen.update(level)
         level = [above for one in level for above in parents.get(one, ()) if above not in seen]
     return None
+
+
+def _said(message: str | None) -> str:
+    """Return what an error says happened, without what is to be done."""
+    return first_line(what_and_action(message or "")[0], 160)

@@ -13,7 +13,7 @@ from monitoring import freshness, lineage, queries
 from monitoring.history import OPEN
 from monitoring.masking import mask
 from monitoring.pages.formats import age
-from monitoring.taxonomy import CLASSES, action_of, first_line
+from monitoring.taxonomy import CLASSES, action_of, first_line, what_and_action
 from tasks.errors import WarehouseUnreachable
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 HEALING = ("network", "quota", "source", "evicted", "cancelled", "resource")
 """Classes that the next run heals as a rule: told only when it did not."""
+# Characters of an error, which says at its end what is to be done.
+_READ = 2_000
 # States of runs that were ended from outside and have not said themselves what of.
 _KILLED = ("Crashed", "Lost")
 # The same again within a day is the same incident: people have been told of it.
@@ -37,7 +39,7 @@ class Problem:
         error_class: Key of its class.
         message: One sentence.
         owner: Who acts, where it is somebody else than the class says.
-        first_step: What to do first, where it is something else than the error or its class says.
+        first_step: What to do first, where it is something else than the class says.
         severity: `high` may disturb at night, `low` waits for the morning.
         times: How often in a row.
         killed: Whether the run was killed, was evicted or crashed, and does not go on.
@@ -212,14 +214,18 @@ def _failures(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
     for stage, source, table, flow, error_class, message, state, run_state, times in rows:
         name = f"{source}.{table}" if table else str(flow)
         key = error_class if error_class in CLASSES else "code"
-        said = first_line(message) or f"ended as {state}"
+        whole = first_line(message, _READ) or f"ended as {state}"
+        said = first_line(what_and_action(whole)[0])
         if stage == "monitoring" and said.startswith(WarehouseUnreachable.__name__):
             # This look has reached it.
             continue
         severity = "low" if key in ("cancelled", "data_quality") else "high"
         killed = run_state in _KILLED or (key == "evicted" and run_state not in OPEN)
         owner = owners.get(name, "") if stage == "dbt" and key in ("model", "data_quality") else ""
-        yield Problem("failure", f"{stage} {name}", key, said, owner, severity=severity, times=times, killed=killed)
+        yield Problem(
+            *("failure", f"{stage} {name}", key, said, owner, action_of(key, whole)),
+            *(severity, times, killed),
+        )
 
 
 def _stale(connection: psycopg.Connection[Any]) -> Iterable[Problem]:
@@ -315,14 +321,11 @@ def _open(connection: psycopg.Connection[Any], problem: Problem, now: datetime) 
         [
             *(problem.fingerprint, problem.kind, problem.severity, problem.error_class, problem.subject),
             f"{problem.subject}: {kind.title if problem.kind == 'failure' else problem.kind}",
-            *(mask(problem.message), problem.owner or kind.who, _first_step(problem), kind.runbook, now, now),
+            *(mask(problem.message), problem.owner or kind.who, mask(problem.first_step or kind.action), kind.runbook),
+            *(now, now),
             problem.is_healing,
         ],
     )
-
-
-def _first_step(problem: Problem) -> str:
-    return problem.first_step or action_of(problem.error_class, problem.message)
 
 
 def news(connection: psycopg.Connection[Any], policy: Policy, now: datetime) -> News:

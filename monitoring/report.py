@@ -18,7 +18,7 @@ _FAILURES = 50
 _CHANGES = 100
 _BAD = ("Failed", "Crashed", "TimedOut", "Cancelled", "Cancelling", "Missing", "Lost")
 # Characters of an error that the first line holds, and that are kept of it.
-_SAID, _KEPT = 160, 500
+_SAID, _KEPT = 160, 2_000
 # Kinds of incidents, causes before what follows from them.
 _CAUSES = ("failure", "configuration", "freshness", "reconciliation", "anomaly")
 # The first line names so many; the rest is in the report.

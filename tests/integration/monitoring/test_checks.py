@@ -293,6 +293,14 @@ def test_a_killed_build_is_well_once_a_pipeline_with_models_finds_nothing_to_bui
     assert open_now(connection) == []
 
 
+def test_an_incident_does_what_its_error_says_is_to_be_done(connection: psycopg.Connection[Any]) -> None:
+    said = f"SourceAuthError: {'refused ' * 60}| meta_ads | make a new token"
+    log.write(connection, [failing("auth", 5, error_message=said)])
+    open_now(connection)
+    (one,) = queries.incidents(connection)
+    assert one.first_step == "Make a new token." and "|" not in one.message
+
+
 def test_a_model_that_failed_is_well_once_a_pipeline_of_all_has_nothing_left_to_build(
     connection: psycopg.Connection[Any],
 ) -> None:
