@@ -170,6 +170,8 @@ def init(
     from flows.console import say
     from flows.init import init as write_folder
 
+    if not uri and not sys.stdin.isatty():
+        raise ConfigError("which MongoDB to look at is not said", "--uri", "set MONGODB_URI: nobody is at a terminal")
     secret = uri or typer.prompt("MongoDB URI", hide_input=True)
     for line in write_folder(folder, secret, database, name):
         say(line)

@@ -37,7 +37,8 @@ def run_dbt(context: typer.Context) -> None:
     _serve(settings)
     env = dbt.environment(settings.database_url(), os.environ)
     # "-P" keeps the working directory off the import path: a folder called dbt there must not hide the package.
-    program = [sys.executable, "-P", "-m", "dbt.cli.main"]
+    # Not "-m dbt.cli.main": the package imports that module itself, of which Python would warn each time.
+    program = [sys.executable, "-P", "-c", "from dbt.cli.main import cli; cli(prog_name='warehouse dbt')"]
     folders = ["--project-dir", str(project.folder), "--profiles-dir", str(project.profiles)]
     if project.needs_deps:
         subprocess.run([*program, "deps", *folders], env=env, cwd=project.folder, check=False)  # noqa: S603 - our own

@@ -243,11 +243,6 @@ def look(series: Series, limits: Limits) -> Finding | None:
     return next((found for rule in RULES if (found := rule(series, limits, expected)) is not None), None)
 
 
-def is_learning(series: Series, limits: Limits) -> bool:
-    """Return whether there are too few days for the rules that compare."""
-    return len(series.before(7 * _WEEKS)) < limits.least_days
-
-
 def _score(value: float, expected: Band) -> float:
     return round((log1p(max(value, 0)) - log1p(max(expected.expected, 0))) / expected.deviation, 2)
 

@@ -106,24 +106,16 @@ def quantity(text: str) -> float:
 
 @dataclass(frozen=True)
 class Usage:
-    """What this container used so far, and what it may use.
+    """What this container used so far.
 
     Attributes:
         peak_memory_bytes: Highest memory of the container (cgroup v2), else of this process alone.
         cpu_seconds: CPU time of the container, else of this process and its ended children.
-        memory_limit_bytes: None means unlimited or unknown.
-        cpu_limit: Cores; None means unlimited or unknown.
-        throttled_seconds: Time in which the container was held back by its CPU limit.
-        oom_kills: Processes of the container that the kernel killed for memory.
         source: `cgroup` or `process`.
     """
 
     peak_memory_bytes: int
     cpu_seconds: float
-    memory_limit_bytes: int | None
-    cpu_limit: float | None
-    throttled_seconds: float
-    oom_kills: int
     source: str
 
 
@@ -139,10 +131,6 @@ def usage(cgroup: Path = _CGROUP) -> Usage:
     return Usage(
         peak_memory_bytes=peak,
         cpu_seconds=cpu["usage_usec"] / 1e6,
-        memory_limit_bytes=_number(cgroup / "memory.max"),
-        cpu_limit=_cpu_limit(cgroup / "cpu.max"),
-        throttled_seconds=cpu.get("throttled_usec", 0) / 1e6,
-        oom_kills=_pairs(cgroup / "memory.events").get("oom_kill", 0),
         source="cgroup",
     )
 
@@ -154,10 +142,6 @@ def _process_usage() -> Usage:
     return Usage(
         peak_memory_bytes=max(own.ru_maxrss, children.ru_maxrss) * unit,
         cpu_seconds=own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime,
-        memory_limit_bytes=None,
-        cpu_limit=None,
-        throttled_seconds=0.0,
-        oom_kills=0,
         source="process",
     )
 
@@ -177,13 +161,6 @@ def _number(path: Path) -> int | None:
 def _pairs(path: Path) -> dict[str, int]:
     rows = (line.split() for line in _read(path).splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
-
-
-def _cpu_limit(path: Path) -> float | None:
-    fields = _read(path).split()
-    if len(fields) != 2 or not fields[0].isdigit():
-        return None
-    return int(fields[0]) / int(fields[1])
 
 
 def pod_name() -> str | None:

@@ -169,7 +169,7 @@ def _refuse_shipped(project: Project) -> None:
         raise ConfigError(
             "the product's own models are not edited",
             str(SHIPPED),
-            "set WAREHOUSE_DBT to a project of your own (write_project, or `warehouse init`, makes one)",
+            "set WAREHOUSE_DBT to a project of your own (`warehouse init` makes one)",
         )
 
 

@@ -639,6 +639,7 @@ MIGRATIONS: tuple[str, ...] = (
         'One row: the id of this warehouse, by which its runs are known at a Prefect server that others use too.';
     insert into ops.warehouse (id) values (gen_random_uuid());
     """,
+    # `place` goes, by a version of its own, once no company's image still builds with dbt packages that call it so.
     """
     create or replace view ops.bronze_columns as
         select t.relation, c.path, c.column_name, c.pg_type as data_type,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -127,6 +128,15 @@ def test_wrong_sources_are_told_before_any_server_is_started(
     assert cli.invoke(arguments) == cli.WRONG_USE
     assert said in capsys.readouterr().err
     assert not (place / ".warehouse").exists()
+
+
+def test_init_asks_nobody_for_a_uri_where_nobody_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MONGODB_URI", raising=False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert cli.invoke(["init", str(tmp_path / "own")]) == 2
+    assert "set MONGODB_URI" in capsys.readouterr().err
 
 
 def test_a_missing_dbt_project_is_told_before_any_server_is_started(

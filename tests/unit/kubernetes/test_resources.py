@@ -24,27 +24,12 @@ def test_figures_of_a_cgroup(tmp_path: Path) -> None:
         cgroup(
             tmp_path,
             memory_peak="734003200\n",
-            memory_max="805306368\n",
-            memory_events="low 0\nhigh 3\nmax 12\noom 1\noom_kill 1\n",
-            cpu_stat="usage_usec 12500000\nuser_usec 12000000\nthrottled_usec 250000\n",
-            cpu_max="150000 100000\n",
+            cpu_stat="usage_usec 12500000\nuser_usec 12000000\n",
         )
     )
     assert found.peak_memory_bytes == 734003200
-    assert found.memory_limit_bytes == 768 * MI
     assert found.cpu_seconds == 12.5
-    assert found.cpu_limit == 1.5
-    assert found.throttled_seconds == 0.25
-    assert found.oom_kills == 1
     assert found.source == "cgroup"
-
-
-def test_no_limits(tmp_path: Path) -> None:
-    found = usage(
-        cgroup(tmp_path, memory_peak="5\n", memory_max="max\n", cpu_stat="usage_usec 1\n", cpu_max="max 100000\n")
-    )
-    assert found.memory_limit_bytes is None
-    assert found.cpu_limit is None
 
 
 def test_outside_a_container_the_process_is_measured(tmp_path: Path) -> None:
