@@ -50,6 +50,26 @@
     {{ return(found is not none and found.is_view) }}
 {% endmacro %}
 
+{#-
+  What this run made of another incremental model: `live`, the table that readers see, and `changed`, the table of the keys
+  that were made again. Where it goes on from no rows, or is not part of the run, all of it is `live`.
+-#}
+{% macro made_again(model) %}
+    {%- set found = load_cached_relation(model) if execute and model.schema.endswith('__next') else none -%}
+    {%- if found is none or not found.is_view -%}
+        {{ return({'live': model, 'changed': none}) }}
+    {%- endif -%}
+    {{ return({
+        'live': warehouse.live(model),
+        'changed': model.incorporate(path={'identifier': model.identifier ~ '__changed'}, type='table'),
+    }) }}
+{% endmacro %}
+
+{#- The table that readers see, of a relation aside. -#}
+{% macro live(relation) %}
+    {{ return(relation.incorporate(path={'schema': relation.schema[:-('__next' | length)]})) }}
+{% endmacro %}
+
 {#- A table aside that belongs to the model. -#}
 {% macro beside(role) %}
     {{ return(this.incorporate(path={'identifier': this.identifier ~ '__' ~ role}, type='table')) }}
@@ -93,7 +113,7 @@
 
 {#- The condition stands outside, so that Postgres sees two plain tables, and uses their indexes. -#}
 {% macro kept_and_made(made) %}
-    {%- set live = this.incorporate(path={'schema': this.schema[:-('__next' | length)]}) -%}
+    {%- set live = warehouse.live(this) -%}
     {%- set key = config.require('unique_key') -%}
     {%- set columns = adapter.get_columns_in_relation(this) | map(attribute='quoted') | join(', ') -%}
     analyze {{ made }};
