@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from monitoring import reader
-from monitoring.dashboard.server import command
 from monitoring.pages.catalogue import PAGES
-from tasks.database import connect
+from tests.served import dashboard
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-_ROLE = "benchmark_reader"
 _PATIENCE = 60.0
 # Milliseconds without a change of the page after which nothing more is drawn.
 _QUIET = 700
@@ -50,7 +41,7 @@ def measure(url: str) -> dict[str, dict[str, float]]:
         print("pages in a browser: not measured, there is no chromium (apt-get install chromium)")
         return {}
     found: dict[str, dict[str, float]] = {"opened": {}, "by the menu": {}}
-    with _served(url) as address, sync_playwright() as playwright:
+    with dashboard(url, "benchmark_reader") as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
         pages = [page for page in PAGES if page.group == PAGES[0].group]
         for page in pages:
@@ -80,34 +71,3 @@ def _drawn(window: Page, after: float = 0.0) -> float:
         seconds = float(handle.json_value()) / 1000
         if seconds > after:
             return seconds
-
-
-@contextmanager
-def _served(url: str) -> Iterator[str]:
-    """Serve the dashboard as its command does, and give its address."""
-    with connect(url, autocommit=True) as connection:
-        reader.apply(connection, _ROLE, "secret")
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "WAREHOUSE_READER_URL": reader.as_role(url, _ROLE, "secret")}
-    process = subprocess.Popen(command("127.0.0.1", port), env=environment, stdout=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + _PATIENCE
-        while not _is_healthy(f"http://127.0.0.1:{port}/_stcore/health"):
-            assert process.poll() is None and time.monotonic() < until, "the dashboard does not answer"
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
-        with connect(url, autocommit=True) as connection:
-            connection.execute(f"drop owned by {_ROLE}; drop role {_ROLE}".encode())
-
-
-def _is_healthy(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

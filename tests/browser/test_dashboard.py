@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
 
-from monitoring import reader
-from monitoring.dashboard.server import command
 from monitoring.pages.catalogue import PAGES, Page
 from tasks.database import connect
 from tests.browser.conftest import WIDTHS, Scheme, Seen
 from tests.history import fill
+from tests.served import dashboard
 
-_PATIENCE = 60.0
 # Milliseconds that a page may take on a machine that is busy with other tests; the first one loads all of its scripts.
 _DRAWN_WITHIN = 120_000
 
@@ -31,36 +22,8 @@ def address(module_postgres_url: str) -> Iterator[str]:
     """A dashboard that reads a filled warehouse as the read-only role."""
     with connect(module_postgres_url, autocommit=True) as connection:
         fill(connection, 30)
-        reader.apply(connection, "browser_reader", "secret")
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    environment = {
-        **os.environ,
-        "WAREHOUSE_READER_URL": reader.as_role(module_postgres_url, "browser_reader", "secret"),
-    }
-    process = subprocess.Popen(command("127.0.0.1", port), env=environment)
-    try:
-        _wait(f"http://127.0.0.1:{port}/_stcore/health", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-        with connect(module_postgres_url, autocommit=True) as connection:
-            connection.execute("drop owned by browser_reader; drop role browser_reader")
-
-
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + _PATIENCE
-    while True:
-        assert process.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                assert answer.read() == b"ok"
-                return
-        except OSError:
-            assert time.monotonic() < until, "the server does not answer"
-            time.sleep(0.2)
+    with dashboard(module_postgres_url, "browser_reader") as served:
+        yield served
 
 
 def ready(seen: Seen, title: str) -> None:

@@ -6,12 +6,8 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,6 +16,7 @@ from psycopg import sql
 from infra.superset import bundle
 from monitoring import reader
 from tasks.database import connect
+from tests.served import free_port, until_it_answers
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 180.0
@@ -91,28 +88,15 @@ def address(installed: Path, gold: str, tmp_path_factory: pytest.TempPathFactory
     superset("import-dashboards", "-p", str(home / "bundle.zip"), "-u", "admin")
     superset("import-dashboards", "-p", str(home / "bundle.zip"), "-u", "admin")
     superset("set-database-uri", "-d", "warehouse", "-u", gold.replace("postgresql://", "postgresql+psycopg2://"))
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     line = [str(installed / "gunicorn"), "-w", "1", "-k", "gthread", "--threads", "8", "-b", f"127.0.0.1:{port}"]
     process = subprocess.Popen([*line, "superset.app:create_app()"], env=environment)
     try:
-        until = time.monotonic() + _PATIENCE
-        while not _healthy(f"http://127.0.0.1:{port}/health"):
-            assert process.poll() is None and time.monotonic() < until, "Superset does not answer"
-            time.sleep(0.5)
+        until_it_answers(f"http://127.0.0.1:{port}/health", process, _PATIENCE)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.mark.timeout(1800)
