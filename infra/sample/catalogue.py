@@ -183,16 +183,17 @@ UNPAID = (
     Touch("homeblog", "referral", None, "homeblog.example", 4.0, 0.9),
     Touch("dealhunter", "affiliate", "partner_2026", "dealhunter.example", 3.0, 1.2),
 )
+# Every ad is clicked once a day at least, which costs the dearest click of a small shop more than its visits do.
 _PLANS = (
     # platform, utm_source, utm_medium, name, objective, weight, conversion, cents a click, click rate, from, to
-    ("google_ads", "google", "cpc", "search_brand", "SEARCH", 9.0, 2.0, 90, 0.080, 0.0, 1.0),
-    ("google_ads", "google", "cpc", "search_generic", "SEARCH", 8.0, 1.0, 240, 0.035, 0.0, 1.0),
+    ("google_ads", "google", "cpc", "search_brand", "SEARCH", 9.0, 2.0, 70, 0.080, 0.0, 1.0),
+    ("google_ads", "google", "cpc", "search_generic", "SEARCH", 8.0, 1.0, 120, 0.035, 0.0, 1.0),
     ("google_ads", "google", "cpc", "shopping_all", "SHOPPING", 6.0, 1.3, 150, 0.012, 0.2, 1.0),
     ("meta_ads", "facebook", "paid_social", "prospecting_lookalike", "OUTCOME_SALES", 7.0, 0.6, 130, 0.011, 0.0, 0.7),
     ("meta_ads", "instagram", "paid_social", "retargeting_cart", "OUTCOME_SALES", 4.0, 1.9, 190, 0.016, 0.1, 1.0),
     ("tiktok_ads", "tiktok", "paid_social", "spark_unboxing", "CONVERSIONS", 5.0, 0.35, 60, 0.009, 0.3, 1.0),
     ("tiktok_ads", "tiktok", "paid_social", "spring_drop", "TRAFFIC", 3.0, 0.2, 45, 0.010, 0.5, 0.8),
-    ("linkedin_ads", "linkedin", "paid_social", "office_b2b", "WEBSITE_VISITS", 1.5, 0.8, 140, 0.004, 0.4, 1.0),
+    ("linkedin_ads", "linkedin", "paid_social", "office_b2b", "WEBSITE_VISITS", 1.5, 0.8, 600, 0.004, 0.4, 1.0),
 )
 _CLICK_IDS = {"google_ads": "gclid", "tiktok_ads": "ttclid", "linkedin_ads": "li_fat_id"}
 _ACCOUNTS = {"google_ads": "1234567890", "meta_ads": "2088", "tiktok_ads": "70112233", "linkedin_ads": "5050"}

@@ -154,6 +154,25 @@ def test_two_years_have_a_season_guests_and_three_currencies() -> None:
     assert 0.05 < guests / len(orders) < 0.2
 
 
+def test_advertising_and_goods_of_the_demo_earn_money() -> None:
+    """At the size that the demo has: at a smaller one, a click per ad and day is more than visits need."""
+    shop = Size(end_date=LAST_DAY).shop()
+    bought = {campaign.touch for campaign in shop.campaigns}
+    euros = {"EUR": 1.0, "CHF": 1 / 0.94, "GBP": 1 / 0.84}
+    earned: dict[bool, float] = defaultdict(float)
+    for visit in shop.all_visits():
+        if visit.order is None:
+            continue
+        order = shop.order(visit)
+        if order["status"] != "cancelled" and "test" not in order:
+            kept = order["total"].to_decimal() - sum(one["amount"].to_decimal() for one in order["refunds"])
+            earned[visit.touch in bought] += float(kept) / 1.19 * euros[order["currency"]]
+    spend = float(sum(row.spend for row in ad_spend(shop)))
+    assert 3 < earned[True] / spend < 5
+    margins = [1 - product.cost_cents / (product.price_cents / 1.19) for product in shop.catalogue]
+    assert min(margins) > 0.1 and 0.3 < sum(margins) / len(margins) < 0.6
+
+
 def test_ad_spend_files_hold_every_campaign_day_once_and_are_left_alone_when_right(tmp_path: Path) -> None:
     paths = write_ad_spend(tmp_path, ad_spend(SHOP))
     rows = list(ad_spend(SHOP))
