@@ -415,6 +415,10 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {_short(before)} -> {_short(after)}"
 
 
-def _short(value: Any, length: int = 80) -> str:
+# Characters of a value that a difference shows.
+_LONGEST = 80
+
+
+def _short(value: Any) -> str:
     text = "nothing" if value is None else str(value)
-    return text if len(text) <= length else f"{text[:length]}..."
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -196,14 +196,18 @@ def refused_files(connection: psycopg.Connection[Any], batch_ids: Sequence[str |
     return [mask(text) for text in rejects.refused_files(connection, [*filter(None, batch_ids)], most)]
 
 
-def table_history(connection: psycopg.Connection[Any], stage: str, runs: int = 5) -> dict[str, dict[str, float]]:
+# Runs by which the next one of a table is estimated.
+_HISTORY_RUNS = 5
+
+
+def table_history(connection: psycopg.Connection[Any], stage: str) -> dict[str, dict[str, float]]:
     """Return, per `source.table`, the largest seconds and bytes of its last completed runs in a stage."""
     rows = connection.execute(
         "select source || '.' || table_name, max(seconds), max(bytes_read) from ("
         "  select *, row_number() over (partition by source, table_name order by started_at desc) as nth"
         "  from monitoring.pipeline_log where stage = %s and state = 'Completed' and table_name is not null"
         ") as recent where nth <= %s group by 1",
-        (stage, runs),
+        (stage, _HISTORY_RUNS),
     ).fetchall()
     return {name: {"seconds": float(seconds or 0), "bytes": float(size or 0)} for name, seconds, size in rows}
 

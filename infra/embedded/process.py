@@ -318,10 +318,10 @@ def _terminate(process: object, graceful: signal.Signals, seconds: float) -> Non
             child.kill()
 
 
-def log_tail(path: Path, lines: int = _LOG_TAIL_LINES) -> str:
+def log_tail(path: Path) -> str:
     """Return the last lines of a log, where the reason of a failed start is found."""
     try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:])
     except OSError:
         return ""
 

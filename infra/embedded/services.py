@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,23 +101,23 @@ def configured(name: str, home: Path) -> str:
     return _profile_with_api_url() if name == "prefect" else ""
 
 
-def use(home: Path, environment: MutableMapping[str, str] = os.environ) -> None:
+def use(home: Path) -> None:
     """Point this process and its children at the embedded servers that run, where nothing else is configured.
 
     The warehouse's own URL is left out: settings resolve it, and it holds a password.
     """
     if not configured("mongodb", home) and mongodb.status(home).running:
-        environment["MONGODB_URI"] = mongodb.url(home)
+        os.environ["MONGODB_URI"] = mongodb.url(home)
     if not configured("channels", home) and channels.status(home).running:
-        environment["SAMPLE_CHANNELS_URL"] = channels.url(home)
+        os.environ["SAMPLE_CHANNELS_URL"] = channels.url(home)
     if not configured("prefect", home) and prefect.status(home).running:
-        environment["PREFECT_API_URL"] = prefect.url(home)
+        os.environ["PREFECT_API_URL"] = prefect.url(home)
         # Without this Prefect would keep results and logs of embedded runs in the user's home.
-        environment.setdefault("PREFECT_HOME", str((home / "prefect").resolve()))
+        os.environ.setdefault("PREFECT_HOME", str((home / "prefect").resolve()))
         # Without this each of Prefect's clients asks the server for a token that it does not use.
-        environment.setdefault("PREFECT_CLIENT_CSRF_SUPPORT_ENABLED", "false")
+        os.environ.setdefault("PREFECT_CLIENT_CSRF_SUPPORT_ENABLED", "false")
         # Without this Prefect would tell its makers of the first run on a terminal, in the midst of our progress.
-        environment.setdefault("DO_NOT_TRACK", "1")
+        os.environ.setdefault("DO_NOT_TRACK", "1")
 
 
 def foreseen(home: Path) -> dict[str, str]:

@@ -209,10 +209,10 @@ def sample(tables: int = 1_000, huge_documents: int = 5_000_000_000, partitions:
     return [*loads, TableLoad("shop.events", "large", partitions, size / (150_000 * DOCUMENT_BYTES), size)]
 
 
-def daily(loads: Sequence[TableLoad], share: float = 0.002) -> list[TableLoad]:
-    """Return the same tables when only a share of each is new: change streams, nothing to split."""
+def daily(loads: Sequence[TableLoad]) -> list[TableLoad]:
+    """Return the same tables when only 0.2 % of each are new: change streams, nothing to split."""
     return [
-        replace(load, ranges=1, bytes=round((load.bytes or 0) * share), seconds=(load.seconds or 0) * share)
+        replace(load, ranges=1, bytes=round((load.bytes or 0) * 0.002), seconds=(load.seconds or 0) * 0.002)
         for load in loads
     ]
 

@@ -176,10 +176,10 @@ def _time_filter(name: str) -> dict[str, Any]:
     }
 
 
-def read_columns(folder: Path = _MODELS) -> dict[str, list[dict[str, Any]]]:
-    """Return the described columns of every model below a folder, by the model's name."""
+def read_columns() -> dict[str, list[dict[str, Any]]]:
+    """Return the described columns of every model of the product, by the model's name."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(folder.rglob("models/**/*.yml")):
+    for path in sorted(_MODELS.rglob("models/**/*.yml")):
         document = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
         for model in document.get("models") or []:
             found[model["name"]] = list(model.get("columns") or [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -180,9 +180,9 @@ def read_folder(folder: Path) -> tuple[Panel, ...]:
     return tuple(sorted(found, key=lambda panel: (panel.page, panel.header.order, panel.name)))
 
 
-def on_page(page: str, panels: Iterable[Panel] | None = None) -> list[Panel]:
+def on_page(page: str) -> list[Panel]:
     """Return the panels of one page in their order."""
-    return [panel for panel in (read_folder(FOLDER) if panels is None else panels) if panel.page == page]
+    return [panel for panel in read_folder(FOLDER) if panel.page == page]
 
 
 def run(connection: psycopg.Connection[Any], panel: Panel, parameters: Mapping[str, Any]) -> Result:

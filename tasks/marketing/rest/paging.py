@@ -188,7 +188,7 @@ class Link:
 
 
 def read_pages(
-    client: Client, request: Request, paging: Paging, records: str, size: int, least_size: int = 1
+    client: Client, request: Request, paging: Paging, records: str, size: int
 ) -> Iterator[tuple[Reply, list[Any]]]:
     """Yield the pages of a request, each with its records.
 
@@ -200,7 +200,6 @@ def read_pages(
         paging: How pages follow each other.
         records: Path to the list of records; empty means that the answer is the list.
         size: Records of a page.
-        least_size: Pages are not made smaller than this.
 
     Raises:
         SourceError: Pages go in a circle, or never end; or one cannot be read.
@@ -219,11 +218,11 @@ def read_pages(
         try:
             reply = client.send(following)
         except ReducePage as error:
-            if size <= least_size or not isinstance(paging, Token | Numbered | Link):
+            if size <= 1 or not isinstance(paging, Token | Numbered | Link):
                 raise SourceError(
                     f"the service wants pages below {size} records: {error}", client.endpoint(following)
                 ) from None
-            size = max(size // 2, least_size)
+            size = max(size // 2, 1)
             following = _smaller(paging, request, following, size, before)
             continue
         seen.add(asked)
