@@ -287,10 +287,16 @@ def record(connection: psycopg.Connection[Any], found: Sequence[Problem], now: d
         for fingerprint, problem in current.items():
             if fingerprint not in known:
                 _open(connection, problem, now)
-        connection.execute(
-            "update monitoring.incidents set last_seen = %s, seen = seen + 1, waits = false where id = any(%s)",
-            [now, [known[one] for one in current.keys() & known.keys()]],
-        )
+        with connection.cursor() as cursor:
+            # What it says may have changed: another reason, later figures.
+            cursor.executemany(
+                "update monitoring.incidents set last_seen = %s, seen = seen + 1, waits = false, message = %s, "
+                "first_step = %s where id = %s",
+                [
+                    (now, mask(current[one].message), _first_step(current[one]), known[one])
+                    for one in current.keys() & known.keys()
+                ],
+            )
         connection.execute(
             "update monitoring.incidents set resolved_at = %s where id = any(%s)",
             [now, [known[one] for one in known.keys() - current.keys()]],
@@ -321,11 +327,15 @@ def _open(connection: psycopg.Connection[Any], problem: Problem, now: datetime) 
         [
             *(problem.fingerprint, problem.kind, problem.severity, problem.error_class, problem.subject),
             f"{problem.subject}: {kind.title if problem.kind == 'failure' else problem.kind}",
-            *(mask(problem.message), problem.owner or kind.who, mask(problem.first_step or kind.action), kind.runbook),
+            *(mask(problem.message), problem.owner or kind.who, _first_step(problem), kind.runbook),
             *(now, now),
             problem.is_healing,
         ],
     )
+
+
+def _first_step(problem: Problem) -> str:
+    return mask(problem.first_step or CLASSES[problem.error_class].action)
 
 
 def news(connection: psycopg.Connection[Any], policy: Policy, now: datetime) -> News:

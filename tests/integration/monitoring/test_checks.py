@@ -299,6 +299,10 @@ def test_an_incident_does_what_its_error_says_is_to_be_done(connection: psycopg.
     open_now(connection)
     (one,) = queries.incidents(connection)
     assert one.first_step == "Make a new token." and "|" not in one.message
+    log.write(connection, [failing("auth", 4, error_message="the account is closed")])
+    open_now(connection)
+    (one,) = queries.incidents(connection)
+    assert (one.message, one.seen) == ("the account is closed", 2), "it says what is wrong now"
 
 
 def test_a_model_that_failed_is_well_once_a_pipeline_of_all_has_nothing_left_to_build(
