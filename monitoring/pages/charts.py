@@ -6,7 +6,8 @@ import html
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,8 +87,6 @@ def svg(result: Result, width: int) -> str:
     """
     import vl_convert
 
-    # Read once, when the first chart is drawn.
-    os.environ.setdefault("FONTCONFIG_FILE", str(_FONTS))
     spec = spec_for(result, {name: f"var(--{name[1:]})" for name in COLOURS})
     columns = 5 if width > 500 else 2
     config = {**_CONFIG, "legend": {**_CONFIG["legend"], "columns": columns}}
@@ -98,7 +97,24 @@ def svg(result: Result, width: int) -> str:
         "config": config,
         "autosize": {"type": "fit", "contains": "padding"},
     }
-    return _inline(vl_convert.vegalite_to_svg(sized, allowed_base_urls=[]), result.panel.header.title)
+    with _own_fonts():
+        drawn = vl_convert.vegalite_to_svg(sized, allowed_base_urls=[])
+    return _inline(drawn, result.panel.header.title)
+
+
+@contextmanager
+def _own_fonts() -> Iterator[None]:
+    """Let the renderer, which reads them with its first chart, know its own fonts alone; other programs keep theirs."""
+    name = "FONTCONFIG_FILE"
+    before = os.environ.get(name)
+    os.environ[name] = str(_FONTS)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _inline(drawn: str, label: str) -> str:
