@@ -56,7 +56,7 @@ def test_entries_are_open_until_somebody_closes_them(
     with psycopg.connect(warehouse.url, autocommit=True) as connection:
         assert [change["field"] for change in log.schema_changes(connection, [batch])] == ["note"]
         connection.execute("set role ledger_reader")
-        open_ = "select field from ops.schema_changes where resolved_at is null"
+        open_ = "select field from monitoring.schema_changes where resolved_at is null"
         assert connection.execute(open_).fetchall() == [("note",)]
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("select resolved_why from ops.schema_changes")
