@@ -13,10 +13,10 @@ from psycopg.types.json import Jsonb
 
 from tasks.ops import Executor, TableKey
 
-SOURCES: LiteralString = "select distinct source from ops.batches order by 1"
+SOURCES: LiteralString = "select distinct source from monitoring.loads order by 1"
 """Query of the sources of which something was loaded."""
 TABLES: LiteralString = (
-    "select distinct table_name from ops.batches where source = coalesce(%(source)s, source) order by 1"
+    "select distinct table_name from monitoring.loads where source = coalesce(%(source)s, source) order by 1"
 )
 """Query of the tables of which something was loaded, of one source or of all."""
 DAILY_DELAY: LiteralString = (
