@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 
@@ -14,6 +14,8 @@ from tasks import database
 from tasks.marketing.rest.clock import Clock
 from tasks.ops import turns
 from tasks.settings import get_settings
+
+_Told = TypeVar("_Told")
 
 
 class Turns(Protocol):
@@ -78,18 +80,21 @@ class SharedTurns:
 
     def take(self) -> float:
         """See `Turns`."""
-        with self._lock, database.named_errors("the turns of a source"):
-            try:
-                return turns.take(self._connected(), self._name, self._requests, self._seconds)
-            except psycopg.OperationalError:
-                # An idle connection may have been closed on its way; one that was just opened was not.
-                self._connection = None
-                return turns.take(self._connected(), self._name, self._requests, self._seconds)
+        return self._asked(lambda db: turns.take(db, self._name, self._requests, self._seconds))
 
     def pause(self, seconds: float) -> None:
         """See `Turns`."""
+        self._asked(lambda db: turns.pause(db, self._name, seconds))
+
+    def _asked(self, statement: Callable[[psycopg.Connection[Any]], _Told]) -> _Told:
         with self._lock, database.named_errors("the turns of a source"):
-            turns.pause(self._connected(), self._name, seconds)
+            try:
+                return statement(self._connected())
+            except psycopg.OperationalError:
+                # An idle connection may have been closed on its way; one that was just opened was not.
+                if self._connection is not None:
+                    self._connection.close()
+                return statement(self._connected())
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:

@@ -37,13 +37,12 @@ class Common:
             seconds: In how many seconds.
             concurrent: How many of this process may be on their way at once.
         """
+        key = (name, requests, seconds, self.clock, self.turns)
         with _making:
-            known = _budgets.get((name, requests, seconds, self.clock, self.turns))
-            if known is None:
+            if key not in _budgets:
                 limit = f"{requests:g} request(s) in {seconds:g} s"
-                known = Budget(self.turns(name, requests, seconds, self.clock), self.clock, concurrent, limit)
-                _budgets[name, requests, seconds, self.clock, self.turns] = known
-            return known
+                _budgets[key] = Budget(self.turns(name, requests, seconds, self.clock), self.clock, concurrent, limit)
+            return _budgets[key]
 
 
 _budgets: dict[tuple[str, float, float, Clock, MakeTurns], Budget] = {}
