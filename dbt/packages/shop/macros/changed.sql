@@ -47,7 +47,7 @@
 {#-
   Orders whose row in fct_order is another than the one that a fact's rows were made of. `only`: those that have rows at all.
   Where this run made some of its orders again, these are taken as they are, and the others compared with the table that
-  readers see: of the view of both Postgres knows no statistics, and would sort ten million rows on disk.
+  readers see: of the view of both Postgres knows no statistics, and would hash the larger side, on disk.
 -#}
 {% macro changed_with_order(only='true') %}
     {%- set orders = warehouse.made_again(ref('fct_order')) %}
